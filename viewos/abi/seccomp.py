@@ -1,0 +1,40 @@
+"""seccomp(2) user notification: numbers and structures (linux/seccomp.h)."""
+
+from __future__ import annotations
+
+import struct
+
+SECCOMP_SET_MODE_FILTER = 1
+SECCOMP_GET_NOTIF_SIZES = 3
+
+SECCOMP_FILTER_FLAG_SPEC_ALLOW = 1 << 2
+SECCOMP_FILTER_FLAG_NEW_LISTENER = 1 << 3
+SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV = 1 << 5  # Linux 5.19
+
+SECCOMP_RET_KILL_PROCESS = 0x80000000
+SECCOMP_RET_ERRNO = 0x00050000
+SECCOMP_RET_USER_NOTIF = 0x7FC00000
+SECCOMP_RET_ALLOW = 0x7FFF0000
+
+SECCOMP_IOCTL_NOTIF_RECV = 0xC0502100
+SECCOMP_IOCTL_NOTIF_SEND = 0xC0182101
+SECCOMP_IOCTL_NOTIF_ID_VALID = 0x40082102
+SECCOMP_IOCTL_NOTIF_ADDFD = 0x40182103
+SECCOMP_IOCTL_NOTIF_SET_FLAGS = 0x40082104
+
+SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP = 1 << 0  # Linux 6.6
+SECCOMP_USER_NOTIF_FLAG_CONTINUE = 1 << 0
+SECCOMP_ADDFD_FLAG_SETFD = 1 << 0
+SECCOMP_ADDFD_FLAG_SEND = 1 << 1
+
+AUDIT_ARCH_X86_64 = 0xC000003E
+AUDIT_ARCH_I386 = 0x40000003
+AUDIT_ARCH_AARCH64 = 0xC00000B7
+X32_SYSCALL_BIT = 0x40000000
+
+# struct seccomp_notif: id, pid, flags, then struct seccomp_data: nr, arch, ip, args[6]
+NOTIF = struct.Struct("=QIIiIQ6Q")
+# struct seccomp_notif_resp: id, val, error, flags
+RESP = struct.Struct("=QqiI")
+# struct seccomp_notif_addfd: id, flags, srcfd, newfd, newfd_flags
+ADDFD = struct.Struct("=QIIII")

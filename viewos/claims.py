@@ -1,0 +1,152 @@
+"""Claims and rules as plain data: which virtual paths are whose, and what stands behind them.
+
+A claim behaves as a bind mount: its prefix is a canonical path of the view, crossing it leads
+to the backing, and `..` at its root leads to the parent of the prefix.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import NewType, Protocol
+
+VirtualPath = NewType("VirtualPath", bytes)
+RealPath = NewType("RealPath", bytes)
+
+
+class Locator(Protocol):
+    """What a claim asks of a module that has no fixed backing."""
+
+    def locate(self, path: bytes, intent: str) -> bytes:
+        """The real path behind `path` (below the claim, b"" for its root)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A subtree of the view. `backing` is a path of the layer below until the map is built."""
+
+    prefix: VirtualPath
+    backing: RealPath
+    read_only: bool = False
+    module: Locator | None = None
+    operations: frozenset[str] | None = None
+    """Operations that have to be trapped for it; None: all that take a path."""
+    layer: int = 0
+    module_path: bytes = b""
+    """Where below the module's root the prefix stands (a claim seen through another claim)."""
+    scratch: bool = False
+
+    def locate(self, path: VirtualPath, intent: str) -> RealPath:
+        """The real path behind a virtual path that lies in the claim."""
+        rest = path[len(self.prefix) :] if self.prefix != b"/" else path
+        if rest == b"/":
+            rest = b""
+        if self.module is not None:
+            return RealPath(self.module.locate(self.module_path + rest, intent))
+        if self.backing == b"/":
+            return RealPath(rest or b"/")
+        return RealPath(self.backing + rest)
+
+
+def lies_in(path: bytes, prefix: bytes) -> bool:
+    """Is `path` the prefix itself or below it?"""
+    if prefix == b"/":
+        return True
+    return path.startswith(prefix) and (
+        len(path) == len(prefix) or path[len(prefix) : len(prefix) + 1] == b"/"
+    )
+
+
+def join(prefix: bytes, rest: bytes) -> bytes:
+    """`rest` is empty or begins with a slash."""
+    if prefix == b"/":
+        return rest or b"/"
+    return prefix + rest
+
+
+def below(path: bytes, prefix: bytes) -> bytes:
+    """What of `path` follows `prefix`, empty or with its slash in front."""
+    if prefix == b"/":
+        return b"" if path == b"/" else path
+    return path[len(prefix) :]
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimMap:
+    """All claims of a view, flat: each backing is a real path, and the longest prefix wins."""
+
+    by_prefix: dict[bytes, Claim] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return bool(self.by_prefix)
+
+    def __iter__(self) -> Iterator[Claim]:
+        return iter(self.by_prefix.values())
+
+    def find(self, path: bytes) -> Claim | None:
+        """The claim in which a canonical virtual path lies."""
+        by_prefix = self.by_prefix
+        while True:
+            claim = by_prefix.get(path)
+            if claim is not None:
+                return claim
+            cut = path.rfind(b"/")
+            if cut <= 0:
+                return by_prefix.get(b"/")
+            path = path[:cut]
+
+    def forward(self, path: bytes, intent: str = "look") -> tuple[Claim | None, bytes]:
+        """(claim, real path) of a canonical virtual path."""
+        claim = self.find(path)
+        return (None, path) if claim is None else (claim, claim.locate(VirtualPath(path), intent))
+
+    def reverse(self, real: bytes, hint: bytes | None = None) -> bytes | None:
+        """The virtual name of a real path; None where the view does not show it.
+
+        `hint` is the prefix of the claim (b"" for the real name) that counts where several would do.
+        """
+        names = [
+            (claim.prefix == hint, len(claim.backing), claim.layer, join(claim.prefix, below(real, claim.backing)))
+            for claim in self.by_prefix.values()
+            if lies_in(real, claim.backing)
+        ]  # fmt: skip
+        names.append((hint == b"", -1, -1, real))
+        for *_, name in sorted(names, key=lambda n: n[:3], reverse=True):
+            if self.forward(name)[1] == real:
+                return name
+        return None
+
+    def with_layer(self, claims: Iterable[Claim], layer: int) -> ClaimMap:
+        """This map with one more layer on top, whose backings are paths of this map's view."""
+        result = dict(self.by_prefix)
+        for new in sorted(claims, key=lambda c: len(c.prefix)):
+            for hidden in [prefix for prefix in result if lies_in(prefix, new.prefix)]:
+                del result[hidden]
+            for claim in self._derived(new, layer):
+                result[claim.prefix] = claim
+        return ClaimMap(result)
+
+    def _derived(self, new: Claim, layer: int) -> Iterator[Claim]:
+        """The claim itself, and the claims of the layers below that its backing contains."""
+        if new.module is not None or new.scratch:
+            yield replace(new, layer=layer)
+            return
+        lower = self.find(new.backing)
+        if lower is None:
+            yield replace(new, layer=layer)
+        else:
+            rest = below(new.backing, lower.prefix)
+            yield replace(
+                new,
+                backing=RealPath(join(lower.backing, rest)),
+                module=lower.module,
+                module_path=lower.module_path + rest,
+                read_only=new.read_only or lower.read_only,
+                layer=layer,
+            )
+        for claim in self.by_prefix.values():
+            if claim.prefix != new.backing and lies_in(claim.prefix, new.backing):
+                prefix = VirtualPath(join(new.prefix, below(claim.prefix, new.backing)))
+                yield replace(
+                    claim, prefix=prefix, layer=layer, read_only=new.read_only or claim.read_only
+                )

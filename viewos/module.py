@@ -1,0 +1,177 @@
+"""What module authors see: `VirtualModule`, `FileModule`, `hook`, `PASS`.
+
+A module is a class whose methods are named for operations (`uname`, `open`, `getuid`). A handler has
+three outcomes: it returns a value (answered), raises OSError (its errno), or returns `PASS` (not
+mine). What happens to a passed call is the monitor's business alone.
+"""
+
+from __future__ import annotations
+
+import enum
+import inspect
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, TypeVar
+
+from viewos.claims import Claim
+
+if TYPE_CHECKING:
+    from viewos.call import Call
+    from viewos.spec import Items
+
+
+class _Pass(enum.Enum):
+    PASS = "PASS"
+
+    def __repr__(self) -> str:
+        return "PASS"
+
+
+PASS: Final = _Pass.PASS
+"""Not mine: the layers below, and at the bottom the kernel, decide."""
+
+Verdict = Any
+Handler = Callable[[Any, "Call"], Verdict]
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def hook(*names: str) -> Callable[[F], F]:
+    """Let a method look at operations (`open`) or single system calls (`openat2`) before they are
+    answered, in every layer from the top down.
+
+    Raises TypeError for a name that does not exist, when the decorator runs.
+    """
+    from viewos.abi.syscalls import OPERATIONS, TABLE
+
+    for name in names:
+        if name not in OPERATIONS and name not in TABLE:
+            raise TypeError(f"hook: there is no operation or system call named {name!r}")
+
+    def mark(function: F) -> F:
+        function.viewos_hooks = names  # type: ignore[attr-defined]
+        return function
+
+    return mark
+
+
+class VirtualModule:
+    """One virtualisation. Subclass it, and name methods for the operations that they answer.
+
+    A method takes the `Call` and may be `async def` where it waits for something. An exception
+    in it becomes EIO for that one call (an OSError: its errno) and one traceback in the log.
+
+    Class attributes: `name` (what -m calls it), `grammar` and `example` (of its SPEC, for
+    `viewos modules`).
+    """
+
+    name: ClassVar[str] = ""
+    grammar: ClassVar[str] = ""
+    example: ClassVar[str] = ""
+    handlers: ClassVar[dict[str, str]] = {}
+    """Operation or system call -> method that answers it. Filled in by the class itself."""
+    hooks: ClassVar[dict[str, str]] = {}
+    """Operation or system call -> method that looks first. Filled in by the class itself."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.name = cls.__dict__.get("name") or cls.__name__.lower()
+        handlers, hooks = dict(cls.handlers), dict(cls.hooks)
+        for attribute, function in list(vars(cls).items()):
+            if inspect.isfunction(function):
+                _register(cls, attribute, function, handlers, hooks)
+        cls.handlers, cls.hooks = handlers, hooks
+
+    @classmethod
+    def from_items(cls, items: Items) -> Self:
+        """Make the module from the items of its SPEC (`-m NAME:ITEM,ITEM`).
+
+        Raises SpecError for a wrong one. The default takes none.
+        """
+        items.finish()
+        return cls()
+
+    def claims(self) -> Iterable[Claim]:
+        """The subtrees that the module wants, with backings that are paths of the view below."""
+        return ()
+
+    def syscalls(self) -> frozenset[str]:
+        """System calls to trap beyond those that the handlers and claims ask for."""
+        return frozenset()
+
+    def start(self, scratch: bytes) -> None:
+        """Called once before the program starts. `scratch` is an empty directory of the module's
+        own, removed when the view ends. Raises ViewosError to refuse the launch."""
+
+    def stop(self) -> None:
+        """Called once after the last program of the view has ended."""
+
+
+def _register(
+    cls: type, attribute: str, function: Any, handlers: dict[str, str], hooks: dict[str, str]
+) -> None:
+    names: tuple[str, ...] = getattr(function, "viewos_hooks", ())
+    for name in names:
+        hooks[name] = attribute
+    parameters = list(inspect.signature(function).parameters)
+    if names:
+        if len(parameters) != 2:
+            raise TypeError(f"{cls.__name__}.{attribute}: a hook takes (self, call)")
+        return
+    if attribute.startswith("_") or parameters[1:] != ["call"]:
+        from viewos.abi.syscalls import OPERATIONS, TABLE
+
+        if not attribute.startswith("_") and (attribute in OPERATIONS or attribute in TABLE):
+            if not hasattr(VirtualModule, attribute) and not hasattr(FileModule, attribute):
+                raise TypeError(f"{cls.__name__}.{attribute}: a handler takes (self, call)")
+        return
+    from viewos.abi.syscalls import OPERATIONS, TABLE
+
+    if attribute not in OPERATIONS and attribute not in TABLE:
+        raise TypeError(
+            f"{cls.__name__}.{attribute}: there is no operation or system call of that name"
+            " (a helper that takes a call begins with an underscore)"
+        )
+    handlers[attribute] = attribute
+
+
+class FileModule(VirtualModule):
+    """A module whose subtree has real objects behind it.
+
+    `locate` says where; before that it may make the object ready. The monitor does the rest:
+    the program gets real descriptors, and stat, getdents and inode numbers agree.
+    """
+
+    mount_point: bytes = b""
+    """The virtual path at which the subtree is seen."""
+    read_only: bool = False
+    root: bytes = b""
+    """The backing directory (or file). Default: the module's scratch directory."""
+
+    def start(self, scratch: bytes) -> None:
+        """See `VirtualModule.start`; takes the scratch directory as the backing where none is set."""
+        if not self.root:
+            self.root = scratch
+
+    def claims(self) -> Iterable[Claim]:
+        """One claim: the mount point, with this module as the one that locates."""
+        from viewos.claims import RealPath, VirtualPath
+
+        yield Claim(
+            VirtualPath(self.mount_point), RealPath(self.root), self.read_only, module=self, scratch=True
+        )
+
+    def locate(self, path: bytes, intent: str) -> bytes:
+        """The real path behind `path`.
+
+        Arguments: `path` below the mount point, with its leading slash, b"" for the root; `intent`
+        one of "look", "read", "write", "create", "remove". Default: prepare, then root + path.
+        """
+        self.prepare(path, intent)
+        return self.root + path
+
+    def prepare(self, path: bytes, intent: str) -> None:
+        """Make the backing of `path` ready. Raises OSError to refuse."""
+
+    def committed(self, path: bytes, intent: str) -> None:
+        """Called after a call that changed the name `path` has been done."""
+
+

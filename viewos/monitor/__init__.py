@@ -1,0 +1,1 @@
+"""The monitor: receives the trapped calls of a view, and answers them."""

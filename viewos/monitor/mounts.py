@@ -1,0 +1,62 @@
+"""Which real paths only the tracee itself may open.
+
+On procfs, sysfs, cgroupfs and the device file systems the opener's identity, terminal and
+credentials count, so the monitor never opens anything there.
+"""
+
+from __future__ import annotations
+
+import re
+
+NATIVE_TYPES = frozenset(
+    "proc sysfs cgroup cgroup2 devtmpfs devpts debugfs tracefs securityfs bpf configfs binfmt_misc "
+    "mqueue autofs fusectl efivarfs pstore selinuxfs rpc_pipefs nsfs".split()
+)
+
+
+def _unescape(text: bytes) -> bytes:
+    return re.sub(rb"\\([0-7]{3})", lambda m: bytes([int(m[1], 8)]), text)
+
+
+class MountTable:
+    """The monitor's mount namespace, read from /proc/self/mountinfo; `refresh` after a change."""
+
+    def __init__(self) -> None:
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Read the table again (after a trapped mount, umount or pivot_root)."""
+        table: dict[bytes, bytes] = {}
+        with open("/proc/self/mountinfo", "rb") as lines:
+            for line in lines:
+                left, _, right = line.partition(b" - ")
+                table[_unescape(left.split(b" ")[4])] = right.split(b" ")[0]
+        self._types = table
+        self._native_tops = {p for p, t in table.items() if t.decode() in NATIVE_TYPES}
+        # Most paths share no first component with any native mount: one look-up settles them.
+        self._tops = {b"/" + p.split(b"/")[1] for p in self._native_tops}
+        self._proc = {p for p, t in table.items() if t == b"proc"}
+
+    def is_native(self, real: bytes) -> bool:
+        """Must the tracee itself do what is done to this canonical real path?"""
+        cut = real.find(b"/", 1)
+        if (real if cut < 0 else real[:cut]) not in self._tops:
+            return False
+        return self.mount_of(real) in self._native_tops
+
+    def mount_of(self, real: bytes) -> bytes:
+        """The mount point under which a canonical real path lies."""
+        path = real
+        while path not in self._types:
+            cut = path.rfind(b"/")
+            if cut <= 0:
+                return b"/"
+            path = path[:cut]
+        return path
+
+    def proc_root(self, real: bytes) -> bytes | None:
+        """The procfs mount point that holds the path, or None."""
+        if b"proc" not in real[:6] and not (self._proc - {b"/proc"}):
+            return None
+        mount = self.mount_of(real)
+        return mount if mount in self._proc else None

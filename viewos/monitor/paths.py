@@ -1,0 +1,358 @@
+"""The resolver: where a path of a tracee leads, in the virtual name space.
+
+It does what the kernel's namei does, component by component: symbolic links are followed by
+their text in the virtual name space, claims are crossed at canonical virtual paths. Beside the
+virtual position it follows where the *kernel* would be if it got the tracee's own string; while
+both agree the call may simply continue.
+
+A path that cannot be resolved to its end is no error here: the `Place` then names a real path that
+fails in the same way, and the kernel, given that one, says how.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import stat
+import struct
+from dataclasses import dataclass
+
+from viewos.claims import Claim, ClaimMap, join
+from viewos.kernel import AT_FDCWD, vouch
+from viewos.monitor.mounts import MountTable
+from viewos.monitor.task import Task
+
+PATH_MAX = 4096
+MAX_LINKS = 40
+
+RESOLVE_NO_XDEV = 0x01
+RESOLVE_NO_MAGICLINKS = 0x02
+RESOLVE_NO_SYMLINKS = 0x04
+RESOLVE_BENEATH = 0x08
+RESOLVE_IN_ROOT = 0x10
+
+_LOOK = struct.pack("=QQQ", os.O_PATH | os.O_CLOEXEC, 0, RESOLVE_NO_SYMLINKS)
+_LOOK_NOFOLLOW = struct.pack(
+    "=QQQ", os.O_PATH | os.O_CLOEXEC | os.O_NOFOLLOW, 0, RESOLVE_NO_SYMLINKS
+)
+_TRUSTED = (-errno.ENOENT, -errno.ENOTDIR)
+_MAGIC = re.compile(rb"/\d+(?:/task/\d+)?/(?:cwd|root|exe|fd/\d+|map_files/[^/]+|ns/\w+)\Z")
+
+
+@dataclass(slots=True)
+class Place:
+    """Where a path leads."""
+
+    virtual: bytes
+    """The canonical virtual path, as far as it could be resolved."""
+    real: bytes
+    """A real path by which the kernel reaches the same object, or fails in the same way."""
+    claim: Claim | None
+    plain: bool
+    """The kernel alone reaches the same object from the tracee's own string."""
+    absolute: bool = True
+    """The walk began at the root, or went through it."""
+    native: bool = False
+    """Only the tracee itself may act on it (procfs, devices, magic links)."""
+    target: bytes | None = None
+    """What a magic link at the end stands for (a real path), else None."""
+
+    @property
+    def parent(self) -> bytes:
+        """The real path of the directory that holds the name."""
+        return os.path.dirname(self.real.rstrip(b"/")) or b"/"
+
+
+@dataclass(slots=True)
+class Start:
+    """A directory from which a path starts: its virtual and its real name."""
+
+    virtual: bytes
+    real: bytes
+
+
+KERNEL = Place(b"", b"", None, True, False, True)
+"""What only the kernel can judge: a bad dirfd, a directory that was removed."""
+
+
+@dataclass(slots=True)
+class _Walk:
+    """The state of one walk. `real` stands behind `virtual`; `kernel` is where the kernel would be."""
+
+    task: Task | None
+    root: Start
+    virtual: bytes
+    real: bytes
+    kernel: bytes
+    todo: list[bytes]
+    plain: bool
+    absolute: bool
+    slash: bool
+    rules: int
+    floor: bytes
+    links: int = 0
+    entered: bool = False
+    claim: Claim | None = None
+
+
+def _split(path: bytes) -> list[bytes]:
+    """The components, last first, without empty ones and "."s that change nothing."""
+    parts = [part for part in path.split(b"/") if part]
+    parts.reverse()
+    return parts
+
+
+def _up(path: bytes, root: bytes) -> bytes:
+    return path if path == root else os.path.dirname(path)
+
+
+class Resolver:
+    """Resolves paths against one map of claims."""
+
+    def __init__(self, claims: ClaimMap, mounts: MountTable) -> None:
+        self.claims = claims
+        self.mounts = mounts
+
+    def root_of(self, real: bytes) -> Start:
+        """The virtual root directory of a tracee whose root is `real`."""
+        if real == b"/":
+            return Start(b"/", b"/")
+        return Start(self.claims.reverse(real) or real, real)
+
+    def start(self, task: Task, dirfd: int, hint: bytes | None) -> Start | None:
+        """The directory of a relative path; None where only the kernel can judge."""
+        try:
+            real = task.link("cwd" if dirfd == AT_FDCWD else f"fd/{dirfd}")
+        except OSError:
+            return None
+        if real[:1] != b"/" or real.endswith(b" (deleted)"):
+            return None
+        virtual = self.claims.reverse(real, hint)
+        return None if virtual is None else Start(virtual, real)
+
+    def resolve(
+        self,
+        task: Task,
+        root: Start,
+        start: Start | None,
+        path: bytes,
+        *,
+        follow: bool,
+        keep_last: bool = False,
+        intent: str = "look",
+        rules: int = 0,
+    ) -> Place:
+        """Where `path` leads.
+
+        Arguments: `start` the directory of a relative path; `follow` a final symbolic link;
+        `keep_last` for calls that make or remove a name: the last component is not looked
+        at; `rules` the RESOLVE_* bits of openat2(2). Raises OSError: ELOOP, EXDEV, ENAMETOOLONG.
+        """
+        if len(path) >= PATH_MAX:
+            raise OSError(errno.ENAMETOOLONG, "path")
+        absolute = path[:1] == b"/"
+        if absolute and not rules & RESOLVE_IN_ROOT:
+            if rules & RESOLVE_BENEATH:
+                raise OSError(errno.EXDEV, "absolute path")
+            start = root
+        if start is None:
+            return KERNEL
+        if not rules:
+            place = self._fast(start, path, absolute, follow and not keep_last, intent)
+            if place is not None:
+                return place
+        if rules & RESOLVE_IN_ROOT:
+            root = start
+        walk = _Walk(
+            task, root, start.virtual, self.claims.forward(start.virtual)[1], start.real,
+            _split(path), True, absolute, path.endswith(b"/"), rules, start.virtual,
+        )  # fmt: skip
+        walk.plain = walk.real == walk.kernel and not rules & RESOLVE_IN_ROOT
+        walk.claim = self.claims.find(start.virtual)
+        return self._walk(walk, follow, keep_last, intent)
+
+    def canonical(self, path: bytes) -> tuple[bytes, bytes]:
+        """(virtual, real) of an absolute path, with no tracee; for building claims.
+
+        Components that do not exist stay as they are.
+        """
+        walk = _Walk(
+            None, Start(b"/", b"/"), b"/", self.claims.forward(b"/")[1], b"/", _split(path),
+            True, True, False, 0, b"/",
+        )  # fmt: skip
+        place = self._walk(walk, follow=True, keep_last=False, intent="look")
+        return place.virtual, place.real.rstrip(b"/") or b"/"
+
+    # ---- the fast path -----------------------------------------------------------------------
+
+    def _fast(
+        self, start: Start, path: bytes, absolute: bool, follow: bool, intent: str
+    ) -> Place | None:
+        """The lexical answer, where the kernel vouches that no symbolic link was met."""
+        virtual, kernel = start.virtual, start.real
+        rest = path
+        while rest[:2] == b"..":  # `..` of a canonical directory is lexical
+            if len(rest) > 2 and rest[2:3] != b"/":
+                break
+            if absolute or virtual == b"/" or kernel == b"/":
+                return None
+            virtual, kernel = os.path.dirname(virtual), os.path.dirname(kernel)
+            rest = rest[2:].lstrip(b"/")
+        if b"/." in rest or rest[:1] == b".":
+            parts = [part for part in rest.split(b"/") if part != b"."]
+            if b".." in parts or rest.endswith(b"/."):
+                return None
+            rest = b"/".join(parts)
+        if b"//" in rest:
+            rest = re.sub(rb"/+", b"/", rest)
+        rest = rest.strip(b"/")
+        slash = path.endswith(b"/") and bool(rest)
+        if rest:
+            virtual = virtual + b"/" + rest if virtual != b"/" else b"/" + rest
+            kernel = kernel + b"/" + rest if kernel != b"/" else b"/" + rest
+        claim, real = self.claims.forward(virtual, intent)
+        if len(real) >= PATH_MAX - 1:
+            return None
+        seen = vouch(AT_FDCWD, real, _LOOK if follow or slash else _LOOK_NOFOLLOW)
+        if seen >= 0:
+            os.close(seen)
+        elif seen not in _TRUSTED:
+            return None
+        plain = real == kernel
+        native = self.mounts.is_native(real)
+        if slash:
+            real += b"/"
+        return Place(virtual, real, claim, plain, absolute, native)
+
+    # ---- the slow walk ----------------------------------------------------------------------
+
+    def _walk(self, walk: _Walk, follow: bool, keep_last: bool, intent: str) -> Place:
+        while walk.todo:
+            name = walk.todo.pop()
+            last = not walk.todo
+            if name in (b".", b".."):
+                if last and keep_last:
+                    return self._unresolved(walk, walk.real, name)
+                if not self._is_directory(walk):
+                    return self._unresolved(walk, walk.real, name)
+                if name == b"..":
+                    self._ascend(walk)
+                continue
+            if last and (keep_last or not (follow or walk.slash)):
+                self._enter(walk, name, intent)
+                break
+            place = self._descend(walk, name, last, intent)
+            if place is not None:
+                return place
+        real = walk.real
+        if walk.slash and real != b"/":
+            real += b"/"
+        return Place(
+            walk.virtual, real, walk.claim, walk.plain, walk.absolute, self.mounts.is_native(walk.real)
+        )  # fmt: skip
+
+    def _is_directory(self, walk: _Walk) -> bool:
+        if not walk.entered:
+            return True
+        try:
+            return stat.S_ISDIR(os.lstat(walk.real).st_mode)
+        except OSError:
+            return False
+
+    def _ascend(self, walk: _Walk) -> None:
+        if walk.virtual == walk.floor and walk.rules & RESOLVE_BENEATH:
+            raise OSError(errno.EXDEV, "..")
+        if walk.virtual != walk.root.virtual:
+            walk.virtual = os.path.dirname(walk.virtual)
+        walk.kernel = _up(walk.kernel, walk.root.real)
+        self._arrive(walk, *self.claims.forward(walk.virtual))
+        walk.entered = False
+
+    def _arrive(self, walk: _Walk, claim: Claim | None, real: bytes) -> None:
+        if claim is not walk.claim and walk.rules & RESOLVE_NO_XDEV:
+            raise OSError(errno.EXDEV, "claim")
+        walk.claim, walk.real = claim, real
+        walk.plain = walk.plain and real == walk.kernel
+
+    def _enter(self, walk: _Walk, name: bytes, intent: str) -> None:
+        walk.virtual = join(walk.virtual, b"/" + name)
+        walk.kernel = join(walk.kernel, b"/" + name)
+        self._arrive(walk, *self.claims.forward(walk.virtual, intent))
+        walk.entered = True
+
+    def _descend(self, walk: _Walk, name: bytes, last: bool, intent: str) -> Place | None:
+        """Enter a component and follow it if it is a link; a Place when the walk ends here."""
+        before = (walk.virtual, walk.real, walk.kernel, walk.claim)
+        self._enter(walk, name, intent if last else "look")
+        if walk.claim is not None and walk.claim.prefix == walk.virtual:
+            return None  # the root of a claim is no link
+        text = self._proc_self(walk)
+        if text is None:
+            try:
+                text = os.readlink(walk.real)
+            except OSError as error:
+                if error.errno == errno.EINVAL:
+                    return None
+                return self._unresolved(walk, walk.real)
+        walk.links += 1
+        if walk.links > MAX_LINKS or walk.rules & RESOLVE_NO_SYMLINKS:
+            raise OSError(errno.ELOOP, "symbolic links")
+        proc = self.mounts.proc_root(walk.real)
+        if proc is not None and _MAGIC.match(walk.real, len(proc) if proc != b"/" else 0):
+            return self._magic(walk, text, last)
+        if text.endswith(b"/") and last:
+            walk.slash = True
+        walk.todo.extend(_split(text))
+        if text[:1] == b"/":
+            if walk.rules & RESOLVE_BENEATH:
+                raise OSError(errno.EXDEV, "absolute link")
+            walk.absolute = True
+            walk.virtual, walk.kernel = walk.root.virtual, walk.root.real
+            self._arrive(walk, *self.claims.forward(walk.virtual))
+        else:
+            walk.virtual, walk.real, walk.kernel, walk.claim = before
+        walk.entered = False
+        return None
+
+    def _proc_self(self, walk: _Walk) -> bytes | None:
+        """/proc/self and /proc/thread-self are the tracee's, not ours."""
+        if walk.task is None or not walk.real.endswith(b"self"):
+            return None
+        proc = self.mounts.proc_root(walk.real)
+        if proc is None:
+            return None
+        if walk.real == join(proc, b"/self"):
+            return b"%d" % walk.task.tgid
+        if walk.real == join(proc, b"/thread-self"):
+            return b"%d/task/%d" % (walk.task.tgid, walk.task.tid)
+        return None
+
+    def _magic(self, walk: _Walk, text: bytes, last: bool) -> Place | None:
+        """A magic link leads to an object, whatever its text says."""
+        if walk.rules & RESOLVE_NO_MAGICLINKS:
+            raise OSError(errno.ELOOP, "magic link")
+        if walk.rules & (RESOLVE_BENEATH | RESOLVE_IN_ROOT | RESOLVE_NO_XDEV):
+            raise OSError(errno.EXDEV, "magic link")
+        virtual = None
+        if text[:1] == b"/" and not text.endswith(b" (deleted)"):
+            virtual = self.claims.reverse(text)
+        if last or virtual is None:
+            place = self._unresolved(walk, walk.real)
+            place.native, place.target = True, text
+            return place
+        walk.virtual, walk.kernel, walk.absolute = virtual, text, True
+        self._arrive(walk, *self.claims.forward(virtual))
+        walk.entered = False
+        return None
+
+    def _unresolved(self, walk: _Walk, real: bytes, *names: bytes) -> Place:
+        """What the kernel is to judge: the real path so far, and the rest as it stands."""
+        rest = b"/".join([*names, *reversed(walk.todo)])
+        if rest:
+            real = real + b"/" + rest if real != b"/" else b"/" + rest
+        if walk.slash and real != b"/":
+            real += b"/"
+        virtual = join(walk.virtual, b"/" + rest) if rest else walk.virtual
+        native = self.mounts.is_native(walk.real)
+        return Place(virtual, real, walk.claim, walk.plain, walk.absolute, native)

@@ -1,0 +1,117 @@
+"""What /proc says of a tracee, cached as long as it is certain to be the same task."""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+from dataclasses import dataclass
+
+_OPEN_TASK = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+_CREDENTIALS = (b"Uid:", b"Gid:", b"Groups:", b"CapEff:")
+
+
+def _credentials(status: bytes) -> tuple[bytes, ...]:
+    return tuple(line for line in status.splitlines() if line.startswith(_CREDENTIALS))
+
+
+def _field(status: bytes, name: bytes) -> bytes:
+    at = status.index(b"\n" + name + b":") + len(name) + 2
+    return status[at : status.index(b"\n", at)].strip()
+
+
+def read_status(tid: int) -> bytes:
+    """/proc/TID/status. Raises OSError when the task is gone or hidden."""
+    with open(f"/proc/{tid}/status", "rb", buffering=0) as file:
+        return file.read()
+
+
+@dataclass(slots=True)
+class Task:
+    """One tracee. The descriptor of /proc/TID never names another task, even when the id is reused."""
+
+    tid: int
+    tgid: int
+    directory: int
+    like_us: bool
+    """Same credentials and name spaces as the monitor: it may emulate for this task."""
+    same_mounts: bool
+    """Same mount name space: its real paths are ours."""
+
+    def __del__(self) -> None:
+        # Closed with the last user and not with the cache entry: another thread may be reading.
+        if self.directory >= 0:
+            os.close(self.directory)
+
+    def link(self, name: str) -> bytes:
+        """readlink of /proc/TID/NAME. Raises OSError (ESRCH, ENOENT) when the task is gone."""
+        return os.readlink(name.encode(), dir_fd=self.directory)
+
+    def read(self, name: str) -> bytes:
+        """The contents of /proc/TID/NAME."""
+        fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self.directory)
+        with open(fd, "rb", buffering=0) as file:
+            return file.read()
+
+    def umask(self) -> int:
+        """The task's file mode creation mask."""
+        return int(_field(self.read("status"), b"Umask"), 8)
+
+    def due_signals(self) -> bool:
+        """Is a signal pending that the task neither blocks nor ignores?"""
+        status = self.read("status")
+        pending = int(_field(status, b"SigPnd"), 16) | int(_field(status, b"ShdPnd"), 16)
+        held = int(_field(status, b"SigBlk"), 16) | int(_field(status, b"SigIgn"), 16)
+        return bool(pending & ~held)
+
+
+class Tasks:
+    """A small cache of tasks. One a monitor; used by many threads, each operation is one dict step."""
+
+    def __init__(self, size: int = 256) -> None:
+        self._size = size
+        self._cache: OrderedDict[int, Task] = OrderedDict()
+        self._ours = _credentials(read_status(os.getpid()))
+        self._mounts = os.readlink(b"/proc/self/ns/mnt")
+        self._users = os.readlink(b"/proc/self/ns/user")
+
+    def get(self, tid: int) -> tuple[Task, bytes]:
+        """The task, and the real path of its root directory, which proves that the entry is alive.
+
+        Raises OSError when the task is gone or may not be read.
+        """
+        task = self._cache.get(tid)
+        if task is not None:
+            try:
+                return task, task.link("root")
+            except OSError:
+                self.forget(tid)
+        task = self._read(tid)
+        root = task.link("root")
+        self._cache[tid] = task
+        while len(self._cache) > self._size:
+            try:
+                self._cache.popitem(last=False)
+            except KeyError:
+                break
+        return task, root
+
+    def _read(self, tid: int) -> Task:
+        directory = os.open(f"/proc/{tid}", _OPEN_TASK)
+        task = Task(tid, tid, directory, False, False)
+        status = task.read("status")
+        task.tgid = int(_field(status, b"Tgid"))
+        task.same_mounts = task.link("ns/mnt") == self._mounts
+        task.like_us = (
+            task.same_mounts
+            and _credentials(status) == self._ours
+            and task.link("ns/user") == self._users
+        )
+        return task
+
+    def forget(self, tid: int) -> None:
+        """Read the task anew next time: what the cache holds is about to change."""
+        self._cache.pop(tid, None)
+
+    def forget_all(self) -> None:
+        """Read every task anew next time."""
+        self._cache.clear()
