@@ -18,7 +18,7 @@ import signal
 import struct
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from viewos import kernel
 from viewos.abi.ptrace import (
@@ -93,10 +93,12 @@ class Rewrite:
     cookie_arg: int = 5
     cookie_shift: int = 0
     may_block: bool = False
-    at_exec: Callable[[int], None] | None = None
-    """Called with the process id at the exec stop of a successful execve."""
-    then: list[tuple[int, list[Argument]]] = field(default_factory=list)
-    """More system calls that the tracee makes after a successful one (their results are dropped)."""
+    at_exec: Callable[[ExecStop], None] | None = None
+    """Called when an execve has succeeded, before the new program's first instruction."""
+    after: Callable[[int], None] | None = None
+    """Called with the result of the call (negative: minus the errno), the tracee still stopped."""
+    again: bool = False
+    """Drop the result, and let the tracee make its own call again."""
 
 
 @dataclass(slots=True)
@@ -247,8 +249,25 @@ class _Session:
         registers["rax"] = value
         if value not in _RESTARTS:
             registers["orig_rax"] = _M64
+        elif not _due(self.tid, struct.unpack("=Q", self.mask)[0]):
+            # Only our own interrupt was pending: the kernel would not restart the call, so we do.
+            self.give_back_call()
+            return
         self.set_registers(registers)
         self.detach()
+
+    def give_back_call(self) -> None:
+        """Original registers, before the system call instruction, and let go."""
+        registers = dict(self.original)
+        registers["rax"] = registers["orig_rax"]
+        registers["rip"] -= SYSCALL_INSTRUCTION_SIZE
+        registers["orig_rax"] = _M64
+        self.set_registers(registers)
+        self.detach()
+
+    def prepare_exec(self) -> None:
+        """The old program's registers mean nothing to the new one."""
+        self.original = {}
 
     def abandon(self, stop: _Stop) -> None:
         """Let go at an unexpected stop, as if nothing had been done: the call restarts."""
@@ -268,6 +287,77 @@ def _due(tid: int, mask: int) -> bool:
         return True
     pending = int(lines[b"SigPnd"], 16) | int(lines[b"ShdPnd"], 16)
     return bool(pending & ~(mask | int(lines[b"SigIgn"], 16)))
+
+
+def is_interrupted(tid: int) -> bool:
+    """Is a signal due that the thread, which waits in a call, neither blocks nor ignores?"""
+    try:
+        with open(f"/proc/{tid}/status", "rb", buffering=0) as file:
+            status = file.read()
+    except OSError:
+        return True
+    at = status.index(b"SigBlk:") + 7
+    return _due(tid, int(status[at : at + 20].split()[0], 16))
+
+
+class ExecStop:
+    """A process whose execve has just succeeded, stopped before its first instruction."""
+
+    def __init__(self, session: _Session) -> None:
+        self._session = session
+        self.pid = session.tid
+        self._start: dict[str, int] = {}
+        self._instruction = 0
+
+    @property
+    def stack(self) -> int:
+        """The initial stack pointer: argc stands there (System V ABI)."""
+        return self._session.registers()["rsp"]
+
+    def write(self, address: int, data: bytes) -> None:
+        """Write to the new program's memory."""
+        _write(self.pid, address, data)
+
+    def remote_call(self, number: int, args: Sequence[Argument]) -> int:
+        """Let the new program make a system call, by the instruction in its vdso; its result."""
+        if not self._start:
+            kernel.ptrace(PTRACE_SYSCALL, self.pid, 0, 0)  # on to the exit stop of execve
+            self._session.expect_syscall_stop(*self._session.wait())
+            self._start = self._session.registers()
+            self._instruction = _vdso_syscall(self.pid)
+        scratch = _Scratch(args)
+        base = (self._start["rsp"] - RED_ZONE - scratch.size) & ~15
+        values, blob = scratch.place(base)
+        if blob:
+            _write(self.pid, base, blob)
+        values += [0] * (5 - len(values)) + [self._session.cookie]
+        self._session.original = {
+            **self._start, "rip": self._instruction + SYSCALL_INSTRUCTION_SIZE, "orig_rax": _M64,
+        }  # fmt: skip
+        return _signed(self._session.run(number, values[:6], first=False))
+
+    def finish(self) -> None:
+        """Put the registers of the program's start back."""
+        if self._start:
+            self._session.set_registers({**self._start, "orig_rax": _M64})
+
+
+def _vdso_syscall(pid: int) -> int:
+    with open(f"/proc/{pid}/maps", "rb") as maps:
+        for line in maps:
+            if line.rstrip().endswith(b"[vdso]"):
+                first, last = (int(part, 16) for part in line.split(b" ")[0].split(b"-"))
+                break
+        else:
+            raise _Lost
+    fd = os.open(f"/proc/{pid}/mem", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        at = os.pread(fd, last - first, first).find(b"\x0f\x05")
+    finally:
+        os.close(fd)
+    if at < 0:
+        raise _Lost
+    return first + at
 
 
 class _Scratch:
@@ -348,12 +438,13 @@ def _drive(session: _Session, rewrite: Rewrite) -> Result:
     keep = values[rewrite.cookie_arg] & ((1 << rewrite.cookie_shift) - 1)
     values[rewrite.cookie_arg] = keep | session.cookie << rewrite.cookie_shift & _M64
     value = session.run(rewrite.number, values, first=first, may_block=rewrite.may_block)
-    if value <= _M64 - 4096:
-        for number, more in rewrite.then:
-            extra, _ = _Scratch(more).place(base)
-            session.run(number, extra, first=False)
+    if rewrite.after is not None and value not in _RESTARTS:
+        rewrite.after(_signed(value))
     if mapped:
         session.run(_NR_MUNMAP, [mapped, size], first=False)
+    if rewrite.again:
+        session.give_back_call()
+        return Result(Ending.AGAIN, _signed(value))
     session.give_back(value)
     return Result(Ending.AGAIN if value in _RESTARTS else Ending.DONE, _signed(value))
 
@@ -383,9 +474,12 @@ def _at_stop(session: _Session, stop: _Stop, rewrite: Rewrite) -> Result:
     try:
         if stop.status >> 16 == PTRACE_EVENT_EXEC:
             session.tid = stop.tid  # a non-leader's exec is reported at the group's id
+            session.prepare_exec()
             try:
                 if rewrite.at_exec is not None:
-                    rewrite.at_exec(stop.tid)
+                    at_exec = ExecStop(session)
+                    rewrite.at_exec(at_exec)
+                    at_exec.finish()
             finally:
                 session.detach()
             return Result(Ending.EXEC)

@@ -22,6 +22,8 @@ class MountTable:
     """The monitor's mount namespace, read from /proc/self/mountinfo; `refresh` after a change."""
 
     def __init__(self) -> None:
+        self.stale = False
+        """A call that changes mounts is under way: the next look reads the table again."""
         self.refresh()
 
     def refresh(self) -> None:
@@ -31,6 +33,7 @@ class MountTable:
             for line in lines:
                 left, _, right = line.partition(b" - ")
                 table[_unescape(left.split(b" ")[4])] = right.split(b" ")[0]
+        self.stale = False
         self._types = table
         self._native_tops = {p for p, t in table.items() if t.decode() in NATIVE_TYPES}
         # Most paths share no first component with any native mount: one look-up settles them.
@@ -39,6 +42,8 @@ class MountTable:
 
     def is_native(self, real: bytes) -> bool:
         """Must the tracee itself do what is done to this canonical real path?"""
+        if self.stale:
+            self.refresh()
         cut = real.find(b"/", 1)
         if (real if cut < 0 else real[:cut]) not in self._tops:
             return False

@@ -1,0 +1,139 @@
+"""`Call`: one trapped system call, as hooks and handlers see it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol
+
+from viewos.abi import row as abi
+
+if TYPE_CHECKING:
+    from viewos.view import ProcessState
+
+class Services(Protocol):
+    """What a call asks of the monitor (or of `viewos.testing`, without a kernel)."""
+
+    def read_memory(self, tid: int, address: int, size: int) -> bytes: ...
+    def read_string(self, tid: int, address: int) -> bytes: ...
+    def write_memory(self, tid: int, address: int, data: bytes) -> None: ...
+    def process_of(self, tid: int) -> int: ...
+    def virtual_path(self, call: Call, index: int) -> bytes | None: ...
+    def process_state(self, call: Call) -> ProcessState: ...
+    def set_process_state(self, call: Call, state: ProcessState) -> None: ...
+    def native(self, call: Call) -> Any: ...
+
+
+class Arguments:
+    """The arguments of a call by name, decoded by their kind: `call.args.flags`.
+
+    Integers are signed or unsigned as the kernel takes them, paths and strings are bytes read from
+    the tracee, other pointers are addresses.
+    """
+
+    __slots__ = ("_call",)
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+
+    def __getattr__(self, name: str) -> Any:
+        call = self._call
+        for index, argument in enumerate(call.row.args):
+            if argument.name == name:
+                return call.decode(index)
+        raise AttributeError(f"{call.row.name} has no argument {name!r}")
+
+
+class Call:
+    """One trapped system call."""
+
+    __slots__ = (
+        "_ask_below", "_process", "_state", "cookie_id", "layer", "places", "raw", "row", "services", "task",
+        "tid",
+    )  # fmt: skip
+
+    def __init__(self, row: abi.Row, tid: int, raw: tuple[int, ...], services: Services) -> None:
+        self.row = row
+        self.tid = tid
+        """The calling thread's id, in the monitor's pid name space."""
+        self.raw = raw
+        """The six argument registers."""
+        self.services = services
+        self.layer = -1
+        self.cookie_id = 0
+        self.places: Any = None
+        self.task: Any = None
+        self._process = 0
+        self._state: ProcessState | None = None
+        self._ask_below: Callable[[], Any] | None = None
+
+    def __repr__(self) -> str:
+        return f"<{self.row.name} by {self.tid}>"
+
+    @property
+    def name(self) -> str:
+        """The system call: "openat"."""
+        return self.row.name
+
+    @property
+    def operation(self) -> str:
+        """The operation that it is a variant of: "open"."""
+        return self.row.operation
+
+    @property
+    def args(self) -> Arguments:
+        """The decoded arguments by name."""
+        return Arguments(self)
+
+    @property
+    def pid(self) -> int:
+        """The id of the calling process (the thread group)."""
+        if not self._process:
+            self._process = self.services.process_of(self.tid)
+        return self._process
+
+    @property
+    def path(self) -> bytes | None:
+        """The canonical virtual path of the first path argument; None if there is none."""
+        return self.services.virtual_path(self, 0)
+
+    @property
+    def second_path(self) -> bytes | None:
+        """The canonical virtual path of the second path argument (rename, link)."""
+        return self.services.virtual_path(self, 1)
+
+    def decode(self, index: int) -> Any:
+        """The argument of that index, decoded by its kind."""
+        value, kind = self.raw[index], self.row.args[index].kind
+        if kind in abi.STRINGS:
+            return self.services.read_string(self.tid, value)
+        return abi.decode(kind, value)
+
+    def read(self, address: int, size: int) -> bytes:
+        """`size` bytes of the tracee's memory. Raises OSError EFAULT."""
+        return self.services.read_memory(self.tid, address, size)
+
+    def write(self, address: int, data: bytes) -> None:
+        """Write to the tracee's memory. Raises OSError EFAULT."""
+        self.services.write_memory(self.tid, address, data)
+
+    @property
+    def process_state(self) -> ProcessState:
+        """All that is remembered of the calling process."""
+        if self._state is None:
+            self._state = self.services.process_state(self)
+        return self._state
+
+    def recall(self, default: Any = None) -> Any:
+        """What the asking module has kept for the calling process (see `keep`)."""
+        return self.process_state.of(self.layer, default)
+
+    def keep(self, value: Any) -> None:
+        """Keep an immutable, hashable value for the calling process and its children."""
+        self._state = self.process_state.with_module(self.layer, value)
+        self.services.set_process_state(self, self._state)
+
+    def below(self) -> Any:
+        """What the layers below, and at the bottom the kernel, answer. Raises OSError."""
+        if self._ask_below is None:
+            return self.services.native(self)
+        return self._ask_below()

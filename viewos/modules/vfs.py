@@ -1,0 +1,49 @@
+"""vfs: a file or directory tree at another path."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from typing import Self
+
+from viewos import Claim, VirtualModule
+from viewos.claims import RealPath, VirtualPath
+from viewos.spec import Items
+
+
+class Vfs(VirtualModule):
+    """Show the file or directory BACKING at PATH, as a bind mount would."""
+
+    name = "vfs"
+    grammar = "vfs:PATH=BACKING[,ro][,PATH=BACKING[,ro]]..."
+    example = "vfs:/mnt=/tmp/x,/etc/hosts=hosts,ro"
+
+    def __init__(self, path: str | bytes, backing: str | bytes, *, ro: bool = False) -> None:
+        """Arguments: `path` in the view, `backing` a path of the view below; `ro` refuses every change."""
+        self._mounts = [(os.fsencode(path), os.fsencode(backing), ro)]
+
+    @classmethod
+    def from_items(cls, items: Items) -> Self:
+        """PATH=BACKING pairs, each with `ro` behind it if it is read-only."""
+        mounts: list[tuple[bytes, bytes, bool]] = []
+        for item in items:
+            if item.key is None and item.value == "ro" and mounts and not mounts[-1][2]:
+                mounts[-1] = (*mounts[-1][:2], True)
+            elif item.key is None:
+                raise items.error(item, "expected PATH=BACKING, or ro behind one")
+            elif not item.key.startswith("/"):
+                raise items.error(item, "PATH must begin with a slash")
+            elif not item.value:
+                raise items.error(item, "BACKING is empty")
+            else:
+                mounts.append((os.fsencode(item.key), os.fsencode(item.value), False))
+        if not mounts:
+            raise items.error(None, "expected PATH=BACKING")
+        module = cls(*mounts[0][:2], ro=mounts[0][2])
+        module._mounts = mounts
+        return module
+
+    def claims(self) -> Iterable[Claim]:
+        """One rule a pair."""
+        for path, backing, ro in self._mounts:
+            yield Claim(VirtualPath(path), RealPath(os.path.abspath(backing)), read_only=ro)

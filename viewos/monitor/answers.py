@@ -1,0 +1,202 @@
+"""From a handler's value to what the tracee gets, and from the kernel's answer to a value."""
+
+from __future__ import annotations
+
+import errno
+import os
+import struct
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from viewos.abi.utsname import Utsname
+from viewos.module import PASS
+from viewos.monitor.emulate import EMULATIONS, open_arguments
+from viewos.monitor.pathcalls import emulable, resolve_all
+from viewos.monitor.task import read_status
+
+if TYPE_CHECKING:
+    from viewos.call import Call
+    from viewos.monitor.router import Router
+
+_UID_GID = struct.Struct("=I")
+_STAT_SIZES = {"stat": 144, "lstat": 144, "newfstatat": 144, "fstat": 144, "statx": 256}
+
+
+class BadAnswer(TypeError):
+    """A handler returned what is no answer to its call."""
+
+    def __init__(self, call: Call, value: object) -> None:
+        super().__init__(
+            f"{value!r} is no answer to {call.name}: return a value, raise OSError, or return PASS"
+        )
+
+
+def encode(router: Router, call: Call, value: Any) -> int:
+    """The result register for a handler's value; writes memory or injects a descriptor on the way.
+
+    Raises OSError (EFAULT, EMFILE), BadAnswer.
+    """
+    encoder = _ENCODERS.get(call.name) or _ENCODERS.get(call.operation)
+    if encoder is not None:
+        return encoder(router, call, value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    raise BadAnswer(call, value)
+
+
+def _integer(call: Call, value: Any) -> int:
+    if not isinstance(value, int):
+        raise BadAnswer(call, value)
+    return value
+
+
+def _encode_uname(router: Router, call: Call, value: Any) -> int:
+    if not isinstance(value, Utsname):
+        raise BadAnswer(call, value)
+    router.memory.write(call.tid, call.raw[0], value.encode())
+    return 0
+
+
+def _encode_ids(router: Router, call: Call, value: Any) -> int:
+    if not (isinstance(value, tuple) and len(value) == 3):
+        raise BadAnswer(call, value)
+    for address, one in zip(call.raw, value, strict=False):
+        router.memory.write(call.tid, address, _UID_GID.pack(_integer(call, one) & 0xFFFFFFFF))
+    return 0
+
+
+def _encode_groups(router: Router, call: Call, value: Any) -> int:
+    if not isinstance(value, (tuple, list)):
+        raise BadAnswer(call, value)
+    size = call.decode(0)
+    if size:
+        if size < len(value):
+            raise OSError(errno.EINVAL, "size")
+        router.memory.write(call.tid, call.raw[1], b"".join(map(_UID_GID.pack, value)))
+    return len(value)
+
+
+def _encode_open(router: Router, call: Call, value: Any) -> int:
+    """A descriptor: an object with fileno(), which is closed when the tracee has its copy."""
+    fileno = getattr(value, "fileno", None)
+    if fileno is None:
+        raise BadAnswer(call, value)
+    flags = 0 if call.name == "openat2" else open_arguments(call)[0]
+    try:
+        return router.inject(call, os.dup(fileno()), cloexec=bool(flags & os.O_CLOEXEC))
+    finally:
+        value.close()
+
+
+def _encode_text(at: int, terminated: bool) -> Callable[[Router, Call, Any], int]:
+    def encode_text(router: Router, call: Call, value: Any) -> int:
+        if not isinstance(value, bytes):
+            raise BadAnswer(call, value)
+        size = call.raw[at + 1]
+        if terminated:
+            value += b"\0"
+            if len(value) > size:
+                raise OSError(errno.ERANGE, "size")
+        router.memory.write(call.tid, call.raw[at], value[:size])
+        return min(len(value), size)
+
+    return encode_text
+
+
+def _encode_stat(router: Router, call: Call, value: Any) -> int:
+    at = {"newfstatat": 2, "statx": 4}.get(call.name, 1)
+    if not isinstance(value, bytes) or len(value) != _STAT_SIZES[call.name]:
+        raise BadAnswer(call, value)
+    router.memory.write(call.tid, call.raw[at], value)
+    return 0
+
+
+_ENCODERS: dict[str, Callable[[Router, Call, Any], int]] = {
+    "uname": _encode_uname,
+    "getresuid": _encode_ids,
+    "getresgid": _encode_ids,
+    "getgroups": _encode_groups,
+    "open": _encode_open,
+    "readlink": _encode_text(1, terminated=False),
+    "readlinkat": _encode_text(2, terminated=False),
+    "getcwd": _encode_text(0, terminated=True),
+    **dict.fromkeys(_STAT_SIZES, _encode_stat),
+}
+
+
+# ---- below() ------------------------------------------------------------------------------------
+
+
+class _Opened:
+    """A descriptor that `below()` gives for an open."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    def fileno(self) -> int:
+        return self._fd
+
+    def close(self) -> None:
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+
+def _ids(field: bytes) -> Callable[[Router, Call], tuple[int, ...]]:
+    def read(router: Router, call: Call) -> tuple[int, ...]:
+        for line in read_status(call.tid).splitlines():
+            if line.startswith(field):
+                return tuple(int(word) for word in line.split()[1:])
+        return ()
+
+    return read
+
+
+_UIDS, _GIDS, _GROUPS = _ids(b"Uid:"), _ids(b"Gid:"), _ids(b"Groups:")
+
+
+def _native_open(router: Router, call: Call) -> Any:
+    places = resolve_all(router, call)
+    if places is None or not emulable(call, places) or call.name == "openat2":
+        raise OSError(errno.EOPNOTSUPP, "below() cannot open this for the caller")
+    flags, mode = open_arguments(call)
+    if flags & os.O_CREAT:
+        os.umask(call.task.umask())
+    return _Opened(os.open(places[0].real, flags | os.O_CLOEXEC, mode))
+
+
+_NATIVE: dict[str, Callable[[Router, Call], Any]] = {
+    "uname": lambda router, call: Utsname.of_host(),
+    "getuid": lambda router, call: _UIDS(router, call)[0],
+    "geteuid": lambda router, call: _UIDS(router, call)[1],
+    "getgid": lambda router, call: _GIDS(router, call)[0],
+    "getegid": lambda router, call: _GIDS(router, call)[1],
+    "getresuid": lambda router, call: _UIDS(router, call)[:3],
+    "getresgid": lambda router, call: _GIDS(router, call)[:3],
+    "getgroups": lambda router, call: _GROUPS(router, call),
+    "open": _native_open,
+    "getcwd": lambda router, call: call.path,
+    "readlink": lambda router, call: os.readlink(_first_real(router, call)),
+}
+
+
+def _first_real(router: Router, call: Call) -> bytes:
+    places = resolve_all(router, call)
+    if places is None:
+        raise OSError(errno.EOPNOTSUPP, "below() has no path here")
+    return places[0].real
+
+
+def native(router: Router, call: Call) -> Any:
+    """The kernel's answer as a value. Raises OSError; EOPNOTSUPP where there is no such value."""
+    source = _NATIVE.get(call.name) or _NATIVE.get(call.operation)
+    if source is None:
+        emulation = EMULATIONS.get(call.name)
+        places = resolve_all(router, call) if emulation is not None else None
+        if emulation is None or places is None or not emulable(call, places):
+            raise OSError(errno.EOPNOTSUPP, f"below() has no answer to {call.name}")
+        return emulation(router, call, places)
+    return source(router, call)
+
+
+__all__ = ["PASS", "BadAnswer", "encode", "native"]

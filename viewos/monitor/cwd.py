@@ -1,0 +1,58 @@
+"""The working directory is the kernel's: chdir is fixed up, getcwd maps back."""
+
+from __future__ import annotations
+
+import errno
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from viewos.monitor.outcome import CONTINUE, Outcome
+from viewos.monitor.pathcalls import fix_up_paths, may_continue, resolve_all
+from viewos.monitor.paths import KERNEL
+
+if TYPE_CHECKING:
+    from viewos.call import Call
+    from viewos.monitor.router import Router
+
+_DELETED = b" (deleted)"
+
+
+def chdir(router: Router, call: Call) -> int | Outcome:
+    """chdir(2): the kernel's cwd becomes the backing directory; the state remembers by which name
+    it was entered, where the backing can be seen by several."""
+    places = resolve_all(router, call)
+    if places is None:
+        return CONTINUE
+    place = places[0]
+    if place is not KERNEL:
+        hint = b"" if place.claim is None else place.claim.prefix
+        state = call.process_state
+        if state.cwd != hint:
+            router.set_process_state(call, replace(state, cwd=hint))
+    if may_continue(router, place):
+        return CONTINUE
+    return fix_up_paths(router, call, places)
+
+
+def getcwd(router: Router, call: Call) -> int | Outcome:
+    """getcwd(2)."""
+    task, root = router.tasks.get(call.tid)
+    if not task.same_mounts:
+        return CONTINUE
+    real = task.link("cwd")
+    if real.endswith(_DELETED) or real[:1] != b"/":
+        return CONTINUE
+    name = router.resolver.claims.reverse(real, router.cwd_hint(call))
+    if name is None:
+        name = b"(unreachable)" + real
+    base = router.resolver.root_of(root)
+    if base.virtual != b"/":
+        if name == base.virtual or name.startswith(base.virtual + b"/"):
+            name = name[len(base.virtual) :] or b"/"
+        else:
+            name = b"(unreachable)" + name
+    buffer, size = call.raw[0], call.raw[1]
+    if len(name) + 1 > size:
+        raise OSError(errno.ERANGE, "size")
+    router.memory.write(call.tid, buffer, name + b"\0")
+    return len(name) + 1

@@ -1,0 +1,301 @@
+"""Emulation: the monitor does a path call at the backing, and writes the result.
+
+Only for tasks whose credentials and name spaces are the monitor's own. Each function gets the call
+and the places of its paths, whose real paths have no symbolic link left to follow, and
+returns the result, or raises the OSError that the kernel gave, or asks for a fix-up.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import struct
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from viewos import kernel
+from viewos.kernel import AT_FDCWD, NR, syscall
+from viewos.monitor.outcome import FIX_UP, Outcome
+from viewos.monitor.paths import PATH_MAX, Place
+
+if TYPE_CHECKING:
+    from viewos.call import Call
+    from viewos.monitor.router import Router
+
+AT_SYMLINK_NOFOLLOW = 0x100
+O_TMPFILE = 0o20200000
+_OPEN_MODES = 0o7777
+
+Answer = int | Outcome
+Emulation = Callable[["Router", "Call", list[Place]], Answer]
+EMULATIONS: dict[str, Emulation] = {}
+
+
+def emulates(*names: str) -> Callable[[Emulation], Emulation]:
+    """Register the function that emulates these system calls."""
+
+    def register(function: Emulation) -> Emulation:
+        for name in names:
+            EMULATIONS[name] = function
+        return function
+
+    return register
+
+
+@contextmanager
+def reach(real: bytes) -> Iterator[tuple[int, bytes]]:
+    """(dirfd, path) for a real path of any length: a backing may be longer than the virtual path."""
+    if len(real) < PATH_MAX:
+        yield AT_FDCWD, real
+        return
+    dirfd, rest = os.open(b"/", os.O_PATH | os.O_CLOEXEC), real.lstrip(b"/")
+    try:
+        while len(rest) >= PATH_MAX:
+            cut = rest.rindex(b"/", 0, PATH_MAX)
+            deeper = os.open(rest[:cut], os.O_PATH | os.O_CLOEXEC | os.O_DIRECTORY, dir_fd=dirfd)
+            os.close(dirfd)
+            dirfd, rest = deeper, rest[cut:].lstrip(b"/")
+        yield dirfd, rest
+    finally:
+        os.close(dirfd)
+
+
+# ---- open -----------------------------------------------------------------------------------
+
+
+def _must_be_native(real: bytes) -> bool:
+    """FIFOs, devices and sockets are opened by the tracee itself."""
+    try:
+        mode = os.lstat(real.rstrip(b"/") or b"/").st_mode
+    except OSError:
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode) or stat.S_ISLNK(mode))
+
+
+def room_for_descriptor(call: Call, status: bytes) -> bool:
+    """Has the tracee a descriptor left? Asked before a call that creates or truncates: natively
+    EMFILE comes first, and nothing has happened to the file."""
+    table = int(status[status.index(b"\nFDSize:") + 8 :].split(None, 1)[0])
+    try:
+        limit, _ = kernel.prlimit(call.tid, 7)
+    except OSError:
+        return True
+    if table < limit:
+        return True
+    return len(os.listdir(f"/proc/{call.tid}/fd")) < limit
+
+
+def _open(router: Router, call: Call, place: Place, flags: int, make: Callable[[], int]) -> Answer:
+    if flags & os.O_PATH or flags & O_TMPFILE == O_TMPFILE or _must_be_native(place.real):
+        return FIX_UP
+    if flags & (os.O_CREAT | os.O_TRUNC):
+        status = call.task.read("status")
+        if not room_for_descriptor(call, status):
+            raise OSError(errno.EMFILE, "descriptors")
+        os.umask(int(status[status.index(b"\nUmask:") + 7 :].split(None, 1)[0], 8))
+    return router.inject(call, make(), cloexec=bool(flags & os.O_CLOEXEC))
+
+
+@emulates("open", "openat", "creat")
+def open_(router: Router, call: Call, places: list[Place]) -> Answer:
+    """open(2), openat(2), creat(2)."""
+    flags, mode = open_arguments(call)
+
+    def make() -> int:
+        with reach(places[0].real) as (dirfd, path):
+            return syscall(NR["openat"], dirfd, path, flags | os.O_CLOEXEC, mode)
+
+    return _open(router, call, places[0], flags, make)
+
+
+def open_arguments(call: Call) -> tuple[int, int]:
+    """(flags, mode) of open, openat or creat; both are 32 bits wide."""
+    if call.name == "creat":
+        return os.O_CREAT | os.O_WRONLY | os.O_TRUNC, call.raw[1] & 0xFFFF
+    at = 1 if call.name == "open" else 2
+    return call.raw[at] & 0xFFFFFFFF, call.raw[at + 1] & 0xFFFF
+
+
+_OPEN_HOW = struct.Struct("=QQQ")
+
+
+def read_how(router: Router, call: Call) -> tuple[int, int, int]:
+    """openat2's (flags, mode, resolve)."""
+    return _OPEN_HOW.unpack(router.memory.read_exact(call.tid, call.raw[2], _OPEN_HOW.size))
+
+
+@emulates("openat2")
+def openat2(router: Router, call: Call, places: list[Place]) -> Answer:
+    """openat2(2). The resolver has obeyed the RESOLVE_* bits already."""
+    flags, mode, resolve = read_how(router, call)
+    if call.raw[3] != _OPEN_HOW.size:
+        return FIX_UP
+
+    def make() -> int:
+        with reach(places[0].real) as (dirfd, path):
+            return kernel.openat2(dirfd, path, flags | os.O_CLOEXEC, resolve & ~0x3F, mode)
+
+    return _open(router, call, places[0], flags, make)
+
+
+# ---- looking --------------------------------------------------------------------------------
+
+
+def _write_stat(router: Router, call: Call, place: Place, address: int, flags: int) -> int:
+    with reach(place.real) as (dirfd, path):
+        data = kernel.raw_stat(dirfd, path, flags | AT_SYMLINK_NOFOLLOW)
+    router.memory.write(call.tid, address, data)
+    return 0
+
+
+@emulates("stat", "lstat")
+def stat_(router: Router, call: Call, places: list[Place]) -> Answer:
+    """stat(2), lstat(2)."""
+    return _write_stat(router, call, places[0], call.raw[1], 0)
+
+
+@emulates("newfstatat")
+def newfstatat(router: Router, call: Call, places: list[Place]) -> Answer:
+    """fstatat(2)."""
+    return _write_stat(router, call, places[0], call.raw[2], call.raw[3] & 0xFFFFFFFF)
+
+
+@emulates("statx")
+def statx(router: Router, call: Call, places: list[Place]) -> Answer:
+    """statx(2)."""
+    flags, mask = call.raw[2] & 0xFFFFFFFF, call.raw[3] & 0xFFFFFFFF
+    with reach(places[0].real) as (dirfd, path):
+        data = kernel.raw_statx(dirfd, path, flags | AT_SYMLINK_NOFOLLOW, mask)
+    router.memory.write(call.tid, call.raw[4], data)
+    return 0
+
+
+@emulates("statfs")
+def statfs(router: Router, call: Call, places: list[Place]) -> Answer:
+    """statfs(2)."""
+    if len(places[0].real) >= PATH_MAX:
+        raise OSError(errno.ENAMETOOLONG, "backing")
+    router.memory.write(call.tid, call.raw[1], kernel.raw_statfs(places[0].real))
+    return 0
+
+
+@emulates("access", "faccessat")
+def access(router: Router, call: Call, places: list[Place]) -> Answer:
+    """access(2), faccessat(2) (the system call, which has no flags)."""
+    mode = call.raw[1 if call.name == "access" else 2] & 0xFFFFFFFF
+    with reach(places[0].real) as (dirfd, path):
+        syscall(NR["faccessat"], dirfd, path, mode)
+    return _refuse_write(router, call, places[0], mode)
+
+
+@emulates("faccessat2")
+def faccessat2(router: Router, call: Call, places: list[Place]) -> Answer:
+    """faccessat2(2)."""
+    mode, flags = call.raw[2] & 0xFFFFFFFF, call.raw[3] & 0xFFFFFFFF
+    with reach(places[0].real) as (dirfd, path):
+        syscall(NR["faccessat2"], dirfd, path, mode, flags)
+    return _refuse_write(router, call, places[0], mode)
+
+
+def _refuse_write(router: Router, call: Call, place: Place, mode: int) -> int:
+    if mode & os.W_OK and place.claim is not None and place.claim.read_only:
+        kind = stat.S_IFMT(os.lstat(place.real).st_mode)
+        if kind in (stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK):
+            raise OSError(errno.EROFS, "read-only claim")
+    return 0
+
+
+@emulates("readlink", "readlinkat")
+def readlink(router: Router, call: Call, places: list[Place]) -> Answer:
+    """readlink(2), readlinkat(2)."""
+    at = 1 if call.name == "readlink" else 2
+    size = call.raw[at + 1] & 0xFFFFFFFF
+    if size == 0 or size >> 31:
+        raise OSError(errno.EINVAL, "buffer size")
+    with reach(places[0].real) as (dirfd, path):
+        text = os.readlink(path, dir_fd=None if dirfd == AT_FDCWD else dirfd)
+    router.memory.write(call.tid, call.raw[at], text[:size])
+    return min(len(text), size)
+
+
+# ---- changing -------------------------------------------------------------------------------
+
+
+def _set_umask(call: Call) -> None:
+    os.umask(call.task.umask())
+
+
+@emulates("mkdir", "mkdirat")
+def mkdir(router: Router, call: Call, places: list[Place]) -> Answer:
+    """mkdir(2), mkdirat(2)."""
+    _set_umask(call)
+    mode = call.raw[1 if call.name == "mkdir" else 2] & 0xFFFF
+    with reach(places[0].real) as (dirfd, path):
+        return syscall(NR["mkdirat"], dirfd, path, mode)
+
+
+@emulates("rmdir", "unlink", "unlinkat")
+def unlink(router: Router, call: Call, places: list[Place]) -> Answer:
+    """unlink(2), rmdir(2), unlinkat(2)."""
+    flags = {"rmdir": 0x200, "unlink": 0}.get(call.name, call.raw[2] & 0xFFFFFFFF)
+    with reach(places[0].real) as (dirfd, path):
+        return syscall(NR["unlinkat"], dirfd, path, flags)
+
+
+@emulates("rename", "renameat", "renameat2")
+def rename(router: Router, call: Call, places: list[Place]) -> Answer:
+    """rename(2), renameat(2), renameat2(2)."""
+    flags = call.raw[4] & 0xFFFFFFFF if call.name == "renameat2" else 0
+    with reach(places[0].real) as old, reach(places[1].real) as new:
+        return syscall(NR["renameat2"], *old, *new, flags)
+
+
+@emulates("link", "linkat")
+def link(router: Router, call: Call, places: list[Place]) -> Answer:
+    """link(2), linkat(2)."""
+    flags = call.raw[4] & 0xFFFFFFFF if call.name == "linkat" else 0
+    if flags & ~0x1400:
+        return FIX_UP
+    with reach(places[0].real) as old, reach(places[1].real) as new:
+        return syscall(NR["linkat"], *old, *new, 0)
+
+
+@emulates("symlink", "symlinkat")
+def symlink(router: Router, call: Call, places: list[Place]) -> Answer:
+    """symlink(2), symlinkat(2): the text of a link is a path of the view, and stays as it is."""
+    target = router.memory.read_string(call.tid, call.raw[0])
+    if not target:
+        raise OSError(errno.ENOENT, "empty target")
+    with reach(places[-1].real) as (dirfd, path):
+        return syscall(NR["symlinkat"], target, dirfd, path)
+
+
+@emulates("chmod", "fchmodat")
+def chmod(router: Router, call: Call, places: list[Place]) -> Answer:
+    """chmod(2), fchmodat(2) (the system call, which has no flags)."""
+    mode = call.raw[1 if call.name == "chmod" else 2] & 0xFFFF
+    with reach(places[0].real) as (dirfd, path):
+        return syscall(NR["fchmodat"], dirfd, path, mode)
+
+
+@emulates("chown", "lchown", "fchownat")
+def chown(router: Router, call: Call, places: list[Place]) -> Answer:
+    """chown(2), lchown(2), fchownat(2)."""
+    at = 2 if call.name == "fchownat" else 1
+    flags = call.raw[4] & 0xFFFFFFFF if call.name == "fchownat" else 0
+    if flags & ~0x1100:
+        raise OSError(errno.EINVAL, "flags")
+    uid, gid = (value & 0xFFFFFFFF for value in call.raw[at : at + 2])
+    with reach(places[0].real) as (dirfd, path):
+        return syscall(NR["fchownat"], dirfd, path, uid, gid, AT_SYMLINK_NOFOLLOW)
+
+
+@emulates("utimensat")
+def utimensat(router: Router, call: Call, places: list[Place]) -> Answer:
+    """utimensat(2)."""
+    flags = call.raw[3] & 0xFFFFFFFF
+    times = router.read_exact(call, call.raw[2], 32) if call.raw[2] else None
+    with reach(places[0].real) as (dirfd, path):
+        return syscall(NR["utimensat"], dirfd, path, times, flags | AT_SYMLINK_NOFOLLOW)

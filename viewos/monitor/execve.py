@@ -1,0 +1,344 @@
+"""execve in a view: `#!` interpreters, program loaders, and the names that the new program sees.
+
+The kernel runs the program in the tracee, by fix-up. What it would look up by itself, outside of
+the view, is resolved here first: the interpreter of a script (binfmt_script's rules: 256 bytes, one
+argument, nesting of 4), and the loader of an ELF file.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import struct
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from viewos.abi.row import signed32
+from viewos.abi.syscalls import TABLE
+from viewos.monitor import fixup
+from viewos.monitor.outcome import CONTINUE, FIX_UP, Outcome
+from viewos.monitor.pathcalls import fix_up_paths, may_continue, resolve_all, tracee_string
+from viewos.monitor.paths import KERNEL, Place
+
+if TYPE_CHECKING:
+    from viewos.call import Call
+    from viewos.monitor.router import Router
+
+BINPRM_BUF_SIZE = 256
+MAX_NESTING = 4
+MAX_ARGUMENTS = 1 << 20
+AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW = 0x1000, 0x100
+AT_NULL, AT_EXECFN = 0, 31
+PR_SET_NAME = 15
+_ELF64 = struct.Struct("<16sHHIQQQIHHH")
+_PROGRAM_HEADER = struct.Struct("<IIQQQQQQ")
+_PT_INTERP, _EM_X86_64, _ELFCLASS64 = 3, 62, 2
+
+
+@dataclass(slots=True)
+class Program:
+    """What is to be executed, after all scripts and loaders have been looked through."""
+
+    place: Place
+    name: bytes
+    """The caller's string: what scripts and AT_EXECFN see."""
+    argv: list[bytes | int]
+    rebuilt: bool = False
+    """argv is not the caller's own array any more."""
+    comm: bytes | None = None
+    """The name of the process, where the kernel would take another."""
+    executable: bytes | None = None
+    """The program behind a loader: what /proc/self/exe has to show."""
+    foreign: list[Place] = field(default_factory=list)
+
+
+def execve(router: Router, call: Call) -> int | Outcome:
+    """execve(2), execveat(2)."""
+    if not router.view.claims:
+        return _without_claims(router, call)
+    places = resolve_all(router, call)
+    if places is None or places[0] is KERNEL:
+        return CONTINUE
+    place = places[0]
+    at = 0 if call.name == "execve" else 1
+    if call.name == "execveat" and call.raw[4] & AT_SYMLINK_NOFOLLOW:
+        return CONTINUE if may_continue(router, place) else fix_up_paths(router, call, places)
+    name = router.memory.read_string(call.tid, call.raw[at])
+    dirfd = signed32(call.raw[0]) if at else -100
+    if dirfd != -100 and name[:1] != b"/":  # as the kernel names it for scripts
+        name = b"/dev/fd/%d/%s" % (dirfd, name)
+    program = Program(place, name, [])
+    natural = look_through(router, call, program, at + 1)
+    router.tasks.forget(call.tid)
+    state = call.process_state
+    if natural and may_continue(router, place) and not state.executable and not _ids(router, call):
+        return CONTINUE
+    return _run(router, call, program, at)
+
+
+def _without_claims(router: Router, call: Call) -> int | Outcome:
+    router.tasks.forget(call.tid)
+    if not _ids(router, call):
+        return CONTINUE
+    return _run_unchanged(router, call)
+
+
+# ---- looking through scripts and loaders --------------------------------------------------------
+
+
+def look_through(router: Router, call: Call, program: Program, argv_at: int) -> bool:
+    """Resolve interpreters in the view; True where the kernel would find the same by itself."""
+    natural = True
+    for nesting in range(MAX_NESTING + 2):
+        head = _head(program.place.real)
+        if head[:2] == b"#!":
+            line = parse_shebang(head)
+            if line is None:
+                return natural
+            if nesting > MAX_NESTING:
+                raise OSError(errno.ELOOP, "interpreters")
+            natural = _through_script(router, call, program, argv_at, line) and natural
+        elif head[:4] == b"\x7fELF":
+            return _through_loader(router, call, program, argv_at, head) and natural
+        else:
+            return natural
+    return natural
+
+
+def _head(real: bytes) -> bytes:
+    try:
+        if not os.access(real, os.X_OK) or not os.path.isfile(real):
+            return b""
+        with open(real, "rb", buffering=0) as file:
+            return file.read(BINPRM_BUF_SIZE)
+    except OSError:
+        return b""  # not readable, or not there: the kernel says what it thinks of it
+
+
+def parse_shebang(head: bytes) -> tuple[bytes, bytes | None] | None:
+    """(interpreter, its one argument) as fs/binfmt_script.c reads it; None: not a script after all."""
+    buffer = head[:BINPRM_BUF_SIZE].ljust(BINPRM_BUF_SIZE, b"\0")
+    line = buffer[2:]
+    end = line.find(b"\n")
+    if end < 0:
+        text = line.lstrip(b" \t")
+        cut = min((i for i in (text.find(b" "), text.find(b"\t"), text.find(b"\0")) if i >= 0), default=-1)
+        if cut < 0:
+            return None  # the interpreter's name is cut off
+        line = line[:-1] if b"\0" not in line else line
+    else:
+        line = line[:end]
+    line = line.split(b"\0")[0].strip(b" \t")
+    if not line:
+        return None
+    for index, byte in enumerate(line):
+        if byte in b" \t":
+            rest = line[index:].strip(b" \t")
+            return line[:index], rest or None
+    return line, None
+
+
+def _through_script(
+    router: Router, call: Call, program: Program, argv_at: int, line: tuple[bytes, bytes | None]
+) -> bool:
+    interpreter, argument = line
+    place = _resolve(router, call, interpreter)
+    natural = place.plain and program.place.plain
+    if not program.rebuilt:
+        program.argv = list(read_argv(router, call, call.raw[argv_at]))
+        program.comm = os.path.basename(program.name)[:15]
+    words: list[bytes | int] = [interpreter]
+    if argument is not None:
+        words.append(argument)
+    program.argv = [*words, program.name, *program.argv[1:]]
+    program.rebuilt = True
+    program.place, program.name = place, interpreter
+    if not os.path.lexists(place.real):
+        raise OSError(errno.ENOENT, "interpreter")
+    return natural
+
+
+def _resolve(router: Router, call: Call, path: bytes) -> Place:
+    _, root = router.tasks.get(call.tid)
+    start = None
+    if path[:1] != b"/":
+        start = router.resolver.start(call.task, -100, router.cwd_hint(call))
+    return router.resolver.resolve(
+        call.task, router.resolver.root_of(root), start, path, follow=True, intent="read"
+    )
+
+
+def read_argv(router: Router, call: Call, address: int) -> list[int]:
+    """The pointers of an argument vector."""
+    pointers: list[int] = []
+    while address and len(pointers) < MAX_ARGUMENTS:
+        size = 4096 - address % 4096
+        size -= size % 8
+        data = router.memory.read(call.tid, address, size or 8)
+        for (pointer,) in struct.iter_unpack("=Q", data[: len(data) // 8 * 8]):
+            if not pointer:
+                return pointers
+            pointers.append(pointer)
+        if not data:
+            raise OSError(errno.EFAULT, "argv")
+        address += len(data)
+    return pointers
+
+
+def _through_loader(
+    router: Router, call: Call, program: Program, argv_at: int, head: bytes
+) -> bool:
+    """Resolve PT_INTERP in the view; refuse a 32-bit program."""
+    if len(head) < _ELF64.size:
+        return True
+    ident, kind, machine, *_, _entry, offset, _sections, _flags, _size, entry_size, count = (
+        _ELF64.unpack_from(head)
+    )
+    if machine == 3 or (machine == _EM_X86_64 and ident[4] != _ELFCLASS64):
+        router.log.warning(
+            f"{os.fsdecode(program.name)}: a 32-bit program cannot run in a view (its system calls"
+            " have another table): use a 64-bit one"
+        )
+        raise OSError(errno.ENOEXEC, "32-bit program")
+    interpreter = _interpreter(program.place.real, offset, entry_size, count)
+    if interpreter is None:
+        return True
+    place = _resolve(router, call, interpreter)
+    if place.plain or _same_file(place.real, interpreter):
+        return True
+    if not program.rebuilt:
+        program.argv = list(read_argv(router, call, call.raw[argv_at]))
+    if program.comm is None:
+        program.comm = os.path.basename(program.name)[:15]
+    program.executable = program.place.real
+    first: bytes | int = program.argv[0] if program.argv else b""
+    program.argv = [interpreter, b"--argv0", first, program.place.virtual, *program.argv[1:]]
+    program.rebuilt = True
+    program.place = place
+    return False
+
+
+def _same_file(one: bytes, other: bytes) -> bool:
+    try:
+        return os.path.samefile(one, other)
+    except OSError:
+        return False
+
+
+def _interpreter(real: bytes, offset: int, entry_size: int, count: int) -> bytes | None:
+    try:
+        with open(real, "rb", buffering=0) as file:
+            file.seek(offset)
+            table = file.read(entry_size * min(count, 128))
+            for at in range(0, len(table) - _PROGRAM_HEADER.size + 1, entry_size or 56):
+                kind, _, start, _, _, size, _, _ = _PROGRAM_HEADER.unpack_from(table, at)
+                if kind == _PT_INTERP and 1 < size <= 4096:
+                    file.seek(start)
+                    return file.read(size).split(b"\0")[0]
+    except OSError:
+        return None
+    return None
+
+
+# ---- running it -----------------------------------------------------------------------------
+
+
+def _ids(router: Router, call: Call) -> dict[int, int]:
+    """Entries of the auxiliary vector that modules want changed (AT_UID and its like)."""
+    changes: dict[int, int] = {}
+    for layer, module in router.view.layers.items():
+        entries = getattr(module, "auxiliary", None)
+        if entries is not None:
+            call.layer = layer
+            changes.update(entries(call))
+    return changes
+
+
+def _run_unchanged(router: Router, call: Call) -> Outcome:
+    changes = _ids(router, call)
+    rewrite = fixup.Rewrite(
+        call.row.number, list(call.raw[: len(call.row.args)]), call.row.cookie.arg,
+        call.row.cookie.shift, at_exec=lambda stop: patch_auxiliary(stop, changes, None),
+    )  # fmt: skip
+    return router.fix_up(call, rewrite, {}, plain=True)
+
+
+def _padded(real: bytes, length: int) -> bytes:
+    """The same path, at least `length` bytes long: the kernel keeps the string in the new program's
+    memory, where it is overwritten with the caller's name."""
+    missing = length - len(real)
+    if missing <= 0:
+        return real
+    cut = real.rindex(b"/")
+    return real[:cut] + b"/" * missing + real[cut:]
+
+
+def _run(router: Router, call: Call, program: Program, at: int) -> Outcome:
+    name = router.memory.read_string(call.tid, call.raw[at])
+    real = tracee_string(router, call, program.place)
+    changes = _ids(router, call)
+    state = replace(call.process_state, executable=program.executable)
+    string = _padded(real, len(name))
+    row = TABLE["execve"]
+
+    def at_exec(stop: fixup.ExecStop) -> None:
+        patch_auxiliary(stop, changes, name if len(name) <= len(string) else None)
+        if program.comm is not None:
+            stop.remote_call(157, [PR_SET_NAME, program.comm + b"\0"])
+        if state != router.view.states.read(stop.pid):
+            _write_state(router, stop, state)
+
+    argv: fixup.Argument = fixup.Table(program.argv) if program.rebuilt else call.raw[at + 1]
+    envp = call.raw[at + 2]
+    rewrite = fixup.Rewrite(
+        row.number, [string + b"\0", argv, envp], row.cookie.arg, row.cookie.shift, at_exec=at_exec
+    )
+    strings = {at: real} if not program.rebuilt else {}
+    return router.fix_up(call, rewrite, strings, plain=program.place.plain and not program.executable)
+
+
+def _write_state(router: Router, stop: fixup.ExecStop, state: object) -> None:
+    states = router.view.states
+    try:
+        states.write(stop.pid, state)  # type: ignore[arg-type]
+    except PermissionError:
+        pair = states.token(state).to_bytes(8, "little") + b"\xff" * 8  # type: ignore[arg-type]
+        stop.remote_call(TABLE["prlimit64"].number, [0, 10, pair, 0])
+
+
+def patch_auxiliary(stop: fixup.ExecStop, changes: dict[int, int], name: bytes | None) -> None:
+    """Give the new program the ids and the file name (AT_EXECFN) that it has in the view."""
+    if not changes and name is None:
+        return
+    with open(f"/proc/{stop.pid}/auxv", "rb", buffering=0) as file:
+        entries = dict(struct.iter_unpack("=QQ", file.read()))
+    if name is not None and AT_EXECFN in entries:
+        stop.write(entries[AT_EXECFN], name + b"\0")
+    wanted = {key: value for key, value in changes.items() if entries.get(key) != value}
+    if wanted:
+        address = _auxiliary_address(stop)
+        for index, key in enumerate(entries):
+            if key in wanted:
+                stop.write(address + 16 * index + 8, struct.pack("=Q", wanted[key]))
+
+
+def _auxiliary_address(stop: fixup.ExecStop) -> int:
+    """Where the auxiliary vector stands: behind argc, argv and envp on the new stack."""
+    fd = os.open(f"/proc/{stop.pid}/mem", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        address = stop.stack
+        (count,) = struct.unpack("=Q", os.pread(fd, 8, address))
+        address += 8 * (count + 2)
+        while True:
+            data = os.pread(fd, 4096, address)
+            for index, (pointer,) in enumerate(struct.iter_unpack("=Q", data[: len(data) // 8 * 8])):
+                if not pointer:
+                    return address + 8 * (index + 1)
+            address += len(data) // 8 * 8
+            if not data:
+                raise OSError(errno.EFAULT, "stack")
+    finally:
+        os.close(fd)
+
+
+__all__ = ["FIX_UP", "execve", "parse_shebang"]

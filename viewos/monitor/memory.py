@@ -1,0 +1,103 @@
+"""Bounded reads and writes of a tracee's memory."""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+
+from viewos.kernel import RemoteIO
+
+PAGE = 4096
+PATH_MAX = 4096
+
+
+class Fault(Exception):
+    """The tracee's pointer is bad, or its string has no end: the kernel, asked again, will say so."""
+
+
+class TraceeGone(Exception):
+    """The tracee ended, or its call was abandoned, while it was being looked at."""
+
+
+class Unreadable(Exception):
+    """The tracee's memory may not be read (an unreadable executable, a process that is not dumpable)."""
+
+
+class Memory:
+    """Access to the memory of any tracee. Safe for many threads: each has a buffer of its own."""
+
+    def __init__(self) -> None:
+        self._local = threading.local()
+
+    def _io(self) -> RemoteIO:
+        io: RemoteIO | None = getattr(self._local, "io", None)
+        if io is None:
+            io = self._local.io = RemoteIO(4 * PAGE)
+        return io
+
+    def read(self, tid: int, address: int, size: int) -> bytes:
+        """Up to `size` bytes; fewer before an unmapped page.
+
+        Raises Fault (nothing there), TraceeGone, Unreadable.
+        """
+        try:
+            return self._io().read(tid, address, size)
+        except OSError as error:
+            return self._read_mem(tid, address, size, error)
+
+    def _read_mem(self, tid: int, address: int, size: int, error: OSError) -> bytes:
+        if error.errno in (errno.EFAULT, errno.EINVAL):
+            raise Fault(hex(address)) from None
+        if error.errno == errno.ESRCH:
+            raise TraceeGone from None
+        try:  # process_vm_readv may be compiled out, or refused by a filter
+            fd = os.open(f"/proc/{tid}/mem", os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            raise TraceeGone from None
+        except OSError as why:
+            raise Unreadable(str(why)) from None
+        try:
+            return os.pread(fd, size, address)
+        except (OSError, OverflowError):
+            raise Fault(hex(address)) from None
+        finally:
+            os.close(fd)
+
+    def read_exact(self, tid: int, address: int, size: int) -> bytes:
+        """Exactly `size` bytes. Raises Fault if some of them are not there."""
+        data = self.read(tid, address, size)
+        if len(data) != size:
+            raise Fault(hex(address))
+        return data
+
+    def read_string(self, tid: int, address: int, limit: int = PATH_MAX) -> bytes:
+        """The string at `address` without its NUL. Raises Fault if it has no end within `limit`."""
+        chunk = PAGE - address % PAGE
+        if chunk < 256:
+            chunk += PAGE  # one read for two pages: a short answer says that the second is not there
+        data = self.read(tid, address, min(chunk, 1024, limit))
+        end = data.find(b"\0")
+        while end < 0:
+            if len(data) >= limit:
+                raise Fault(hex(address))
+            at = address + len(data)
+            more = self.read(tid, at, min(PAGE - at % PAGE, limit - len(data)))
+            end = more.find(b"\0")
+            if end >= 0:
+                end += len(data)
+            data += more
+        return data[:end]
+
+    def write(self, tid: int, address: int, data: bytes) -> None:
+        """Write as the kernel's copy_to_user does: protections count. Raises OSError EFAULT."""
+        if not data:
+            return
+        try:
+            count = self._io().write(tid, address, data)
+        except OSError as error:
+            if error.errno == errno.ESRCH:
+                raise TraceeGone from None
+            raise OSError(errno.EFAULT, "bad address") from None
+        if count != len(data):
+            raise OSError(errno.EFAULT, "bad address")

@@ -1,0 +1,264 @@
+"""Every system call that takes a path: resolve, then continue, emulate or fix up."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import struct
+from typing import TYPE_CHECKING
+
+from viewos.abi.row import HOW, Intent, PathArg, applies, follows, signed32
+from viewos.kernel import AT_FDCWD
+from viewos.monitor import fixup
+from viewos.monitor.emulate import EMULATIONS, open_arguments, read_how
+from viewos.monitor.outcome import CONTINUE, FIX_UP, Outcome
+from viewos.monitor.paths import KERNEL, PATH_MAX, Place
+
+if TYPE_CHECKING:
+    from viewos.call import Call
+    from viewos.monitor.router import Router
+
+_NAME_INTENTS = frozenset({Intent.CREATE, Intent.REMOVE})
+_INTENTS = {
+    Intent.READ: "look",
+    Intent.EXECUTE: "read",
+    Intent.WRITE: "write",
+    Intent.CREATE: "create",
+    Intent.REMOVE: "remove",
+    Intent.MOUNT: "look",
+}
+_BLOCKING = frozenset({"open", "openat", "openat2", "creat", "connect"})
+
+
+def path_call(router: Router, call: Call) -> int | Outcome:
+    """The answer to a call that takes paths, when no module has answered it."""
+    places = resolve_all(router, call)
+    if places is None or all(may_continue(router, place) for place in places):
+        return CONTINUE
+    check_changes(router, call, places)
+    answer: int | Outcome = FIX_UP
+    emulation = EMULATIONS.get(call.name)
+    if emulation is not None and emulable(call, places):
+        answer = emulation(router, call, places)
+    if answer is FIX_UP:
+        answer = fix_up_paths(router, call, places)
+    committed(call, places)
+    return answer
+
+
+# ---- resolving --------------------------------------------------------------------------------
+
+
+def resolve_all(router: Router, call: Call) -> list[Place] | None:
+    """The places of the call's path arguments; None where only the kernel can judge.
+
+    Remembered in the call. Raises OSError ELOOP, EXDEV, ENAMETOOLONG; Fault.
+    """
+    if call.places is not None:
+        return call.places or None
+    call.task, root = router.tasks.get(call.tid)
+    places: list[Place] = []
+    if call.task.same_mounts:
+        places = [resolve_one(router, call, argument, root) for argument in call.row.paths]
+    else:
+        router.left_view(call)
+    call.places = places
+    return places or None
+
+
+def resolve_one(router: Router, call: Call, argument: PathArg, root_real: bytes) -> Place:
+    """Where one path argument leads."""
+    address = call.raw[argument.path]
+    if argument.inside is not None:
+        return _inside(router, call, argument, root_real)
+    if not applies(argument, call.raw):
+        return KERNEL
+    if not address and argument.null_ok:
+        return KERNEL
+    path = router.memory.read_string(call.tid, address)
+    if not path:
+        return KERNEL  # the descriptor itself with AT_EMPTY_PATH, ENOENT without
+    rules = read_how(router, call)[2] & 0x1F if argument.follow is HOW else 0
+    intent, follow, keep_last = intention(router, call, argument)
+    resolver = router.resolver
+    root = resolver.root_of(root_real)
+    start = None
+    if path[:1] != b"/" or rules:
+        dirfd = -100 if argument.dirfd is None else signed32(call.raw[argument.dirfd])
+        hint = router.cwd_hint(call) if dirfd == -100 else None
+        start = resolver.start(call.task, dirfd, hint)
+    return resolver.resolve(
+        call.task, root, start, path,
+        follow=follow, keep_last=keep_last, intent=intent, rules=rules,
+    )  # fmt: skip
+
+
+def _inside(router: Router, call: Call, argument: PathArg, root_real: bytes) -> Place:
+    """A path in a structure (bpf's OBJ_PIN and OBJ_GET): it can be checked, but not replaced."""
+    where = argument.inside
+    if where is None or not applies(argument, call.raw):
+        return KERNEL
+    data = router.memory.read(call.tid, call.raw[argument.path], 64)
+    (pointer,) = struct.unpack_from("=Q", data, where.pointer)
+    path = router.memory.read_string(call.tid, pointer)
+    start = router.resolver.start(call.task, AT_FDCWD, router.cwd_hint(call))
+    place = router.resolver.resolve(
+        call.task, router.resolver.root_of(root_real), start, path, follow=True
+    )
+    if not place.plain:
+        router.log.warning(f"{call.name}: a path inside a structure cannot lead into a claim", once=call.name)
+        raise OSError(errno.EOPNOTSUPP, "path in a structure")
+    return KERNEL
+
+
+def intention(router: Router, call: Call, argument: PathArg) -> tuple[str, bool, bool]:
+    """(intent, follow a final link, the last component is only a name)."""
+    if argument.intent is Intent.OPEN:
+        is_how = argument.follow is HOW
+        flags = (read_how(router, call)[0] if is_how else open_arguments(call)[0]) & 0xFFFFFFFF
+        follow = follows(argument, call.raw, flags if is_how else 0)
+        if flags & os.O_CREAT:
+            return "create", follow, False
+        writes = flags & os.O_ACCMODE or flags & os.O_TRUNC
+        return ("write" if writes else "read"), follow, False
+    follow = follows(argument, call.raw)
+    return _INTENTS[argument.intent], follow, argument.intent in _NAME_INTENTS
+
+
+def may_continue(router: Router, place: Place) -> bool:
+    """Will the kernel alone do the right thing with the tracee's own string?"""
+    if not place.plain:
+        return False
+    if place.claim is None or place.native:
+        return not (place.target and router.is_read_only(place.target))
+    if place.claim.read_only or place.claim.module is not None:
+        return False
+    return not place.absolute and not router.view.no_continue
+
+
+def emulable(call: Call, places: list[Place]) -> bool:
+    """May the monitor act for this task, on these places?"""
+    return (
+        call.task.like_us
+        and not any(place.native or not place.real for place in places)
+        and not call.process_state.confined
+    )
+
+
+# ---- what a mount would refuse ------------------------------------------------------------------
+
+
+def check_changes(router: Router, call: Call, places: list[Place]) -> None:
+    """Refuse what a bind mount would: EROFS, EXDEV, EBUSY. Raises OSError."""
+    for argument, place in zip(call.row.paths, places, strict=True):
+        claim = place.claim
+        if place.target is not None and router.is_read_only(place.target):
+            if intention(router, call, argument)[0] in ("write", "create"):
+                raise OSError(errno.EROFS, "read-only claim")
+        if claim is None or place is KERNEL:
+            continue
+        if argument.intent is Intent.REMOVE and place.virtual == claim.prefix:
+            _refuse_mount_point(call, place)
+        if claim.read_only:
+            _check_read_only(router, call, argument, place)
+    if call.operation in ("rename", "link") and len(places) == 2:
+        old, new = places
+        if old.claim is not new.claim and KERNEL not in (old, new):
+            os.lstat(old.real)
+            raise OSError(errno.EXDEV, "another claim")
+
+
+def _refuse_mount_point(call: Call, place: Place) -> None:
+    if call.operation == "unlink" and stat.S_ISDIR(os.lstat(place.real).st_mode):
+        raise OSError(errno.EISDIR, "mount point")
+    if place.virtual != b"/":
+        raise OSError(errno.EBUSY, "mount point")
+
+
+def _check_read_only(router: Router, call: Call, argument: PathArg, place: Place) -> None:
+    intent = intention(router, call, argument)[0]
+    if intent in ("look", "read"):
+        return
+    if argument.intent is Intent.OPEN:
+        try:
+            mode = os.lstat(place.real).st_mode
+        except FileNotFoundError:
+            os.lstat(place.parent)
+            if intent == "create":
+                raise OSError(errno.EROFS, "read-only claim") from None
+            raise
+        flags = read_how(router, call)[0] if call.name == "openat2" else open_arguments(call)[0]
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+            return
+        if flags & os.O_CREAT and flags & os.O_EXCL:
+            raise OSError(errno.EEXIST, "exists")
+        if stat.S_ISDIR(mode) and flags & (os.O_ACCMODE | os.O_CREAT):
+            raise OSError(errno.EISDIR, "directory")
+        if flags & (os.O_ACCMODE | os.O_TRUNC):
+            raise OSError(errno.EROFS, "read-only claim")
+        return
+    if intent == "create" and os.path.lexists(place.real) and call.operation != "rename":
+        raise OSError(errno.EEXIST, "exists")  # filename_create: EEXIST comes before EROFS
+    os.lstat(place.real if intent == "write" else place.parent)
+    raise OSError(errno.EROFS, "read-only claim")
+
+
+def committed(call: Call, places: list[Place]) -> None:
+    """Tell the modules that own a changed name."""
+    for argument, place in zip(call.row.paths, places, strict=True):
+        claim = place.claim
+        if claim is None or claim.module is None or place is KERNEL:
+            continue
+        told = getattr(claim.module, "committed", None)
+        if told is not None and argument.intent not in (Intent.READ, Intent.EXECUTE):
+            told(claim.module_path + place.virtual[len(claim.prefix) :], _INTENTS.get(argument.intent, "open"))
+
+
+# ---- fix-up -----------------------------------------------------------------------------------
+
+
+def tracee_string(router: Router, call: Call, place: Place) -> bytes:
+    """The string by which the tracee's own kernel lookup reaches the place."""
+    _, root = router.tasks.get(call.tid)
+    real = place.real
+    if root != b"/":
+        if not (real == root or real.startswith(root + b"/")):
+            router.log.warning(
+                f"{call.name}: {os.fsdecode(real)} lies outside the root directory of process {call.tid}",
+                once="outside root",
+            )
+            raise OSError(errno.EACCES, "outside the root directory")
+        real = real[len(root) :] or b"/"
+    if len(real) >= PATH_MAX:
+        raise OSError(errno.ENAMETOOLONG, "backing")
+    return real
+
+
+def fix_up_paths(router: Router, call: Call, places: list[Place]) -> int | Outcome:
+    """Let the kernel run the call in the tracee, with the real paths."""
+    row = call.row
+    args: list[fixup.Argument] = list(call.raw[: len(row.args)])
+    strings: dict[int, bytes] = {}
+    for argument, place in zip(row.paths, places, strict=True):
+        if place is KERNEL or not place.real:
+            continue
+        strings[argument.path] = tracee_string(router, call, place)
+        args[argument.path] = strings[argument.path] + b"\0"
+    rewrite = fixup.Rewrite(
+        row.number, args, row.cookie.arg, row.cookie.shift, may_block=row.name in _BLOCKING
+    )
+    if rewrite.may_block and not any(p.native for p in places):
+        rewrite.may_block = row.name == "connect" or any(
+            _may_wait(p.real) for p in places if p.real
+        )
+    return router.fix_up(call, rewrite, strings, all(place.plain for place in places))
+
+
+def _may_wait(real: bytes) -> bool:
+    try:
+        return not stat.S_ISDIR(os.lstat(real).st_mode)
+    except OSError:
+        return False
+
+

@@ -1,0 +1,140 @@
+"""Calls that change what the monitor believes of a process: credentials, name spaces, limits."""
+
+from __future__ import annotations
+
+import errno
+import os
+import struct
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from viewos.abi.row import signed32
+from viewos.monitor.outcome import CONTINUE, Outcome
+from viewos.monitor.pathcalls import path_call
+from viewos.view import RLIM_INFINITY, RLIMIT_LOCKS
+
+if TYPE_CHECKING:
+    from viewos.call import Call
+    from viewos.monitor.router import Router
+
+PR_GET_DUMPABLE, PR_SET_DUMPABLE = 3, 4
+CAP_SYS_RESOURCE = 24
+_LIMIT = struct.Struct("=QQ")
+
+CREDENTIAL_CALLS = frozenset(
+    "setuid setgid setreuid setregid setresuid setresgid setfsuid setfsgid setgroups capset "
+    "unshare setns".split()
+)
+"""After these the task is looked at anew. They are rare, so trapping them costs nothing."""
+MOUNT_CALLS = frozenset("mount umount2 move_mount mount_setattr open_tree fsmount".split())
+
+
+def credentials(router: Router, call: Call) -> int | Outcome:
+    """The task's credentials or name spaces are about to change."""
+    router.tasks.forget_all() if call.name in ("unshare", "setns") else router.tasks.forget(call.tid)
+    return CONTINUE
+
+
+def chroot(router: Router, call: Call) -> int | Outcome:
+    """chroot(2), pivot_root(2): paths of the task start elsewhere from now on."""
+    answer = path_call(router, call)
+    router.tasks.forget_all()
+    return answer
+
+
+def mounting(router: Router, call: Call) -> int | Outcome:
+    """mount(2) and its kin: the table of mounts is read again, when the call has been done."""
+    answer = path_call(router, call) if call.row.paths else CONTINUE
+    router.mounts.stale = True
+    return answer
+
+
+def landlock(router: Router, call: Call) -> int | Outcome:
+    """landlock_restrict_self(2): from now on the kernel judges every path call of this task itself."""
+    state = call.process_state
+    if not state.confined:
+        router.set_process_state(call, replace(state, confined=True))
+    return CONTINUE
+
+
+def prctl(router: Router, call: Call) -> int | Outcome:
+    """PR_SET_DUMPABLE is kept from the kernel: the process would become unreadable for the monitor."""
+    option, value = signed32(call.raw[0]), call.raw[1]
+    if option == PR_SET_DUMPABLE:
+        if value not in (0, 1):
+            raise OSError(errno.EINVAL, "dumpable")
+        router.set_process_state(call, replace(call.process_state, dumpable=value))
+        return 0
+    if option == PR_GET_DUMPABLE and call.process_state.dumpable is not None:
+        return call.process_state.dumpable
+    return CONTINUE
+
+
+# ---- RLIMIT_LOCKS, whose soft value carries the token ---------------------------------------------
+
+
+def getrlimit(router: Router, call: Call) -> int | Outcome:
+    """getrlimit(2) of RLIMIT_LOCKS."""
+    if call.raw[0] & 0xFFFFFFFF != RLIMIT_LOCKS:
+        return CONTINUE
+    router.memory.write(call.tid, call.raw[1], _LIMIT.pack(*_believed(call.process_state.locks)))
+    return 0
+
+
+def setrlimit(router: Router, call: Call) -> int | Outcome:
+    """setrlimit(2) of RLIMIT_LOCKS: remembered, the real limit stays."""
+    if call.raw[0] & 0xFFFFFFFF != RLIMIT_LOCKS:
+        return CONTINUE
+    _set_locks(router, call, router.read_exact(call, call.raw[1], 16))
+    return 0
+
+
+def prlimit(router: Router, call: Call) -> int | Outcome:
+    """prlimit(2) of RLIMIT_LOCKS."""
+    pid = signed32(call.raw[0])
+    if call.raw[1] & 0xFFFFFFFF != RLIMIT_LOCKS:
+        return CONTINUE
+    if pid not in (0, call.pid):
+        return _prlimit_other(router, call, pid)
+    new, old = call.raw[2], call.raw[3]
+    data = router.read_exact(call, new, 16) if new else None
+    before = _believed(call.process_state.locks)
+    if data is not None:
+        _set_locks(router, call, data)
+    if old:
+        router.memory.write(call.tid, old, _LIMIT.pack(*before))
+    return 0
+
+
+def _prlimit_other(router: Router, call: Call, pid: int) -> int | Outcome:
+    """Another process: its limit can be asked for, and set as far as the kernel allows."""
+    if call.raw[2]:
+        raise OSError(errno.EPERM, "RLIMIT_LOCKS of another process in a view")
+    os.kill(pid, 0)
+    state = router.view.states.read(pid)
+    if call.raw[3]:
+        router.memory.write(call.tid, call.raw[3], _LIMIT.pack(*_believed(state.locks)))
+    return 0
+
+
+def _believed(locks: tuple[int, int] | None) -> tuple[int, int]:
+    return (RLIM_INFINITY, RLIM_INFINITY) if locks is None else locks
+
+
+def _set_locks(router: Router, call: Call, data: bytes) -> None:
+    soft, hard = _LIMIT.unpack(data)
+    if soft > hard:
+        raise OSError(errno.EINVAL, "soft limit above the hard one")
+    if hard > _believed(call.process_state.locks)[1] and not _has_resource_capability(call):
+        raise OSError(errno.EPERM, "hard limit")
+    router.set_process_state(call, replace(call.process_state, locks=(soft, hard)))
+
+
+def _has_resource_capability(call: Call) -> bool:
+    with open(f"/proc/{call.tid}/status", "rb", buffering=0) as file:
+        for line in file.read().splitlines():
+            if line.startswith(b"CapEff:"):
+                return bool(int(line.split()[1], 16) >> CAP_SYS_RESOURCE & 1)
+    return False
+
+

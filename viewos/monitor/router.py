@@ -1,0 +1,305 @@
+"""Which module answers a call, and at which tier: the table from system call to what is done."""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from viewos.abi.seccomp import AUDIT_ARCH_AARCH64, AUDIT_ARCH_X86_64
+from viewos.abi.row import Row
+from viewos.abi.syscalls import BY_NUMBER, TABLE
+from viewos.call import Call
+from viewos.monitor import answers, fixup, inplace
+from viewos.monitor.engine import Engine, Notification
+from viewos.monitor.log import Log
+from viewos.monitor.memory import Fault, Memory, TraceeGone, Unreadable
+from viewos.monitor.mounts import MountTable
+from viewos.monitor.outcome import ANSWERED, CONTINUE, Outcome
+from viewos.monitor.pathcalls import path_call, resolve_all
+from viewos.monitor.paths import Resolver
+from viewos.monitor.special import SPECIAL
+from viewos.monitor.task import Tasks
+from viewos.view import ProcessState, View
+
+Base = Callable[["Router", Call], "int | Outcome"]
+FixUpRunner = Callable[[int, int, fixup.Rewrite, Callable[[int], bool]], fixup.Result]
+_ARCH = {"x86_64": AUDIT_ARCH_X86_64, "aarch64": AUDIT_ARCH_AARCH64}[os.uname().machine]
+
+
+def _continue(router: Router, call: Call) -> Outcome:
+    return CONTINUE
+
+
+class _Redo(Exception):
+    """The state has been set; the same call will be notified again."""
+
+
+class Router:
+    """Answers the calls of one view. Also the services that a `Call` offers to modules."""
+
+    def __init__(
+        self,
+        view: View,
+        cookie: int,
+        log: Log,
+        *,
+        mounts: MountTable | None = None,
+        fix_up: FixUpRunner = fixup.fix_up,
+    ) -> None:
+        self.view = view
+        self.cookie = cookie
+        self.log = log
+        self.memory = Memory()
+        self.mounts = mounts or MountTable()
+        self.resolver = Resolver(view.claims, self.mounts)
+        self.tasks = Tasks()
+        self.engine: Engine | None = None
+        self._fix_up = fix_up
+        self._current = threading.local()
+        self._chains = {
+            number: chain for number, row in BY_NUMBER.items() if (chain := self._chain(row))
+        }
+        self._read_only = tuple(c for c in view.claims if c.read_only)
+
+    def _chain(self, row: Row) -> list[tuple[int, Any]]:
+        """(layer, method) of all that may answer a call: hooks first, each from the top down."""
+        names = (row.name, row.operation)
+        chain: list[tuple[int, Any]] = []
+        for kind in ("hooks", "handlers"):
+            for layer, module in sorted(self.view.layers.items(), reverse=True):
+                methods = {getattr(module, kind).get(name) for name in names} - {None}
+                chain += [(layer, getattr(module, method)) for method in sorted(methods)]
+        return chain
+
+    # ---- one call -------------------------------------------------------------------------------
+
+    def handle(self, notification: Notification) -> None:
+        """Answer one notification. Never raises for what a tracee or a module does."""
+        row = BY_NUMBER.get(notification.nr)
+        if notification.arch != _ARCH or row is None:
+            self._refuse_unknown(notification)
+            return
+        call = Call(row, notification.tid, notification.args, self)
+        self._current.notification = notification
+        self._current.call = call
+        try:
+            answer = self._answer(call)
+        except _Redo:
+            answer = ANSWERED
+        except Fault:
+            answer = CONTINUE  # the kernel finds the same bad pointer, and orders the errors rightly
+        except TraceeGone:
+            answer = -errno.ESRCH
+        except Unreadable as error:
+            self.log.warning(
+                f"process {call.tid} may not be read, its calls fail with EPERM: {error}",
+                once=f"unreadable {call.tid}",
+            )
+            answer = -errno.EPERM
+        except OSError as error:
+            answer = -(error.errno or errno.EIO)
+        except Exception:
+            self.log.exception(f"{call.name} by process {call.tid} fails with EIO")
+            answer = -errno.EIO
+        self._finish(notification, call, answer)
+
+    def _finish(self, notification: Notification, call: Call, answer: Any) -> None:
+        if answer is ANSWERED:
+            return
+        if answer is CONTINUE:
+            notification.let_continue()
+        elif answer < 0 and answer > -4096:
+            notification.answer(error=-answer)
+        else:
+            notification.answer(answer)
+
+    def _answer(self, call: Call) -> int | Outcome:
+        chain = self._chains.get(call.row.number)
+        if chain is not None:
+            verdict = self._ask(call, chain, 0)
+            if verdict is not answers.PASS:
+                return answers.encode(self, call, verdict)
+        base = SPECIAL.get(call.name)
+        if base is not None:
+            return base(self, call)
+        return path_call(self, call) if call.row.paths and self.view.claims else CONTINUE
+
+    def _ask(self, call: Call, chain: list[tuple[int, Any]], start: int) -> Any:
+        for index in range(start, len(chain)):
+            call.layer, method = chain[index]
+
+            def below(at: int = index + 1, layer: int = call.layer) -> Any:
+                verdict = self._ask(call, chain, at)
+                call.layer = layer
+                return answers.native(self, call) if verdict is answers.PASS else verdict
+
+            call._ask_below = below
+            verdict = method(call)
+            if hasattr(verdict, "__await__"):
+                verdict = self._await(verdict)
+            if verdict is not answers.PASS:
+                return verdict
+        return answers.PASS
+
+    def _await(self, coroutine: Any) -> Any:
+        """Run an async handler; the thread waits for it, and others receive meanwhile."""
+        import anyio
+
+        async def main() -> Any:
+            return await coroutine
+
+        self.step_aside()
+        return anyio.run(main)
+
+    def _refuse_unknown(self, notification: Notification) -> None:
+        if notification.arch != _ARCH:
+            self.log.warning(
+                f"process {notification.tid} makes system calls of another architecture (a 32-bit"
+                " program): they fail with ENOSYS, use a 64-bit one",
+                once=f"arch {notification.tid}",
+            )
+        else:
+            self.log.warning(
+                f"system call {notification.nr} is newer than this version of viewos: it fails with"
+                " ENOSYS",
+                once=f"unknown {notification.nr}",
+            )
+        notification.answer(error=errno.ENOSYS)
+
+    # ---- what the parts of the monitor share -----------------------------------------------------
+
+    @property
+    def notification(self) -> Notification:
+        """The notification that this thread is handling."""
+        notification: Notification = self._current.notification
+        return notification
+
+    def step_aside(self) -> None:
+        """Somebody else receives: this call is about to wait."""
+        if self.engine is not None:
+            self.engine.step_aside()
+
+    def inject(self, call: Call, fd: int, *, cloexec: bool) -> int:
+        """Give the tracee a copy of `fd`, close ours, and only then let it run.
+
+        In one step (ADDFD_FLAG_SEND) the tracee would run while we still hold a copy: ETXTBSY, locks
+        that stay, ends of FIFOs and sockets that do not come.
+        """
+        try:
+            return self.notification.add_fd(fd, cloexec=cloexec)
+        finally:
+            os.close(fd)
+
+    def fix_up(
+        self, call: Call, rewrite: fixup.Rewrite, strings: dict[int, bytes], plain: bool
+    ) -> Outcome:
+        """Run the call in the tracee with other arguments. `strings` are its new path arguments, by
+        index, and `plain` says that the old ones would do, for a thread that cannot be traced."""
+        if rewrite.may_block:
+            self.step_aside()
+        notification = self.notification
+        try:
+            result = self._fix_up(
+                call.tid, self.cookie, rewrite, lambda error: notification.answer(error=error)
+            )
+        except fixup.Traced as error:
+            return inplace.fall_back(self, call, strings, plain, str(error))
+        if result.ending is fixup.Ending.DONE and result.value < 0:
+            self.log.detail(f"{call.name} by {call.tid}: fix-up gave {result.value}")
+        return ANSWERED
+
+    def left_view(self, call: Call) -> None:
+        """Say once that a process has names of its own for everything."""
+        self.log.warning(
+            f"process {call.tid} is in another mount name space and leaves the view: its paths are"
+            " real ones",
+            once=f"mounts {call.pid}",
+        )
+
+    def cwd_hint(self, call: Call) -> bytes | None:
+        """The claim through which the calling process entered its working directory."""
+        return call.process_state.cwd
+
+    def is_read_only(self, real: bytes) -> bool:
+        """Does a real path stand behind a read-only claim?"""
+        if not self._read_only:
+            return False
+        name = self.view.claims.reverse(real)
+        claim = None if name is None else self.view.claims.find(name)
+        return claim is not None and claim.read_only
+
+    # ---- Services -----------------------------------------------------------------------------
+
+    def read_exact(self, call: Call, address: int, size: int) -> bytes:
+        """Memory that the call needs besides its paths. Raises OSError EFAULT."""
+        try:
+            return self.memory.read_exact(call.tid, address, size)
+        except Fault:
+            raise OSError(errno.EFAULT, "bad address") from None
+
+    def read_memory(self, tid: int, address: int, size: int) -> bytes:
+        """See `Call.read`."""
+        try:
+            return self.memory.read_exact(tid, address, size)
+        except Fault:
+            raise OSError(errno.EFAULT, "bad address") from None
+
+    def read_string(self, tid: int, address: int) -> bytes:
+        """A string argument. Raises OSError EFAULT."""
+        try:
+            return self.memory.read_string(tid, address)
+        except Fault:
+            raise OSError(errno.EFAULT, "bad address") from None
+
+    def write_memory(self, tid: int, address: int, data: bytes) -> None:
+        """See `Call.write`."""
+        self.memory.write(tid, address, data)
+
+    def process_of(self, tid: int) -> int:
+        """The thread group of a thread."""
+        return self.tasks.get(tid)[0].tgid
+
+    def virtual_path(self, call: Call, index: int) -> bytes | None:
+        """The canonical virtual path of a path argument."""
+        try:
+            places = resolve_all(self, call)
+        except Fault:
+            return None
+        if places is None or index >= len(places):
+            return None
+        return places[index].virtual or None
+
+    def process_state(self, call: Call) -> ProcessState:
+        """What is remembered of the calling process."""
+        try:
+            return self.view.states.read(call.tid)
+        except OSError:
+            return self.view.states.initial
+
+    def set_process_state(self, call: Call, state: ProcessState) -> None:
+        """Remember it, from outside, or else by a call that the tracee makes."""
+        states = self.view.states
+        if state == states.read(call.tid):
+            return
+        try:
+            states.write(call.tid, state)
+        except PermissionError:
+            # Only the process itself may, which costs it the call: it makes it again afterwards.
+            self.log.detail(f"the state of {call.tid} is set by the process itself")
+            self._set_state_within(call, state)
+
+    def _set_state_within(self, call: Call, state: ProcessState) -> None:
+        pair = self.view.states.token(state).to_bytes(8, "little") + b"\xff" * 8
+        row = TABLE["prlimit64"]
+        rewrite = fixup.Rewrite(row.number, [0, 10, pair, 0], row.cookie.arg, row.cookie.shift, again=True)
+        self._fix_up(call.tid, self.cookie, rewrite, lambda e: self.notification.answer(error=e))
+        raise _Redo
+
+    def native(self, call: Call) -> Any:
+        """What the kernel would answer, as a value."""
+        return answers.native(self, call)
+
+

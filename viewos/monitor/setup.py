@@ -1,0 +1,191 @@
+"""From a stack of modules to what the monitor works with: the map of claims, and what to trap."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import stat
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+
+from viewos.abi.syscalls import OPERATIONS, PATH_SYSCALLS
+from viewos.claims import Claim, ClaimMap, RealPath, VirtualPath
+from viewos.errors import ViewosError
+from viewos.filter import ArgumentRule, FilterPlan
+from viewos.module import VirtualModule
+from viewos.monitor.mounts import MountTable
+from viewos.monitor.paths import Resolver
+from viewos.monitor.process import CREDENTIAL_CALLS, MOUNT_CALLS
+from viewos.view import RLIMIT_LOCKS, View
+
+_DT = {stat.S_IFDIR: 4, stat.S_IFREG: 8}
+_TAKES_PATHS = PATH_SYSCALLS | {"bind", "connect", "getsockname", "getpeername", "getcwd"}
+_PATH_COMPANIONS = CREDENTIAL_CALLS | MOUNT_CALLS | {"landlock_restrict_self"}
+_WITH_ADDRESS = {"sendto": 4, "recvfrom": 4, "accept": 1, "accept4": 1}
+_PR_GET_DUMPABLE, _PR_SET_DUMPABLE = 3, 4
+
+
+def set_up(view: View) -> MountTable:
+    """Start the modules, and build the view's map of claims.
+
+    Raises ViewosError: a backing that is not there, a module that refuses.
+    """
+    mounts = MountTable()
+    try:
+        for layer, module in view.layers.items():
+            _start(view, layer, module)
+            view.claims = _with_layer(view, layer, module, mounts)
+        _show_missing_mount_points(view)
+    except BaseException:
+        tear_down(view)
+        raise
+    return mounts
+
+
+def tear_down(view: View) -> None:
+    """Stop the modules that were started, and remove the scratch directory."""
+    for module in view.modules:
+        module.stop()
+    if view.scratch:
+        shutil.rmtree(view.scratch, ignore_errors=True)
+        view.scratch = b""
+
+
+def scratch_directory(view: View) -> bytes:
+    """The view's scratch directory, made when first wanted; its name is short on purpose."""
+    if not view.scratch:
+        view.scratch = os.fsencode(tempfile.mkdtemp(prefix="vos-"))
+        os.chmod(view.scratch, 0o711)  # programs of the view may run as other users
+    return view.scratch
+
+
+def _start(view: View, layer: int, module: VirtualModule) -> None:
+    directory = b""
+    if type(module).start is not VirtualModule.start:
+        directory = os.path.join(scratch_directory(view), b"m%d" % layer)
+        os.mkdir(directory, 0o755)
+        os.chmod(directory, 0o755)
+    try:
+        module.start(directory)
+    except OSError as error:
+        raise ViewosError(f"{module.name}: {error.strerror}: {error.filename}") from error
+
+
+def _with_layer(view: View, layer: int, module: VirtualModule, mounts: MountTable) -> ClaimMap:
+    below = Resolver(view.claims, mounts)
+    placed: list[Claim] = []
+    for claim in module.claims():
+        here = Resolver(view.claims.with_layer(placed, layer), mounts)
+        prefix, _ = here.canonical(claim.prefix)
+        backing = claim.backing
+        if claim.module is None and not claim.scratch:
+            virtual, real = below.canonical(os.path.abspath(backing))
+            if not os.path.lexists(real):
+                shown = os.fsdecode(backing)
+                raise ViewosError(
+                    f"{module.name}: {shown}: no such file or directory (it should stand behind"
+                    f" {os.fsdecode(claim.prefix)})"
+                )
+            backing = RealPath(virtual)
+        placed.append(replace(claim, prefix=VirtualPath(prefix), backing=backing))
+    return view.claims.with_layer(placed, layer)
+
+
+# ---- mount points that do not exist -------------------------------------------------------------
+
+
+def _show_missing_mount_points(view: View) -> None:
+    """Give each claim whose prefix has no real entry one that its parent's listing shows."""
+    listed: dict[bytes, list[tuple[bytes, int]]] = {}
+    for claim in sorted(view.claims, key=lambda c: len(c.prefix)):
+        if claim.prefix == b"/":
+            continue
+        for parent, name in _missing_names(view, claim):
+            listed.setdefault(parent, []).append((name, _kind(claim)))
+    view.listed = {parent: tuple(dict.fromkeys(names)) for parent, names in listed.items()}
+
+
+def _kind(claim: Claim) -> int:
+    try:
+        return _DT.get(stat.S_IFMT(os.stat(claim.backing).st_mode), 8)
+    except OSError:
+        return 4
+
+
+def _missing_names(view: View, claim: Claim) -> Iterator[tuple[bytes, bytes]]:
+    """(real parent directory, name) for the first missing ancestor of a claim's prefix.
+
+    Ancestors that do not exist become directories of the scratch space, which nobody may write to.
+    """
+    names = claim.prefix.strip(b"/").split(b"/")
+    at = b""
+    for index, name in enumerate(names):
+        parent = at or b"/"
+        at += b"/" + name
+        _, directory = view.claims.forward(parent)
+        entry = os.path.join(directory, name)
+        is_last = index == len(names) - 1
+        if os.path.lexists(entry):
+            continue
+        owner = view.claims.find(parent)
+        if owner is not None and owner.scratch and owner.module is None:
+            _place(entry, claim if is_last else None)
+        elif is_last:
+            yield directory, name
+        else:
+            if at in view.claims.by_prefix:
+                continue
+            made = os.path.join(scratch_directory(view), b"p%d" % len(view.claims.by_prefix))
+            os.mkdir(made, 0o755)
+            view.claims.by_prefix[at] = Claim(
+                VirtualPath(at), RealPath(made), read_only=True, layer=-1, scratch=True
+            )
+            yield directory, name
+
+
+def _place(entry: bytes, claim: Claim | None) -> None:
+    if claim is None or _kind(claim) == 4:
+        os.mkdir(entry, 0o755)
+    else:
+        os.close(os.open(entry, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o644))
+
+
+# ---- what to trap -----------------------------------------------------------------------------
+
+
+def plan(view: View, cookie: int) -> FilterPlan:
+    """What the filter of the view has to trap, from what its modules define and claim."""
+    trap: set[str] = set()
+    for module in view.modules:
+        for name in (*module.handlers, *module.hooks):
+            trap.update(OPERATIONS.get(name, (name,)))
+        trap |= module.syscalls()
+        if getattr(module, "auxiliary", None) is not None:
+            trap |= {"execve", "execveat"}
+    rules = [ArgumentRule("prctl", 0, "==", _PR_SET_DUMPABLE), ArgumentRule("prctl", 0, "==", _PR_GET_DUMPABLE)]
+    everything = any(claim.operations is None for claim in view.claims)
+    for claim in view.claims:
+        for operation in claim.operations or ():
+            trap.update(OPERATIONS[operation])
+    if view.claims:
+        trap |= _PATH_COMPANIONS
+    if everything:
+        trap |= _TAKES_PATHS
+        rules += [ArgumentRule(name, arg, "!=", 0) for name, arg in _WITH_ADDRESS.items()]
+    if view.listed:
+        trap |= {"getdents", "getdents64"}
+    rules += [
+        ArgumentRule("prlimit64", 1, "==", RLIMIT_LOCKS),
+        ArgumentRule("getrlimit", 0, "==", RLIMIT_LOCKS),
+        ArgumentRule("setrlimit", 0, "==", RLIMIT_LOCKS),
+    ]
+    return FilterPlan(
+        trap=frozenset(trap),
+        cookie=cookie,
+        argument_rules=tuple(rule for rule in rules if rule.name not in trap),
+        errnos={"io_uring_setup": errno.ENOSYS} if view.claims else {},
+    )
+
+

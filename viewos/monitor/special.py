@@ -1,0 +1,41 @@
+"""System calls that are more than "resolve, then continue, emulate or fix up"."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from viewos.monitor import cwd, execve, links, listing, process, sockets
+from viewos.monitor.outcome import Outcome
+
+if TYPE_CHECKING:
+    from viewos.call import Call
+    from viewos.monitor.router import Router
+
+SPECIAL: dict[str, Callable[[Router, Call], int | Outcome]] = {
+    "chdir": cwd.chdir,
+    "getcwd": cwd.getcwd,
+    "readlink": links.readlink,
+    "readlinkat": links.readlink,
+    "execve": execve.execve,
+    "execveat": execve.execve,
+    "chroot": process.chroot,
+    "pivot_root": process.chroot,
+    "prctl": process.prctl,
+    "getrlimit": process.getrlimit,
+    "setrlimit": process.setrlimit,
+    "prlimit64": process.prlimit,
+    "landlock_restrict_self": process.landlock,
+    "getdents64": listing.getdents,
+    "getdents": listing.getdents,
+    "bind": sockets.named,
+    "connect": sockets.named,
+    "sendto": sockets.named,
+    "getsockname": sockets.asked,
+    "getpeername": sockets.asked,
+    "accept": sockets.received,
+    "accept4": sockets.received,
+    "recvfrom": sockets.received,
+    **dict.fromkeys(process.CREDENTIAL_CALLS, process.credentials),
+    **dict.fromkeys(process.MOUNT_CALLS, process.mounting),
+}

@@ -1,0 +1,68 @@
+"""`viewos run`: from a view and a command to a launched program and its monitor."""
+
+from __future__ import annotations
+
+import os
+import resource
+import secrets
+from typing import NoReturn
+
+from viewos import filter as bpf
+from viewos.launcher import Layout, Session, launch
+from viewos.monitor.engine import Engine
+from viewos.monitor.log import Log
+from viewos.monitor.mounts import MountTable
+from viewos.monitor.router import Router
+from viewos.monitor.setup import plan, set_up, tear_down
+from viewos.view import View
+
+
+def run(
+    view: View,
+    command: list[str],
+    *,
+    chdir: str | None = None,
+    layout: str = "auto",
+    verbosity: int = 1,
+    log: str | None = None,
+) -> NoReturn:
+    """Become the program (or the process that waits for it). Raises ViewosError."""
+    if log is not None:
+        log = os.path.abspath(log)
+        Log(log, verbosity)  # a file that cannot be written is an error now, not in the background
+    mounts = set_up(view)
+    try:
+        cookie = secrets.randbits(64) | 1 << 63
+        program_filter = bpf.build(plan(view, cookie))
+        directory = chdir
+        if directory is None and view.claims:
+            here = os.getcwdb()
+            if view.claims.find(here) is not None:
+                directory = os.fsdecode(here)  # the kernel's cwd becomes the backing
+
+        def serve(session: Session) -> None:
+            monitor(view, cookie, session, mounts, Log(log, verbosity))
+
+        launch(
+            command,
+            program_filter=program_filter,
+            serve=serve,
+            layout=Layout(layout),
+            chdir=None if directory is None else os.fsencode(directory),
+        )
+    except BaseException:
+        tear_down(view)
+        raise
+
+
+def monitor(view: View, cookie: int, session: Session, mounts: MountTable, log: Log) -> None:
+    """Serve one listener until the last tracee is gone; runs in the monitor process."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    log.attach(session.pid, session.stderr_identity)
+    router = Router(view, cookie, log, mounts=mounts)
+    router.engine = Engine(session.listener, router.handle, log)
+    try:
+        router.engine.serve(session.ready)
+    finally:
+        tear_down(view)

@@ -1,0 +1,131 @@
+"""View and ProcessState: the stack of modules, and what a process of the view carries along."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Any
+
+from viewos import kernel
+from viewos.claims import ClaimMap
+from viewos.module import VirtualModule
+
+RLIMIT_LOCKS = 10
+"""Unused by the kernel since 2.4, inherited over fork and exec: its soft value carries the token."""
+_TOKEN_BASE = 0x5649_4557_0000_0000
+RLIM_INFINITY = (1 << 64) - 1
+
+
+@dataclass(frozen=True)
+class ProcessState:
+    """What has no kernel object: immutable, interned, found by a token that processes inherit."""
+
+    modules: tuple[tuple[int, Any], ...] = ()
+    """(layer, the value that the module keeps), sorted by layer."""
+    cwd: bytes | None = None
+    """The prefix of the claim through which the cwd was entered, b"" for its real name."""
+    executable: bytes | None = None
+    """The real path of the program where /proc/PID/exe shows a loader."""
+    confined: bool = False
+    """The process imposed Landlock on itself: the monitor must not act for it."""
+    dumpable: int | None = None
+    """What the process set with PR_SET_DUMPABLE, which is not passed on to the kernel."""
+    locks: tuple[int, int] | None = None
+    """The RLIMIT_LOCKS that the process believes it has."""
+
+    def of(self, layer: int, default: Any = None) -> Any:
+        """The value that the module of that layer keeps."""
+        return dict(self.modules).get(layer, default)
+
+    def with_module(self, layer: int, value: Any) -> ProcessState:
+        """A copy in which the module of that layer keeps `value`."""
+        return replace(self, modules=tuple(sorted({**dict(self.modules), layer: value}.items())))
+
+
+class States:
+    """The interned states of a view. Token 0 is the initial one, carried by no limit at all."""
+
+    def __init__(self, initial: ProcessState) -> None:
+        self._lock = threading.Lock()
+        self._states = [initial]
+        self._tokens = {initial: 0}
+
+    @property
+    def initial(self) -> ProcessState:
+        """The state of a process whose limit carries no token."""
+        return self._states[0]
+
+    @property
+    def several(self) -> bool:
+        """Does more than one state exist?"""
+        return len(self._states) > 1
+
+    def token(self, state: ProcessState) -> int:
+        """The value for the soft limit that stands for the state."""
+        with self._lock:
+            index = self._tokens.get(state)
+            if index is None:
+                index = self._tokens[state] = len(self._states)
+                self._states.append(state)
+        return _TOKEN_BASE + index
+
+    def of_limit(self, soft: int) -> ProcessState:
+        """The state that a soft limit stands for."""
+        index = soft - _TOKEN_BASE
+        return self._states[index] if 0 < index < len(self._states) else self._states[0]
+
+    def read(self, pid: int) -> ProcessState:
+        """The state of a process. Raises OSError when it is gone."""
+        if len(self._states) == 1:
+            return self._states[0]
+        try:
+            soft, _ = kernel.prlimit(pid, RLIMIT_LOCKS)
+        except PermissionError:
+            soft = _limit_of_proc(pid)
+        return self.of_limit(soft)
+
+    def write(self, pid: int, state: ProcessState) -> None:
+        """Make it the state of a process. Raises PermissionError where only the process itself can."""
+        _, hard = kernel.prlimit(pid, RLIMIT_LOCKS)
+        kernel.prlimit(pid, RLIMIT_LOCKS, (self.token(state), hard))
+
+
+def _limit_of_proc(pid: int) -> int:
+    # prlimit(2) needs equal ids or CAP_SYS_RESOURCE; this file may be read by anybody.
+    with open(f"/proc/{pid}/limits", "rb", buffering=0) as file:
+        for line in file.read().splitlines():
+            if line.startswith(b"Max file locks"):
+                soft = line[26:].split()[0]
+                return RLIM_INFINITY if soft == b"unlimited" else int(soft)
+    return RLIM_INFINITY
+
+
+_NAMES = itertools.count(1)
+
+
+class View:
+    """An ordered stack of modules, the first at the bottom.
+
+    `no_continue`: emulate or fix up every claimed path, even where the kernel would get it right.
+    """
+
+    def __init__(self, modules: Sequence[VirtualModule] = (), *, no_continue: bool = False) -> None:
+        self.modules = tuple(modules)
+        self.no_continue = no_continue
+        self.claims = ClaimMap()
+        self.listed: dict[bytes, tuple[tuple[bytes, int], ...]] = {}
+        """Real directory -> (name, DT_*) of the mount points that it lacks."""
+        self.states = States(ProcessState(cwd=b""))
+        self.scratch = b""
+        self.name = f"view-{next(_NAMES)}"
+
+    def __repr__(self) -> str:
+        return f"<View {' '.join(m.name for m in self.modules) or 'empty'}>"
+
+    @property
+    def layers(self) -> MappingProxyType[int, VirtualModule]:
+        """Layer number -> module, from the bottom."""
+        return MappingProxyType(dict(enumerate(self.modules)))
