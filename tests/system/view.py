@@ -1,0 +1,207 @@
+"""Run a command in a view, or natively, and see to it that nothing is left behind."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import viewos
+
+REPOSITORY = Path(viewos.__path__[0]).parent
+MARK = "VIEWOS_TEST_RUN"
+"""An environment variable that every process of a run inherits, the monitor included."""
+PATIENCE = 5.0
+"""Seconds that the monitor and background processes get to leave after the command."""
+
+
+class LeftOver(AssertionError):
+    """Processes of a run outlived it."""
+
+
+def prefix(modules: Sequence[str] | None, *, user: int | None = None) -> list[str]:
+    """The words in front of a command that run it in a view of `modules`; None: natively."""
+    if modules is None:
+        return []
+    python = sys.executable if user in (None, os.getuid()) else "/usr/bin/python3"
+    options = [word for module in modules for word in ("-m", module)]
+    return [python, "-m", "viewos", "run", *options, "--"]
+
+
+def as_user(user: int | None, argv: Sequence[str]) -> list[str]:
+    """`argv` run by that user, without supplementary groups."""
+    if user in (None, os.getuid()):
+        return list(argv)
+    return ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", *argv]
+
+
+def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The environment of a run: an interpreter of any user finds viewos and what it needs."""
+    site = [path for path in sys.path if path.endswith("site-packages")]
+    env = {**os.environ, "PYTHONPATH": ":".join([str(REPOSITORY), *site]), "LC_ALL": "C.UTF-8"}
+    return {**env, **(extra or {})}
+
+
+@contextmanager
+def started(
+    modules: Sequence[str] | None,
+    argv: Sequence[str | bytes],
+    *,
+    user: int | None = None,
+    env: Mapping[str, str] | None = None,
+    before: Sequence[str] = (),
+    strict: bool = True,
+    **kw: Any,
+) -> Iterator[subprocess.Popen[bytes]]:
+    """The command, running in a session of its own; at the end nothing of it may be left.
+
+    `before`: words in front of everything (unshare, taskset). `strict=False`: what is left over
+    is killed without a word.
+    """
+    mark = secrets.token_hex(8)
+    words = [*before, *as_user(user, [*prefix(modules, user=user), *argv])]  # type: ignore[list-item]
+    process = subprocess.Popen(
+        words, env={**environment(env), MARK: mark}, start_new_session=True, **kw
+    )
+    failed = True
+    try:
+        yield process
+        failed = False
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+        left = _kill_left(mark, process.pid, 0 if failed else PATIENCE)
+        for stream in (process.stdin, process.stdout, process.stderr):
+            if stream is not None:
+                with suppress(BrokenPipeError):
+                    stream.close()
+        if left and strict and not failed:
+            raise LeftOver(f"left over {PATIENCE} s after the command: {left}")
+
+
+def run_in_view(
+    modules: Sequence[str] | None,
+    argv: Sequence[str | bytes],
+    *,
+    user: int | None = None,
+    timeout: float = 60,
+    check: bool = False,
+    input: bytes | None = None,
+    **kw: Any,
+) -> subprocess.CompletedProcess[bytes]:
+    """Run `argv` in a view of `modules` (None: natively); output is captured as bytes.
+
+    Raises AssertionError with the output so far after `timeout` seconds, when a process is left
+    over, and with `check` when the status is not 0.
+    """
+    stdin = subprocess.DEVNULL if input is None else subprocess.PIPE
+    kw = {"stdin": stdin, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **kw}
+    with started(modules, argv, user=user, **kw) as process:
+        try:
+            out, err = process.communicate(input, timeout=timeout)
+        except subprocess.TimeoutExpired as late:
+            raise AssertionError(
+                f"{argv} took over {timeout} s\n{_text(late.stdout)}{_text(late.stderr)}"
+            ) from None
+    result = subprocess.CompletedProcess(process.args, process.returncode, out, err)
+    if check and result.returncode != 0:
+        raise AssertionError(f"{argv}: status {result.returncode}\n{_text(out)}{_text(err)}")
+    return result
+
+
+def _text(output: bytes | None) -> str:
+    return (output or b"").decode(errors="backslashreplace")[-4000:]
+
+
+def members(mark: str, session: int) -> dict[int, str]:
+    """pid -> command line of the living processes of a run."""
+    needle = f"{MARK}={mark}".encode()
+    found = {}
+    for entry in os.listdir("/proc"):
+        if not entry.isdigit():
+            continue
+        with suppress(OSError, IndexError):
+            base = f"/proc/{entry}/"
+            with open(base + "stat", "rb") as file:
+                state, *fields = file.read().rpartition(b") ")[2].split()
+            with open(base + "environ", "rb") as file:
+                marked = needle in file.read().split(b"\0")
+            if state not in b"ZX" and (marked or int(fields[2]) == session):
+                with open(base + "cmdline", "rb") as file:
+                    found[int(entry)] = file.read().replace(b"\0", b" ").decode(errors="replace")
+    return found
+
+
+def _kill_left(mark: str, session: int, patience: float) -> dict[int, str]:
+    """Wait for the rest of a run, kill what does not go, and say what that was."""
+    left: dict[int, str] = {}
+    while living := members(mark, session):
+        for pid, command in living.items():
+            try:
+                pidfd = os.pidfd_open(pid)
+            except ProcessLookupError:
+                continue
+            try:
+                poll = select.poll()
+                poll.register(pidfd, select.POLLIN)
+                if not poll.poll(int(patience * 1000)):
+                    left[pid] = command
+                    with suppress(ProcessLookupError):
+                        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+                    poll.poll(2000)
+                    patience = 0.05  # one patience for all: the rest had its time meanwhile
+            finally:
+                os.close(pidfd)
+    return left
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a test runs: natively or in a view, as which user, in which directory."""
+
+    name: str
+    modules: tuple[str, ...] | None
+    user: int
+    directory: str
+    """What the program calls its scratch directory."""
+    real: Path
+    """What it is outside of the view."""
+
+    def run(self, argv: Sequence[str | bytes], **kw: Any) -> subprocess.CompletedProcess[bytes]:
+        """Like `run_in_view`, here."""
+        return run_in_view(self.modules, argv, user=self.user, **kw)
+
+    def started(self, argv: Sequence[str | bytes], **kw: Any) -> Any:
+        """Like `started`, here."""
+        return started(self.modules, argv, user=self.user, **kw)
+
+
+@contextmanager
+def place(name: str, user: int) -> Iterator[Place]:
+    """A fresh scratch directory owned by `user`, natively or seen through a view.
+
+    `name`: "native", "identity" (`vfs:/=/`), or "mnt" (the directory is seen as /mnt).
+    """
+    real = Path(tempfile.mkdtemp(prefix="viewos-place-"))
+    os.chown(real, user, user)
+    real.chmod(0o755)
+    try:
+        modules, directory = {
+            "native": (None, str(real)),
+            "identity": (("vfs:/=/",), str(real)),
+            "mnt": ((f"vfs:/mnt={real}",), "/mnt"),
+        }[name]
+        yield Place(name, modules, user, directory, real)
+    finally:
+        shutil.rmtree(real, ignore_errors=True)
