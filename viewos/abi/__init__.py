@@ -1,0 +1,1 @@
+"""The kernel's interface as data: numbers, structures, flags, the table of system calls."""
