@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from viewos.abi.utsname import Utsname
+
 from viewos.module import PASS
 from viewos.monitor.emulate import EMULATIONS, open_arguments
 from viewos.monitor.pathcalls import emulable, resolve_all

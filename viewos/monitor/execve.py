@@ -13,8 +13,9 @@ import struct
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from viewos.abi.row import signed32
 from viewos.abi.syscalls import TABLE
+
+from viewos.abi.row import signed32
 from viewos.monitor import fixup
 from viewos.monitor.outcome import CONTINUE, FIX_UP, Outcome
 from viewos.monitor.pathcalls import fix_up_paths, may_continue, resolve_all, tracee_string
@@ -122,7 +123,9 @@ def parse_shebang(head: bytes) -> tuple[bytes, bytes | None] | None:
     end = line.find(b"\n")
     if end < 0:
         text = line.lstrip(b" \t")
-        cut = min((i for i in (text.find(b" "), text.find(b"\t"), text.find(b"\0")) if i >= 0), default=-1)
+        cut = min(
+            (i for i in (text.find(b" "), text.find(b"\t"), text.find(b"\0")) if i >= 0), default=-1
+        )
         if cut < 0:
             return None  # the interpreter's name is cut off
         line = line[:-1] if b"\0" not in line else line
@@ -294,7 +297,9 @@ def _run(router: Router, call: Call, program: Program, at: int) -> Outcome:
         row.number, [string + b"\0", argv, envp], row.cookie.arg, row.cookie.shift, at_exec=at_exec
     )
     strings = {at: real} if not program.rebuilt else {}
-    return router.fix_up(call, rewrite, strings, plain=program.place.plain and not program.executable)
+    return router.fix_up(
+        call, rewrite, strings, plain=program.place.plain and not program.executable
+    )
 
 
 def _write_state(router: Router, stop: fixup.ExecStop, state: object) -> None:
@@ -331,7 +336,9 @@ def _auxiliary_address(stop: fixup.ExecStop) -> int:
         address += 8 * (count + 2)
         while True:
             data = os.pread(fd, 4096, address)
-            for index, (pointer,) in enumerate(struct.iter_unpack("=Q", data[: len(data) // 8 * 8])):
+            for index, (pointer,) in enumerate(
+                struct.iter_unpack("=Q", data[: len(data) // 8 * 8])
+            ):
                 if not pointer:
                     return address + 8 * (index + 1)
             address += len(data) // 8 * 8

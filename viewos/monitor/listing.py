@@ -54,7 +54,11 @@ def getdents(router: Router, call: Call) -> int | Outcome:
 
 
 def _first_read(
-    router: Router, call: Call, directory: bytes, missing: tuple[tuple[bytes, int], ...], shared: int
+    router: Router,
+    call: Call,
+    directory: bytes,
+    missing: tuple[tuple[bytes, int], ...],
+    shared: int,
 ) -> int | Outcome:
     size = min(call.raw[2] & 0xFFFFFFFF, _LARGEST)
     old_format = call.name == "getdents"

@@ -70,7 +70,9 @@ class Log:
             found = os.stat(path)
             if (found.st_dev, found.st_ino) != self._stderr:
                 return
-            fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
+            fd = os.open(
+                path, os.O_WRONLY | os.O_APPEND | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC
+            )
         except OSError:
             return
         try:

@@ -75,7 +75,9 @@ class Memory:
         """The string at `address` without its NUL. Raises Fault if it has no end within `limit`."""
         chunk = PAGE - address % PAGE
         if chunk < 256:
-            chunk += PAGE  # one read for two pages: a short answer says that the second is not there
+            chunk += (
+                PAGE  # one read for two pages: a short answer says that the second is not there
+            )
         data = self.read(tid, address, min(chunk, 1024, limit))
         end = data.find(b"\0")
         while end < 0:

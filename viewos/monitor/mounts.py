@@ -7,6 +7,7 @@ credentials count, so the monitor never opens anything there.
 from __future__ import annotations
 
 import re
+import time
 
 NATIVE_TYPES = frozenset(
     "proc sysfs cgroup cgroup2 devtmpfs devpts debugfs tracefs securityfs bpf configfs binfmt_misc "
@@ -22,9 +23,12 @@ class MountTable:
     """The monitor's mount namespace, read from /proc/self/mountinfo; `refresh` after a change."""
 
     def __init__(self) -> None:
-        self.stale = False
-        """A call that changes mounts is under way: the next look reads the table again."""
+        self._stale_until = 0.0
         self.refresh()
+
+    def expect_change(self) -> None:
+        """A call that changes mounts is about to run: for a while, each look reads the table anew."""
+        self._stale_until = time.monotonic() + 2
 
     def refresh(self) -> None:
         """Read the table again (after a trapped mount, umount or pivot_root)."""
@@ -33,7 +37,6 @@ class MountTable:
             for line in lines:
                 left, _, right = line.partition(b" - ")
                 table[_unescape(left.split(b" ")[4])] = right.split(b" ")[0]
-        self.stale = False
         self._types = table
         self._native_tops = {p for p, t in table.items() if t.decode() in NATIVE_TYPES}
         # Most paths share no first component with any native mount: one look-up settles them.
@@ -42,12 +45,17 @@ class MountTable:
 
     def is_native(self, real: bytes) -> bool:
         """Must the tracee itself do what is done to this canonical real path?"""
-        if self.stale:
+        if self._stale_until and self._refresh_if_stale():
             self.refresh()
         cut = real.find(b"/", 1)
         if (real if cut < 0 else real[:cut]) not in self._tops:
             return False
         return self.mount_of(real) in self._native_tops
+
+    def _refresh_if_stale(self) -> bool:
+        if time.monotonic() > self._stale_until:
+            self._stale_until = 0.0
+        return True
 
     def mount_of(self, real: bytes) -> bytes:
         """The mount point under which a canonical real path lies."""

@@ -107,7 +107,9 @@ def _inside(router: Router, call: Call, argument: PathArg, root_real: bytes) -> 
         call.task, router.resolver.root_of(root_real), start, path, follow=True
     )
     if not place.plain:
-        router.log.warning(f"{call.name}: a path inside a structure cannot lead into a claim", once=call.name)
+        router.log.warning(
+            f"{call.name}: a path inside a structure cannot lead into a claim", once=call.name
+        )
         raise OSError(errno.EOPNOTSUPP, "path in a structure")
     return KERNEL
 
@@ -212,7 +214,10 @@ def committed(call: Call, places: list[Place]) -> None:
             continue
         told = getattr(claim.module, "committed", None)
         if told is not None and argument.intent not in (Intent.READ, Intent.EXECUTE):
-            told(claim.module_path + place.virtual[len(claim.prefix) :], _INTENTS.get(argument.intent, "open"))
+            told(
+                claim.module_path + place.virtual[len(claim.prefix) :],
+                _INTENTS.get(argument.intent, "open"),
+            )
 
 
 # ---- fix-up -----------------------------------------------------------------------------------
@@ -260,5 +265,3 @@ def _may_wait(real: bytes) -> bool:
         return not stat.S_ISDIR(os.lstat(real).st_mode)
     except OSError:
         return False
-
-

@@ -31,7 +31,9 @@ MOUNT_CALLS = frozenset("mount umount2 move_mount mount_setattr open_tree fsmoun
 
 def credentials(router: Router, call: Call) -> int | Outcome:
     """The task's credentials or name spaces are about to change."""
-    router.tasks.forget_all() if call.name in ("unshare", "setns") else router.tasks.forget(call.tid)
+    router.tasks.forget_all() if call.name in ("unshare", "setns") else router.tasks.forget(
+        call.tid
+    )
     return CONTINUE
 
 
@@ -45,7 +47,7 @@ def chroot(router: Router, call: Call) -> int | Outcome:
 def mounting(router: Router, call: Call) -> int | Outcome:
     """mount(2) and its kin: the table of mounts is read again, when the call has been done."""
     answer = path_call(router, call) if call.row.paths else CONTINUE
-    router.mounts.stale = True
+    router.mounts.expect_change()
     return answer
 
 
@@ -136,5 +138,3 @@ def _has_resource_capability(call: Call) -> bool:
             if line.startswith(b"CapEff:"):
                 return bool(int(line.split()[1], 16) >> CAP_SYS_RESOURCE & 1)
     return False
-
-

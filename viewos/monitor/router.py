@@ -8,9 +8,10 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from viewos.abi.seccomp import AUDIT_ARCH_AARCH64, AUDIT_ARCH_X86_64
-from viewos.abi.row import Row
 from viewos.abi.syscalls import BY_NUMBER, TABLE
+
+from viewos.abi.row import Row
+from viewos.abi.seccomp import AUDIT_ARCH_AARCH64, AUDIT_ARCH_X86_64
 from viewos.call import Call
 from viewos.monitor import answers, fixup, inplace
 from viewos.monitor.engine import Engine, Notification
@@ -90,7 +91,9 @@ class Router:
         except _Redo:
             answer = ANSWERED
         except Fault:
-            answer = CONTINUE  # the kernel finds the same bad pointer, and orders the errors rightly
+            answer = (
+                CONTINUE  # the kernel finds the same bad pointer, and orders the errors rightly
+            )
         except TraceeGone:
             answer = -errno.ESRCH
         except Unreadable as error:
@@ -294,12 +297,12 @@ class Router:
     def _set_state_within(self, call: Call, state: ProcessState) -> None:
         pair = self.view.states.token(state).to_bytes(8, "little") + b"\xff" * 8
         row = TABLE["prlimit64"]
-        rewrite = fixup.Rewrite(row.number, [0, 10, pair, 0], row.cookie.arg, row.cookie.shift, again=True)
+        rewrite = fixup.Rewrite(
+            row.number, [0, 10, pair, 0], row.cookie.arg, row.cookie.shift, again=True
+        )
         self._fix_up(call.tid, self.cookie, rewrite, lambda e: self.notification.answer(error=e))
         raise _Redo
 
     def native(self, call: Call) -> Any:
         """What the kernel would answer, as a value."""
         return answers.native(self, call)
-
-

@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from viewos.abi.syscalls import OPERATIONS, PATH_SYSCALLS
-from viewos.claims import Claim, ClaimMap, RealPath, VirtualPath
 from viewos.errors import ViewosError
 from viewos.filter import ArgumentRule, FilterPlan
+
+from viewos.claims import Claim, ClaimMap, RealPath, VirtualPath
 from viewos.module import VirtualModule
 from viewos.monitor.mounts import MountTable
 from viewos.monitor.paths import Resolver
@@ -164,7 +165,10 @@ def plan(view: View, cookie: int) -> FilterPlan:
         trap |= module.syscalls()
         if getattr(module, "auxiliary", None) is not None:
             trap |= {"execve", "execveat"}
-    rules = [ArgumentRule("prctl", 0, "==", _PR_SET_DUMPABLE), ArgumentRule("prctl", 0, "==", _PR_GET_DUMPABLE)]
+    rules = [
+        ArgumentRule("prctl", 0, "==", _PR_SET_DUMPABLE),
+        ArgumentRule("prctl", 0, "==", _PR_GET_DUMPABLE),
+    ]
     everything = any(claim.operations is None for claim in view.claims)
     for claim in view.claims:
         for operation in claim.operations or ():
@@ -187,5 +191,3 @@ def plan(view: View, cookie: int) -> FilterPlan:
         argument_rules=tuple(rule for rule in rules if rule.name not in trap),
         errnos={"io_uring_setup": errno.ENOSYS} if view.claims else {},
     )
-
-

@@ -69,7 +69,11 @@ def named(router: Router, call: Call) -> int | Outcome:
     real = tracee_string(router, call, place)
     if len(real) >= SUN_PATH:
         directory, name = os.path.split(real)
-        real = os.path.join(short_name(router, directory), name) if create else short_name(router, real)
+        real = (
+            os.path.join(short_name(router, directory), name)
+            if create
+            else short_name(router, real)
+        )
     row = call.row
     args: list[fixup.Argument] = list(call.raw[: len(row.args)])
     args[at] = struct.pack("=H", socket.AF_UNIX) + real + b"\0"

@@ -7,8 +7,9 @@ import resource
 import secrets
 from typing import NoReturn
 
-from viewos import filter as bpf
 from viewos.launcher import Layout, Session, launch
+
+from viewos import filter as bpf
 from viewos.monitor.engine import Engine
 from viewos.monitor.log import Log
 from viewos.monitor.mounts import MountTable

@@ -1,0 +1,126 @@
+"""Fix-ups for a monitor that lives in another process: the two ends of one conversation.
+
+The end beside the program does all ptrace of one fix-up in one thread, and asks the other end
+where the fix-up has a question: answer the notification, an exec has happened, the call is done.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from viewos.library.wire import Hangup, receive, send
+from viewos.monitor import fixup
+
+
+class _FarStop:
+    """The caller's end of an `ExecStop`."""
+
+    def __init__(self, connection: socket.socket, pid: int, stack: int) -> None:
+        self._connection = connection
+        self.pid = pid
+        self.stack = stack
+
+    def write(self, address: int, data: bytes) -> None:
+        """See `ExecStop.write`."""
+        send(self._connection, ("write", address, data))
+        receive(self._connection)
+
+    def remote_call(self, number: int, args: Sequence[fixup.Argument]) -> int:
+        """See `ExecStop.remote_call`."""
+        send(self._connection, ("remote_call", number, list(args)))
+        return int(receive(self._connection)[0])
+
+
+def far_fix_up(control: socket.socket, lock: threading.Lock) -> Callable[..., fixup.Result]:
+    """A `fix_up` that is done by the process at the other end of `control`."""
+
+    def fix_up(
+        tid: int, cookie: int, rewrite: fixup.Rewrite, answer: Callable[[int], bool]
+    ) -> fixup.Result:
+        near, far = socket.socketpair()
+        plain = replace(
+            rewrite, at_exec=_marker(rewrite.at_exec), after=_marker(rewrite.after)
+        )
+        with near:
+            with far, lock:
+                send(control, ("fix_up", tid, cookie, plain), (far.fileno(),))
+            return _converse(near, rewrite, answer)
+
+    return fix_up
+
+
+def _marker(callback: Any) -> Any:
+    return None if callback is None else True
+
+
+def _converse(
+    connection: socket.socket, rewrite: fixup.Rewrite, answer: Callable[[int], bool]
+) -> fixup.Result:
+    while True:
+        try:
+            (what, *rest), _ = receive(connection)
+        except Hangup:
+            return fixup.Result(fixup.Ending.GONE)
+        if what == "result":
+            return rest[0]  # type: ignore[no-any-return]
+        if what == "traced":
+            raise fixup.Traced(rest[0])
+        reply: Any = None
+        if what == "answer":
+            reply = answer(rest[0])
+        elif what == "after" and rewrite.after is not None:
+            rewrite.after(rest[0])
+        elif what == "exec" and rewrite.at_exec is not None:
+            rewrite.at_exec(_FarStop(connection, *rest))  # type: ignore[arg-type]
+        send(connection, ("reply", reply))
+
+
+# ---- beside the program -----------------------------------------------------------------------
+
+
+def serve_fix_ups(control: socket.socket) -> None:
+    """Do what is asked over `control`, each in a thread of its own, until the other end goes."""
+    while True:
+        try:
+            (_, tid, cookie, rewrite), descriptors = receive(control)
+        except (Hangup, OSError):
+            return
+        connection = socket.socket(fileno=descriptors[0])
+        threading.Thread(
+            target=_do_one, args=(connection, tid, cookie, rewrite), daemon=True
+        ).start()
+
+
+def _do_one(connection: socket.socket, tid: int, cookie: int, rewrite: fixup.Rewrite) -> None:
+    def ask(*message: Any) -> Any:
+        send(connection, message)
+        (_, reply), _ = receive(connection)
+        return reply
+
+    def at_exec(stop: fixup.ExecStop) -> None:
+        send(connection, ("exec", stop.pid, stop.stack))
+        while True:
+            (what, *rest), _ = receive(connection)
+            if what == "reply":
+                return
+            send(connection, stop.write(*rest) if what == "write" else stop.remote_call(*rest))
+
+    with connection, contextlib.suppress(Hangup, OSError):
+        whole = replace(
+            rewrite,
+            at_exec=at_exec if rewrite.at_exec else None,
+            after=(lambda result: ask("after", result)) if rewrite.after else None,
+        )
+        try:
+            result = fixup.fix_up(tid, cookie, whole, lambda error: bool(ask("answer", error)))
+        except fixup.Traced as error:
+            send(connection, ("traced", str(error)))
+            return
+        send(connection, ("result", result))
+
+
