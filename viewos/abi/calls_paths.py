@@ -45,7 +45,7 @@ XATTR_EMPTY = ("at_flags", f.AT_EMPTY_PATH)
 
 NULL_WITH_FLAG = "with AT_EMPTY_PATH a null path is the dirfd itself, since Linux "
 XATTR_AT = path(READ, XATTR_UNLESS_ASKED, XATTR_EMPTY, null=True)
-XATTR_AT_WRITE = XATTR_AT._replace(intent=WRITE)
+XATTR_AT_WRITE = path(WRITE, XATTR_UNLESS_ASKED, XATTR_EMPTY, null=True)
 XATTR_AT_NOTE = note(NULL_WITH_FLAG + "6.13")
 
 # fmt: off

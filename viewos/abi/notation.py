@@ -6,11 +6,11 @@ A row names its arguments in order, each with a kind:
 
 Its `path(...)` items belong to its PATH arguments in their order; an argument of kind DIRFD just
 before a path is that path's dirfd. Rows refer to arguments by name; `Row` holds indices.
+
+As in row.py, annotations are not postponed: it would make the import slower.
 """
 
-from __future__ import annotations
-
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from viewos.abi.numbers import NUMBERS
 from viewos.abi.row import (
@@ -57,60 +57,73 @@ SOCKADDR = Kind.SOCKADDR
 SOCKLEN_PTR = Kind.SOCKLEN_PTR
 
 
-class FlagIn(NamedTuple):
+class FlagIn:
     """A `Flag` by its argument's name."""
 
-    arg: str
-    mask: int
-    means_follow: bool
-    unless: int = 0
+    __slots__ = ("arg", "rest")
+
+    def __init__(self, arg: str, mask: int, means_follow: bool, unless: int = 0) -> None:
+        self.arg = arg
+        self.rest = (mask, means_follow, unless)
 
     def resolve(self, names: list[str]) -> Flag:
         """The flag with the argument's index in `names`."""
-        return Flag(names.index(self.arg), self.mask, self.means_follow, self.unless)
+        return Flag(names.index(self.arg), *self.rest)
 
 
-class path(NamedTuple):
-    """A `PathArg` by its arguments' names; see there."""
+class path:
+    """A `PathArg` by its arguments' names; see there.
 
-    intent: Intent
-    follow: bool | FlagIn | tuple[FlagIn, ...] | How = True
-    empty: tuple[str, int] | None = None
-    null: bool = False
-    when: tuple[str, frozenset[int], int] | None = None
-    name: str = ""
-    """The argument that holds it, where that is not one of kind PATH."""
-    dirfd: str = ""
-    """The argument that holds its dirfd, where that does not stand before it."""
-    inside: Inside | None = None
+    `name` is the argument that holds it where that is not one of kind PATH, `dirfd` its dirfd
+    where that does not stand before it.
+    """
+
+    __slots__ = ("dirfd", "empty", "follow", "inside", "intent", "name", "null", "when")
+
+    def __init__(
+        self,
+        intent: Intent,
+        follow: bool | FlagIn | tuple[FlagIn, ...] | How = True,
+        empty: tuple[str, int] | None = None,
+        *,
+        null: bool = False,
+        when: tuple[str, frozenset[int], int] | None = None,
+        name: str = "",
+        dirfd: str = "",
+        inside: Inside | None = None,
+    ) -> None:
+        self.intent, self.follow, self.empty, self.null = intent, follow, empty, null
+        self.when, self.name, self.dirfd, self.inside = when, name, dirfd, inside
 
 
-class note(NamedTuple):
+class note(str):
     """What is partial or surprising in a row."""
 
-    text: str
+    __slots__ = ()
 
 
-class writes(NamedTuple):
+class upper_half(str):
+    """The cookie goes into the upper half of the argument of that name."""
+
+    __slots__ = ()
+
+
+class writes:
     """An `OutPath` by its arguments' names."""
 
-    buffer: str
-    size: str
+    __slots__ = ("buffer", "size")
+
+    def __init__(self, buffer: str, size: str) -> None:
+        self.buffer, self.size = buffer, size
 
 
-class address(NamedTuple):
-    """A `SockaddrArg` by its arguments' names."""
+class address:
+    """A `SockaddrArg`, whose arguments are called addr and addrlen in every row."""
 
-    direction: Literal["in", "out"]
-    intent: Intent
-    name: str = "addr"
-    length: str = "addrlen"
+    __slots__ = ("direction", "intent")
 
-
-class upper_half(NamedTuple):
-    """The cookie goes into the upper half of that argument."""
-
-    arg: str
+    def __init__(self, direction: Literal["in", "out"], intent: Intent) -> None:
+        self.direction, self.intent = direction, intent
 
 
 Extra = str | path | note | writes | address | upper_half
@@ -143,14 +156,14 @@ def row(call: str, /, *extras: Extra, **kinds: Kind) -> Row:
             elif type(extra) is path:
                 paths += (_path_arg(extra, names, kinds, extra.name or next(at)),)
             elif type(extra) is note:
-                text = extra.text
+                text = str(extra)
             elif type(extra) is writes:
                 outs += (OutPath(names.index(extra.buffer), names.index(extra.size)),)
             elif type(extra) is address:
-                where = names.index(extra.name), names.index(extra.length)
+                where = names.index("addr"), names.index("addrlen")
                 addresses += (SockaddrArg(*where, extra.direction, extra.intent),)
             elif type(extra) is upper_half:
-                cookie = Cookie(names.index(extra.arg), 32)
+                cookie = Cookie(names.index(extra), 32)
     return _new(
         Row,
         (
