@@ -139,7 +139,8 @@ def test_spurious_eintr_is_rare(where: str) -> None:
 def test_a_witness_can_fail() -> None:
     """The ETXTBSY witness sees a writer that somebody else holds: here the test itself."""
     with place("native", 0) as here:
-        (here.real / "program").write_bytes(b"")
-        with (here.real / "program").open("r+b"):
+        program = here.real / "program"
+        program.touch(0o755)
+        with program.open("r+b"):
             result = here.run([build("etxtbsy"), here.directory, "10"])
     assert b"10 rounds, 10 ETXTBSY" in result.stdout
