@@ -1,0 +1,131 @@
+"""Debuggers: inside a view, from outside on a program in one, and two at once in one view."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from .debugged import GDB
+from .view import Place, place, prefix, run_in_view
+from .witness import build
+
+pytestmark = pytest.mark.timeout(90)
+NOBODY = 65534
+HERE = Path(__file__).parent
+PYTHON = "/usr/bin/python3"
+
+
+@pytest.fixture(params=["native", "identity", "mnt"])
+def where(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(params=[0, NOBODY])
+def ground(where: str, request: pytest.FixtureRequest) -> Iterator[Place]:
+    """A place with the worker and the driver in it, seen under the place's name."""
+    with place(where, request.param) as here:
+        shutil.copy(build("worker"), here.real / "worker")
+        shutil.copy(HERE / "debugged.py", here.real / "debugged.py")
+        yield here
+
+
+def lines(count: int) -> str:
+    """What the worker says of its steps."""
+    return "".join(f"step {n} size 5 in /down, child 7\n" for n in range(1, count + 1))
+
+
+def check_log(log: str) -> None:
+    """Path calls are there as the program made them, with the answers that it got."""
+    for call in (
+        r'openat\(AT_FDCWD, "marker\d", O_WRONLY\|O_CREAT\|O_TRUNC, 0644\) = \d+$',
+        r'(stat|newfstatat)\((AT_FDCWD, )?"marker\d", .*\) = 0$',
+        r'mkdir(at)?\((AT_FDCWD, )?"down", 0755\) += 0$',
+        r'chdir\("down"\) += 0$',
+        r'getcwd\(".*/down", \d+\) += \d+$',
+        r'bind\(\d+, \{sa_family=AF_UNIX, sun_path="socket"\}, 110\) += 0$',
+        r'execve\("/bin/sh", \["sh", "-c", "exit 7"\], .*(\) += 0|<unfinished \.\.\.>)$',
+    ):
+        assert re.search(call, log, re.MULTILINE), f"{call}\n{log}"
+
+
+def test_strace_runs_a_program(ground: Place) -> None:
+    log = f"{ground.directory}/log"
+    argv = ["strace", "-f", "-o", log, f"{ground.directory}/worker", ground.directory]
+    result = ground.run(argv, input=b"ggg")
+    assert re.sub(r"^pid \d+\n", "", result.stdout.decode()) == lines(3) + "end after 3\n"
+    assert (result.returncode, result.stderr) == (5, b"")
+    check_log((ground.real / "log").read_text())
+
+
+def test_gdb_runs_a_program(ground: Place) -> None:
+    worker = f"{ground.directory}/worker"
+    commands = ("break step", "run", "bt 1", "print counter", "delete", "continue")
+    script = [word for command in commands for word in ("-ex", command)]
+    argv = [*GDB, *script, "--args", worker, ground.directory]
+    result = ground.run(argv, input=b"ggg", env={"HOME": ground.directory, "LINES": "0"})
+    text = result.stdout.decode()
+    assert [line for line in text.splitlines() if line.startswith(("step", "end"))] == (
+        lines(3) + "end after 3"
+    ).splitlines(), text + result.stderr.decode()
+    assert re.search(r"^Breakpoint 1(\.1)?, step \(\)", text, re.MULTILINE)
+    assert "#0  step () at " in text
+    assert "\n$1 = 0\n" in text
+    assert re.search(r"\[Inferior 1 \(process \d+\) exited with code 05\]", text)
+
+
+def _attached(result: object, tool: str) -> None:
+    done = result
+    text = done.stdout.decode()  # type: ignore[attr-defined]
+    during = 2 if tool == "strace" else 1
+    steps = lines(3 + during).splitlines(keepends=True)
+    saw = "debugger saw the step: True\n"
+    expected = "".join([*steps[: 1 + during], saw, *steps[1 + during :]])
+    assert text == f"{expected}end after {3 + during}\n", text + done.stderr.decode()  # type: ignore[attr-defined]
+    assert done.returncode == 5  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("tool", ["strace", "gdb"])
+def test_attaching_inside(tool: str, ground: Place) -> None:
+    at = ground.directory
+    argv = [PYTHON, "-I", f"{at}/debugged.py", tool, f"{at}/log", f"{at}/worker", at]
+    _attached(ground.run(argv, env={"HOME": at}), tool)
+    if tool == "strace":
+        check_log((ground.real / "log").read_text())
+
+
+@pytest.mark.parametrize("tool", ["strace", "gdb"])
+def test_attaching_from_outside(tool: str, ground: Place) -> None:
+    at, real = ground.directory, ground.real
+    command = [*prefix(ground.modules, user=ground.user), f"{at}/worker", at]
+    argv = [PYTHON, "-I", f"{real}/debugged.py", tool, f"{real}/log", *command]
+    _attached(run_in_view(None, argv, user=ground.user, env={"HOME": str(real)}), tool)
+    if tool == "strace":
+        check_log((real / "log").read_text())
+
+
+def test_two_debuggers_at_once(ground: Place) -> None:
+    """strace on one program and gdb on another: the wish that this project began with."""
+    at = ground.directory
+    for name in ("one", "two"):
+        (ground.real / name).mkdir()
+        os.chown(ground.real / name, ground.user, ground.user)
+    script = (
+        f"mkfifo {at}/ready; (echo gg; read x <{at}/ready; echo gg) |"
+        f" strace -f -o {at}/log {at}/worker {at}/one >{at}/out & "
+        f"printf ggg | {' '.join(repr(w) for w in GDB)} -ex 'break step' -ex run"
+        f" -ex 'shell echo >{at}/ready' -ex 'print counter' -ex delete -ex continue"
+        f" --args {at}/worker {at}/two; wait"
+    )
+    result = ground.run(["sh", "-c", script], env={"HOME": at})
+    text = result.stdout.decode()
+    assert "\n$1 = 0\n" in text, text + result.stderr.decode()
+    assert text.count("size 5 in /down, child 7") == 3
+    assert "exited with code 05]" in text
+    first = (ground.real / "out").read_text()
+    assert first.count("size 5 in /down, child 7") == 6  # echo's newlines are steps too
+    check_log((ground.real / "log").read_text())

@@ -1,0 +1,164 @@
+"""`ro` is a read-only mount: each call says what it says on one, which runs beside it."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from .swapped import Tree, tree
+
+pytestmark = pytest.mark.timeout(60)
+
+CALLS = """
+import ctypes, errno, os, socket, stat
+os.chdir("T/c")
+libc = ctypes.CDLL(None, use_errno=True)
+def bind():
+    socket.socket(socket.AF_UNIX).bind("new")
+def connect():
+    socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).connect("socket")
+def inotify():
+    if libc.inotify_add_watch(libc.inotify_init1(0), b"f", 2) < 0:
+        raise OSError(ctypes.get_errno(), "")
+def c_access(name):
+    if libc.access(name, os.W_OK) < 0:
+        raise OSError(ctypes.get_errno(), "")
+def descriptor(call, *args):
+    fd = os.open("f", os.O_RDONLY)
+    try:
+        return call(fd, *args)
+    finally:
+        os.close(fd)
+W, R, D = os.O_WRONLY, os.O_RDONLY, os.O_DIRECTORY
+for what, call in {
+    "open for reading": lambda: os.open("f", R),
+    "open a directory": lambda: os.open("sub", R | D),
+    "open O_PATH": lambda: os.open("f", os.O_PATH),
+    "open O_CREAT of a file": lambda: os.open("f", R | os.O_CREAT),
+    "open O_EXCL of a file": lambda: os.open("f", W | os.O_CREAT | os.O_EXCL),
+    "open for writing": lambda: os.open("f", W),
+    "open for both": lambda: os.open("f", os.O_RDWR),
+    "open O_TRUNC": lambda: os.open("f", R | os.O_TRUNC),
+    "open O_APPEND": lambda: os.open("f", W | os.O_APPEND),
+    "open O_CREAT": lambda: os.open("new", W | os.O_CREAT, 0o644),
+    "open O_CREAT for reading": lambda: os.open("new", R | os.O_CREAT, 0o644),
+    "open O_TMPFILE": lambda: os.open("sub", os.O_TMPFILE | os.O_RDWR, 0o644),
+    "open of nothing for writing": lambda: os.open("new", W),
+    "open through a link": lambda: os.open("rel", W),
+    "open below": lambda: os.open("sub/g", W),
+    "open by dirfd": lambda: os.open("g", W, dir_fd=os.open("sub", R)),
+    "open of a FIFO for writing": lambda: os.open("fifo", os.O_RDWR),
+    "stat": lambda: os.stat("f"),
+    "readlink": lambda: os.readlink("rel"),
+    "listdir": lambda: os.listdir("."),
+    "access R_OK": lambda: os.access("f", os.R_OK) or 1 / 0,
+    "access X_OK": lambda: os.access("script", os.X_OK) or 1 / 0,
+    "access W_OK": lambda: c_access(b"f"),
+    "access W_OK of a FIFO": lambda: c_access(b"fifo"),
+    "mkdir": lambda: os.mkdir("new"),
+    "mkdir of what is there": lambda: os.mkdir("sub"),
+    "mknod": lambda: os.mknod("new", 0o644 | stat.S_IFREG),
+    "mkfifo": lambda: os.mkfifo("new"),
+    "bind": bind,
+    "connect": connect,
+    "symlink": lambda: os.symlink("x", "new"),
+    "link": lambda: os.link("f", "new"),
+    "rename": lambda: os.rename("f", "new"),
+    "rename of nothing": lambda: os.rename("nothing", "new"),
+    "unlink": lambda: os.unlink("f"),
+    "unlink of nothing": lambda: os.unlink("new"),
+    "rmdir": lambda: os.rmdir("sub"),
+    "chmod": lambda: os.chmod("f", 0o600),
+    "chown": lambda: os.chown("f", -1, -1),
+    "lchown": lambda: os.lchown("rel", -1, -1),
+    "utime": lambda: os.utime("f"),
+    "utime set": lambda: os.utime("f", (1, 1)),
+    "utime of a link": lambda: os.utime("rel", follow_symlinks=False),
+    "truncate": lambda: os.truncate("f", 1),
+    "setxattr": lambda: os.setxattr("f", "user.x", b"x"),
+    "removexattr": lambda: os.removexattr("f", "user.x"),
+    "getxattr": lambda: os.getxattr("f", "user.x"),
+    "listxattr": lambda: os.listxattr("f"),
+    "inotify": inotify,
+    "execve": lambda: os.spawnv(os.P_WAIT, "T/c/say", ["say"]) and 1 / 0,
+    "chdir": lambda: os.chdir("sub") or os.chdir(".."),
+    "statvfs says ro": lambda: os.statvfs("f").f_flag & os.ST_RDONLY or 1 / 0,
+    "fstatvfs says ro": lambda: descriptor(os.fstatvfs).f_flag & os.ST_RDONLY or 1 / 0,
+    "fchmod": lambda: descriptor(os.fchmod, 0o600),
+    "fchown": lambda: descriptor(os.fchown, -1, -1),
+    "futimens": lambda: descriptor(os.utime),
+    "fsetxattr": lambda: descriptor(os.setxattr, "user.x", b"x"),
+    "out of the mount": lambda: os.mkdir("../d/new"),
+    "the backing itself": lambda: os.truncate("T/b/f", 2),
+}.items():
+    try:
+        call()
+        print(what, "ok")
+    except OSError as error:
+        print(what, errno.errorcode[error.errno])
+    except ZeroDivisionError:
+        print(what, "no")
+"""
+
+BY_DESCRIPTOR = ("fstatvfs says ro", "fchmod", "fchown", "futimens", "fsetxattr")
+
+
+@pytest.fixture(params=[0, 65534])
+def ground(request: pytest.FixtureRequest) -> Iterator[Tree]:
+    with tree(request.param) as made:
+        behind = made.root / "b"
+        os.mkfifo(behind / "fifo")
+        os.chown(behind / "fifo", made.user, made.user)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as box:
+            box.bind(str(behind / "socket"))
+            (behind / "socket").chmod(0o777)
+            yield made
+
+
+def _ask(ground: Tree, how: str) -> dict[str, str]:
+    program = ground.name(CALLS)
+    done = ground.run(how, ["vfs:T/c=T/b,ro"], ["/usr/bin/python3", "-I", "-c", program])
+    assert done.returncode == 0, done.stderr.decode()
+    lines = [line.rpartition(" ") for line in done.stdout.decode().splitlines()]
+    return {what: answer for what, _, answer in lines if what != "b says"}
+
+
+def test_read_only_is_a_read_only_mount(ground: Tree) -> None:
+    expected = _ask(ground, "mounts")
+    assert expected["chmod"] == expected["open for writing"] == expected["access W_OK"] == "EROFS"
+    assert sum(answer == "EROFS" for answer in expected.values()) > 25
+    assert expected["the backing itself"] == expected["out of the mount"] == "ok"
+    os.rmdir(ground.root / "d" / "new")
+    got = _ask(ground, "view")
+    for what in BY_DESCRIPTOR:
+        del expected[what], got[what]
+    assert got == expected
+
+
+@pytest.mark.parametrize("what", BY_DESCRIPTOR)
+def test_read_only_by_descriptor(what: str, ground: Tree) -> None:
+    """A descriptor of a read-only claim is as read-only as one of a read-only mount."""
+    assert _ask(ground, "mounts")[what] == ("ok" if what == "fstatvfs says ro" else "EROFS")
+    os.rmdir(ground.root / "d" / "new")
+    assert _ask(ground, "view")[what] == ("ok" if what == "fstatvfs says ro" else "EROFS")
+
+
+def test_nothing_was_changed(ground: Tree) -> None:
+    """The tree behind a read-only claim is the same after all these calls, but for what the
+    program changed under the tree's own name.
+    """
+
+    def look() -> dict[str, tuple[int, int, bytes]]:
+        return {
+            str(path): (path.lstat().st_mode, path.lstat().st_nlink, path.read_bytes())
+            for path in sorted((ground.root / "b").rglob("*"))
+            if path.is_file() and path.name != "f"
+        }
+
+    before = look()
+    _ask(ground, "view")
+    assert look() == before
+    assert (ground.root / "b" / "f").stat().st_size == 2
