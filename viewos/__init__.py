@@ -1,0 +1,50 @@
+"""viewos: run a program in a view of its own, with its own idea of files, network, ids, host name.
+
+What module authors and Python programs use stands here, and is loaded when first asked for:
+`import viewos` alone costs next to nothing, because every `viewos run` pays for it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from viewos.abi.utsname import Utsname
+    from viewos.call import Call
+    from viewos.claims import Claim, RealPath, VirtualPath
+    from viewos.errors import SpecError, ViewosError
+    from viewos.library import Popen, View
+    from viewos.module import PASS, FileModule, VirtualModule, hook
+    from viewos.spec import Items
+    from viewos.tree import Entry, TreeModule
+
+__all__ = [
+    "PASS", "Call", "Claim", "Entry", "FileModule", "Items", "Popen", "RealPath", "SpecError", "TreeModule",
+    "Utsname", "View", "ViewosError", "VirtualModule", "VirtualPath", "hook",
+]  # fmt: skip
+
+_HOMES = {
+    "viewos.abi.utsname": ("Utsname",),
+    "viewos.call": ("Call",),
+    "viewos.claims": ("Claim", "RealPath", "VirtualPath"),
+    "viewos.errors": ("SpecError", "ViewosError"),
+    "viewos.library": ("Popen", "View"),
+    "viewos.module": ("PASS", "FileModule", "VirtualModule", "hook"),
+    "viewos.spec": ("Items",),
+    "viewos.tree": ("Entry", "TreeModule"),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOME_OF.get(name)
+    if home is None:
+        raise AttributeError(f"module 'viewos' has no attribute {name!r}")
+    from importlib import import_module
+
+    value = globals()[name] = getattr(import_module(home), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
