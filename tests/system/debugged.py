@@ -30,21 +30,23 @@ def debugger(tool: str, log: str, pid: int) -> list[str]:
 
 def main(tool: str, log: str, *command: str) -> int:
     worker = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    assert worker.stdin and worker.stdout
+    commands, answers = worker.stdin, worker.stdout
+    assert commands is not None
+    assert answers is not None
 
     def work(count: int) -> None:
-        worker.stdin.write(b"g" * count)
-        worker.stdin.flush()
+        commands.write(b"g" * count)
+        commands.flush()
         for _ in range(count):
-            print(worker.stdout.readline().decode().strip(), flush=True)
+            print(answers.readline().decode().strip(), flush=True)
 
-    hello = worker.stdout.readline().decode()
+    hello = answers.readline().decode()
     pid = int(hello.removeprefix("pid "))
     work(1)
     tracer = subprocess.Popen(
         debugger(tool, log, pid), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
-    assert tracer.stdout
+    assert tracer.stdout is not None
     said = []
     for line in tracer.stdout:
         said.append(line.decode(errors="replace"))
@@ -62,8 +64,8 @@ def main(tool: str, log: str, *command: str) -> int:
     )
     print(text, file=sys.stderr)
     work(2)
-    worker.stdin.close()
-    print(worker.stdout.read().decode().strip())
+    commands.close()
+    print(answers.read().decode().strip())
     return worker.wait()
 
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 import functools
 import os
 import re
+import subprocess
 from dataclasses import dataclass
 
 import pytest
 
-from .view import Place, place
+from .view import LeftOver, Place, place, run_in_view
 from .witness import build
 
 LONG = os.environ.get("VIEWOS_TEST_LONG") == "1"
@@ -72,6 +73,8 @@ WITNESSES = {
     "vfork and posix_spawn": Witness("spawn", "vfork, chdir, exec: 7\nthe parent is in DIR"),
     "300 processes": Witness("forkbomb", "root ended with 0, 300 files"),
     "PR_SET_DUMPABLE": Witness("dumpable", "after the set: dumpable 0\nstat 0 size 4"),
+    "queued signals": Witness("queued", "2000 of 2000, in order, masks changed 0"),
+    "RLIMIT_FSIZE": Witness("fsize", "truncate to 2000: EFBIG, SIGXFSZ 1"),
     "another uid": Witness("setuid", "nobody: dumpable 0\n  read private: EACCES", users=(0,)),
     "umask": Witness("umask", "umask 027\n  open 0750"),
     "chroot": Witness("chroot", "passwd: ENOENT\n/\n", users=(0,)),
@@ -133,6 +136,16 @@ def test_spurious_eintr_is_rare(where: str) -> None:
     rounds, signals, interrupted = map(int, figures.groups())
     assert rounds and signals
     assert interrupted <= (0 if where == "native" else signals // 10)
+
+
+@pytest.mark.timeout(60)
+def test_what_is_left_over_is_found_and_killed() -> None:
+    with pytest.raises(LeftOver, match="sleep 987"):
+        run_in_view(None, ["sh", "-c", "setsid -f sleep 987 >/dev/null 2>&1 </dev/null"])
+    with pytest.raises(AssertionError, match="took over"):
+        run_in_view(None, ["sleep", "988"], timeout=0.2)
+    pgrep = subprocess.run(["pgrep", "-f", "sleep 98[78]"], capture_output=True, check=False)
+    assert pgrep.stdout == b""
 
 
 @pytest.mark.timeout(60)

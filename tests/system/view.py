@@ -16,9 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import viewos
-
-REPOSITORY = Path(viewos.__path__[0]).parent
+REPOSITORY = Path(__file__).resolve().parents[2]
 MARK = "VIEWOS_TEST_RUN"
 """An environment variable that every process of a run inherits, the monitor included."""
 PATIENCE = 5.0

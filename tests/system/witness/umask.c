@@ -1,5 +1,6 @@
 // The mode of what is made follows the umask of the thread that makes it.
 #include "witness.h"
+#include <sys/xattr.h>
 
 static void made(const char *name, const char *what, mode_t type)
 {
@@ -41,6 +42,22 @@ static void make_all(const char *who)
     made("x", "chmod", S_IFREG);
 }
 
+// Where a directory has a default ACL, that counts instead of the umask (umask(2)).
+static void default_acl(void)
+{
+    static const struct {
+        unsigned version;
+        struct { unsigned short tag, permissions; int id; } entries[3];
+    } acl = {2, {{1, 7, -1}, {4, 6, -1}, {0x20, 4, -1}}};
+    CHECK(mkdir("acl", 0755));
+    int result = setxattr("acl", "system.posix_acl_default", &acl, sizeof acl, 0);
+    printf("default ACL: %s\n", name_of_error(result < 0 ? errno : 0));
+    CHECK(chdir("acl"));
+    umask(077);
+    make_all("below a default ACL");
+    CHECK(chdir(".."));
+}
+
 static void *in_thread(void *unused)
 {
     (void)unused;
@@ -65,6 +82,8 @@ int main(int argc, char **argv)
     THREAD(pthread_create(&thread, NULL, in_thread, NULL));
     THREAD(pthread_join(thread, NULL));
     make_all("the main thread with 000");
+    default_acl();
+    umask(002);
     CHECK(mkdir("group", 0755));
     CHECK(chmod("group", 02775));
     CHECK(chdir("group"));
