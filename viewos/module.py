@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, TypeVar
 from viewos.claims import Claim
 
 if TYPE_CHECKING:
-    from viewos.call import Call
     from viewos.spec import Items
+
+    from viewos.call import Call
 
 
 class _Pass(enum.Enum):
@@ -70,6 +71,9 @@ class VirtualModule:
     """Operation or system call -> method that answers it. Filled in by the class itself."""
     hooks: ClassVar[dict[str, str]] = {}
     """Operation or system call -> method that looks first. Filled in by the class itself."""
+    reserved: ClassVar[frozenset[str]] = frozenset({"auxiliary"})
+    """Methods that answer no system call, though one may have their name or take a `call`.
+    `auxiliary(call)` gives the entries of a new program's auxiliary vector that the module sets."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -106,7 +110,11 @@ class VirtualModule:
 
 
 def _register(
-    cls: type, attribute: str, function: Any, handlers: dict[str, str], hooks: dict[str, str]
+    cls: type[VirtualModule],
+    attribute: str,
+    function: Any,
+    handlers: dict[str, str],
+    hooks: dict[str, str],
 ) -> None:
     names: tuple[str, ...] = getattr(function, "viewos_hooks", ())
     for name in names:
@@ -115,6 +123,8 @@ def _register(
     if names:
         if len(parameters) != 2:
             raise TypeError(f"{cls.__name__}.{attribute}: a hook takes (self, call)")
+        return
+    if attribute in cls.reserved:
         return
     if attribute.startswith("_") or parameters[1:] != ["call"]:
         from viewos.abi.syscalls import OPERATIONS, TABLE
@@ -156,7 +166,11 @@ class FileModule(VirtualModule):
         from viewos.claims import RealPath, VirtualPath
 
         yield Claim(
-            VirtualPath(self.mount_point), RealPath(self.root), self.read_only, module=self, scratch=True
+            VirtualPath(self.mount_point),
+            RealPath(self.root),
+            self.read_only,
+            module=self,
+            scratch=True,
         )
 
     def locate(self, path: bytes, intent: str) -> bytes:
@@ -173,5 +187,3 @@ class FileModule(VirtualModule):
 
     def committed(self, path: bytes, intent: str) -> None:
         """Called after a call that changed the name `path` has been done."""
-
-

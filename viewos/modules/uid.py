@@ -1,0 +1,282 @@
+"""uid: the program sees itself as another user, by the kernel's own rules.
+
+Only what a process is told of itself changes. The real ids stay, so access to files, and who owns
+a new one, are as they were.
+"""
+
+from __future__ import annotations
+
+import errno
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, NamedTuple, Self
+
+from viewos import VirtualModule
+
+if TYPE_CHECKING:
+    from viewos import Call, Items
+
+UNCHANGED = 0xFFFFFFFF
+"""(uid_t) -1: not an id; in a set*id call, "leave this one"."""
+NGROUPS_MAX = 65536
+AT_UID, AT_EUID, AT_GID, AT_EGID = 11, 12, 13, 14
+
+
+class Ids(NamedTuple):
+    """The four ids of one kind, credentials(7)."""
+
+    real: int
+    effective: int
+    saved: int
+    fs: int
+
+    @classmethod
+    def all(cls, identity: int) -> Ids:
+        """The ids of a process that never changed them."""
+        return cls(identity, identity, identity, identity)
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """Who a process is in the view; what the module keeps for it."""
+
+    uid: Ids
+    gid: Ids
+    groups: tuple[int, ...]
+
+    @property
+    def privileged(self) -> bool:
+        """CAP_SETUID and CAP_SETGID: they come and go with effective uid 0, capabilities(7)."""
+        return self.uid.effective == 0
+
+    def after_exec(self) -> Credentials:
+        """execve(2) copies the effective ids to the saved and the file system ones."""
+        return replace(self, uid=_executed(self.uid), gid=_executed(self.gid))
+
+
+def _executed(ids: Ids) -> Ids:
+    return Ids(ids.real, ids.effective, ids.effective, ids.effective)
+
+
+# ---- the kernel's rules (kernel/sys.c), for uids and gids alike ---------------------------------
+
+
+def set_one(ids: Ids, privileged: bool, identity: int) -> Ids:
+    """setuid(2), setgid(2). Raises OSError EINVAL, EPERM."""
+    if identity == UNCHANGED:
+        raise OSError(errno.EINVAL, "-1 is no id")
+    if privileged:
+        return Ids.all(identity)
+    if identity not in (ids.real, ids.saved):
+        raise OSError(errno.EPERM, "neither the real nor the saved id")
+    return ids._replace(effective=identity, fs=identity)
+
+
+def set_two(ids: Ids, privileged: bool, real: int, effective: int) -> Ids:
+    """setreuid(2), setregid(2). Raises OSError EPERM."""
+    new_real = ids.real if real == UNCHANGED else real
+    new_effective = ids.effective if effective == UNCHANGED else effective
+    if not privileged and (
+        new_real not in (ids.real, ids.effective)
+        or new_effective not in (ids.real, ids.effective, ids.saved)
+    ):
+        raise OSError(errno.EPERM, "not one of the process's ids")
+    saves = real != UNCHANGED or effective not in (UNCHANGED, ids.real)
+    return Ids(new_real, new_effective, new_effective if saves else ids.saved, new_effective)
+
+
+def set_three(ids: Ids, privileged: bool, *wanted: int) -> Ids:
+    """setresuid(2), setresgid(2): real, effective, saved. Raises OSError EPERM."""
+    old = ids[:3]
+    new = tuple(was if want == UNCHANGED else want for was, want in zip(old, wanted, strict=True))
+    if new == old and wanted[1] in (UNCHANGED, ids.fs):
+        return ids  # since Linux 6.3 a call that changes nothing leaves the file system id alone
+    if not privileged and not set(new) <= set(old):
+        raise OSError(errno.EPERM, "not one of the process's ids")
+    return Ids(*new, new[1])
+
+
+def set_fs(ids: Ids, privileged: bool, identity: int) -> Ids:
+    """setfsuid(2), setfsgid(2), which never fail: what is not allowed changes nothing."""
+    if identity == UNCHANGED or not (privileged or identity in ids):
+        return ids
+    return ids._replace(fs=identity)
+
+
+# ---- the module ---------------------------------------------------------------------------------
+
+
+class Uid(VirtualModule):
+    """Let the program see itself as another user."""
+
+    name = "uid"
+    grammar = "uid:USER|UID[:GROUP|GID]"
+    example = "uid:0"
+
+    def __init__(self, user: int | str, group: int | str | None = None) -> None:
+        """Arguments: ids or names of the user and group databases. Without `group` the user's
+        own groups count; a uid that nobody has gets the gid of the same number, and no others.
+
+        Raises LookupError for a name that does not exist, ValueError for a number that is no id.
+        """
+        uid, gid, groups = _user(user)
+        if group is not None:
+            gid, groups = _group(group), ()
+        self._initial = Credentials(Ids.all(uid), Ids.all(gid), groups)
+
+    @classmethod
+    def from_items(cls, items: Items) -> Self:
+        """USER or USER:GROUP, each a name or a number."""
+        words = list(items)
+        if len(words) != 1 or words[0].key is not None or not words[0].value:
+            raise items.error(words[1] if words[1:] else None, "expected one USER[:GROUP]")
+        user, colon, group = words[0].value.partition(":")
+        if not user or (colon and not group):
+            raise items.error(words[0], "expected USER or USER:GROUP")
+        try:
+            return cls(_number(user), _number(group) if colon else None)
+        except (LookupError, ValueError) as error:
+            raise items.error(words[0], str(error.args[0])) from None
+
+    def auxiliary(self, call: Call) -> dict[int, int]:
+        """The ids that a new program finds in its auxiliary vector, getauxval(3)."""
+        who = self._who(call)
+        return {
+            AT_UID: who.uid.real, AT_EUID: who.uid.effective,
+            AT_GID: who.gid.real, AT_EGID: who.gid.effective,
+        }  # fmt: skip
+
+    def _who(self, call: Call) -> Credentials:
+        who: Credentials = call.recall(self._initial)
+        return who
+
+    def _change(self, call: Call, kind: str, rule: Callable[..., Ids]) -> int:
+        """Apply a rule to the uids or the gids; the arguments are those of the call."""
+        who = self._who(call)
+        ids: Ids = getattr(who, kind)
+        wanted = [call.decode(index) for index in range(len(call.row.args))]
+        new = rule(ids, who.privileged, *wanted)
+        if new != ids:
+            call.keep(replace(who, **{kind: new}))
+        return ids.fs
+
+    def getuid(self, call: Call) -> int:
+        """getuid(2)."""
+        return self._who(call).uid.real
+
+    def geteuid(self, call: Call) -> int:
+        """geteuid(2)."""
+        return self._who(call).uid.effective
+
+    def getresuid(self, call: Call) -> tuple[int, ...]:
+        """getresuid(2)."""
+        return self._who(call).uid[:3]
+
+    def getgid(self, call: Call) -> int:
+        """getgid(2)."""
+        return self._who(call).gid.real
+
+    def getegid(self, call: Call) -> int:
+        """getegid(2)."""
+        return self._who(call).gid.effective
+
+    def getresgid(self, call: Call) -> tuple[int, ...]:
+        """getresgid(2)."""
+        return self._who(call).gid[:3]
+
+    def getgroups(self, call: Call) -> tuple[int, ...]:
+        """getgroups(2)."""
+        return self._who(call).groups
+
+    def setuid(self, call: Call) -> int:
+        """setuid(2)."""
+        self._change(call, "uid", set_one)
+        return 0
+
+    def setgid(self, call: Call) -> int:
+        """setgid(2)."""
+        self._change(call, "gid", set_one)
+        return 0
+
+    def setreuid(self, call: Call) -> int:
+        """setreuid(2)."""
+        self._change(call, "uid", set_two)
+        return 0
+
+    def setregid(self, call: Call) -> int:
+        """setregid(2)."""
+        self._change(call, "gid", set_two)
+        return 0
+
+    def setresuid(self, call: Call) -> int:
+        """setresuid(2)."""
+        self._change(call, "uid", set_three)
+        return 0
+
+    def setresgid(self, call: Call) -> int:
+        """setresgid(2)."""
+        self._change(call, "gid", set_three)
+        return 0
+
+    def setfsuid(self, call: Call) -> int:
+        """setfsuid(2): the answer is always the previous id."""
+        return self._change(call, "uid", set_fs)
+
+    def setfsgid(self, call: Call) -> int:
+        """setfsgid(2): the answer is always the previous id."""
+        return self._change(call, "gid", set_fs)
+
+    def setgroups(self, call: Call) -> int:
+        """setgroups(2)."""
+        who = self._who(call)
+        if not who.privileged:
+            raise OSError(errno.EPERM, "needs CAP_SETGID")
+        size = call.args.size & 0xFFFFFFFF
+        if size > NGROUPS_MAX:
+            raise OSError(errno.EINVAL, "size")
+        data = call.read(call.args.list, 4 * size) if size else b""
+        groups = tuple(sorted(struct.unpack(f"={size}I", data)))
+        if UNCHANGED in groups:
+            raise OSError(errno.EINVAL, "-1 is no id")
+        call.keep(replace(who, groups=groups))
+        return 0
+
+
+# ---- users and groups by name -------------------------------------------------------------------
+
+
+def _number(word: str) -> int | str:
+    return int(word) if word.isascii() and word.isdigit() else word
+
+
+def _checked(identity: int, what: str) -> int:
+    if not 0 <= identity < UNCHANGED:
+        raise ValueError(f"{identity} is no {what}: it lies between 0 and {UNCHANGED - 1}")
+    return identity
+
+
+def _user(user: int | str) -> tuple[int, int, tuple[int, ...]]:
+    """(uid, primary gid, supplementary groups as initgroups(3) finds them)."""
+    import os
+    import pwd
+
+    try:
+        entry = pwd.getpwnam(user) if isinstance(user, str) else pwd.getpwuid(_checked(user, "uid"))
+    except KeyError:
+        if isinstance(user, str):
+            raise LookupError(f"there is no user {user!r}") from None
+        return user, user, ()
+    groups = os.getgrouplist(entry.pw_name, entry.pw_gid)
+    return entry.pw_uid, entry.pw_gid, tuple(sorted(set(groups)))
+
+
+def _group(group: int | str) -> int:
+    if isinstance(group, int):
+        return _checked(group, "gid")
+    import grp
+
+    try:
+        return grp.getgrnam(group).gr_gid
+    except KeyError:
+        raise LookupError(f"there is no group {group!r}") from None
