@@ -129,3 +129,22 @@ def test_two_debuggers_at_once(ground: Place) -> None:
     first = (ground.real / "out").read_text()
     assert first.count("size 5 in /down, child 7") == 6  # echo's newlines are steps too
     check_log((ground.real / "log").read_text())
+
+
+@pytest.mark.parametrize("tool", ["strace", "gdb"])
+def test_attaching_to_a_blocked_open(tool: str, ground: Place) -> None:
+    """An open that waits for the other side of a FIFO goes on waiting under a debugger."""
+    at = ground.directory
+    attach = {
+        "strace": f"strace -o {at}/log -p $pid 2>ready",
+        "gdb": " ".join(map(repr, GDB)) + " -p $pid -ex 'shell echo attached' -ex cont >ready 2>&1",
+    }[tool]
+    script = f"""
+        cd {at}; mkfifo fifo ready; cat fifo >out & pid=$!
+        until grep -q '^257 ' /proc/$pid/syscall; do :; done
+        {attach} & exec 4<ready
+        until read line <&4; case $line in *attached*) ;; *) false; esac; do :; done
+        cat <&4 >said & echo hello >fifo; wait $pid; echo cat ended with $?; wait; cat out
+    """
+    result = ground.run(["sh", "-c", script], env={"HOME": at}, timeout=30)
+    assert result.stdout == b"cat ended with 0\nhello\n", result.stderr.decode()

@@ -25,8 +25,8 @@ NOBODY = 65534
 FIRST = int(os.environ.get("VIEWOS_FUZZ_FIRST", "1"))
 SEEDS = range(FIRST, FIRST + int(os.environ.get("VIEWOS_FUZZ_SEEDS", "20")))
 CALLS = int(os.environ.get("VIEWOS_FUZZ_CALLS", "1500"))
-TOP = Path(tempfile.gettempdir(), "viewos-fuzz")
-"""Always the same name: it stands in the output."""
+TOP = Path(tempfile.gettempdir(), f"viewos-fuzz-{os.getpid():07}")
+"""The same name for both runs, and always as long: it stands in the output."""
 DEEP = "1/2/3/4/5/6/7/8/w"
 """So deep that no path of the fuzzer climbs out of TOP."""
 BIND = 'mount --bind "$1" "$2" && shift 2 && exec "$@"'
