@@ -104,6 +104,11 @@ CASES = {
         " cat a/n a/s; ls b/n; cp -a a/sub c; cat c/sub/g",
         "new\nnew\nls: cannot access 'b/n': No such file or directory\ndeep in b\n",
     ),
+    "cwd deleted": Case(
+        SWAP, f"mkdir a/x; cd a/x; rmdir ../x; {errno_of('os.getcwd()')}; readlink /proc/self/cwd; ls",
+        "ENOENT\nT/a/x (deleted)\n",
+    ),
+    "cwd renamed": Case(SWAP, "mkdir a/x; cd a/x; mv ../x ../y; /bin/pwd; ls -d ../y", "T/a/y\n../y\n"),
     # Two mounts are two devices to rename and link, even of one file system.
     "rename to another claim": Case(SWAP, errno_of("os.rename('T/a/f', 'T/b/x')"), "EXDEV\n"),
     "rename out of a claim": Case(SWAP, errno_of("os.rename('T/a/f', 'T/x')"), "EXDEV\n"),
@@ -175,6 +180,45 @@ CASES = {
 def test_claims_are_bind_mounts(how: str, name: str, ground: Tree) -> None:
     case = CASES[name]
     assert ground.says(how, case.modules, case.script) == case.expected
+
+
+OPENAT2 = """
+import ctypes, errno, os
+libc = ctypes.CDLL(None, use_errno=True)
+def ask(directory, path, resolve):
+    at = os.open(directory, os.O_PATH)
+    how = (ctypes.c_uint64 * 3)(0, 0, resolve)
+    fd = libc.syscall(437, at, path.encode(), how, 24)
+    print(path, os.read(fd, 99) if fd >= 0 else errno.errorcode[ctypes.get_errno()])
+NO_XDEV, NO_MAGICLINKS, NO_SYMLINKS, BENEATH, IN_ROOT = 1, 2, 4, 8, 16
+"""
+RESOLVE = {
+    # The descriptor's directory is the root: `..` stays in it, and absolute links start there.
+    "ask('T/a', '/f', IN_ROOT)": "/f b'in b\\n'",
+    "ask('T/a', 'abs', IN_ROOT)": "abs ENOENT",
+    "ask('T/a', 'up/sub/g', IN_ROOT)": "up/sub/g b'deep in b\\n'",
+    "ask('T/a', '../../../f', IN_ROOT)": "../../../f b'in b\\n'",
+    "ask('T', '/a/out', IN_ROOT)": "/a/out b'in b\\n'",
+    "ask('T/a', 'out', BENEATH)": "out EXDEV",
+    "ask('T/a', 'abs', BENEATH)": "abs EXDEV",
+    "ask('T/a', 'sub/../rel', BENEATH)": "sub/../rel b'in b\\n'",
+    "ask('T', 'a/out', BENEATH)": "a/out b'in b\\n'",
+    # A claim is another mount.
+    "ask('T', 'a/f', NO_XDEV)": "a/f EXDEV",
+    "ask('T', 'other', NO_XDEV)": "other b'other\\n'",
+    "ask('T/a', 'sub/g', NO_XDEV)": "sub/g b'deep in b\\n'",
+    "ask('T/a', '../other', NO_XDEV)": "../other EXDEV",
+    "ask('T/a', 'rel', NO_SYMLINKS)": "rel ELOOP",
+    "ask('T/a', 'f', NO_SYMLINKS)": "f b'in b\\n'",
+    "ask('T/a', '/proc/self/cwd/a/f', NO_MAGICLINKS)": "/proc/self/cwd/a/f ELOOP",
+}
+
+
+@pytest.mark.parametrize("how", ["mounts", "view"])
+def test_openat2_resolves_in_the_view(how: str, ground: Tree) -> None:
+    program = ground.name(OPENAT2 + "\n".join(RESOLVE)).replace("'T'", f"'{ground.root}'")
+    done = ground.run(how, SWAP, ["/usr/bin/python3", "-I", "-c", program])
+    assert done.stdout.decode().splitlines() == list(RESOLVE.values()), done.stderr.decode()
 
 
 LONG = "/".join("n" * 199 for _ in range(5))
