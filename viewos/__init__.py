@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from viewos.tree import Entry, TreeModule
 
 __all__ = [
-    "PASS", "Call", "Claim", "Entry", "FileModule", "Items", "Popen", "RealPath", "SpecError", "TreeModule",
-    "Utsname", "View", "ViewosError", "VirtualModule", "VirtualPath", "hook",
+    "PASS", "Call", "Claim", "Entry", "FileModule", "Items", "Popen", "RealPath", "SpecError",
+    "TreeModule", "Utsname", "View", "ViewosError", "VirtualModule", "VirtualPath", "hook",
 ]  # fmt: skip
 
 _HOMES = {

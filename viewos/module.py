@@ -8,6 +8,7 @@ mine). What happens to a passed call is the monitor's business alone.
 from __future__ import annotations
 
 import enum
+import errno
 import inspect
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, TypeVar
@@ -178,7 +179,10 @@ class FileModule(VirtualModule):
 
         Arguments: `path` below the mount point, with its leading slash, b"" for the root; `intent`
         one of "look", "read", "write", "create", "remove". Default: prepare, then root + path.
+        The monitor has resolved `..` before; OSError ENOENT for a path that has one all the same.
         """
+        if b"/.." in path and b".." in path.split(b"/"):
+            raise OSError(errno.ENOENT, "not a canonical path", path)
         self.prepare(path, intent)
         return self.root + path
 

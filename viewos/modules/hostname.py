@@ -30,6 +30,7 @@ class _Name:
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         os.fchmod(self._fd, 0o644)  # whatever the umask: other users of the view may look
         self._lock = threading.Lock()
+        self._value = self._data = b""
         self.path = path
         self.write(value)
 
@@ -120,7 +121,8 @@ class Hostname(VirtualModule):
     def uname(self, call: Call) -> Utsname:
         """uname(2) of the layers below, with other names."""
         names = {key: name.read() for key, name in self._names.items()}
-        return replace(call.below(), nodename=names[b"hostname"], domainname=names[b"domainname"])
+        below: Utsname = call.below()
+        return replace(below, nodename=names[b"hostname"], domainname=names[b"domainname"])
 
     def sethostname(self, call: Call) -> int:
         """sethostname(2), for everybody: it changes nothing outside of the view."""

@@ -94,7 +94,7 @@ def set_three(ids: Ids, privileged: bool, *wanted: int) -> Ids:
         return ids  # since Linux 6.3 a call that changes nothing leaves the file system id alone
     if not privileged and not set(new) <= set(old):
         raise OSError(errno.EPERM, "not one of the process's ids")
-    return Ids(*new, new[1])
+    return Ids(new[0], new[1], new[2], new[1])
 
 
 def set_fs(ids: Ids, privileged: bool, identity: int) -> Ids:

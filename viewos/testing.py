@@ -1,0 +1,408 @@
+"""For tests of modules: calls and memory with no kernel, and a suite that file modules inherit.
+
+process = FakeProcess(Uid(0))
+assert FakeCall(process, "setuid", uid=1000).answer() == 0
+assert FakeCall(process.fork(), "getuid").answer() == 1000
+
+class TestNotes(FileModuleConformance):
+    module = staticmethod(lambda: Notes())
+"""
+
+from __future__ import annotations
+
+import errno
+import inspect
+import os
+import posixpath
+import shutil
+import stat
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from viewos.abi.syscalls import TABLE, Kind
+from viewos.call import Call
+from viewos.claims import Claim, VirtualPath
+from viewos.module import PASS, FileModule, Verdict, VirtualModule
+from viewos.view import ProcessState
+
+__all__ = ["FakeCall", "FakeMemory", "FakeProcess", "FileModuleConformance", "started"]
+
+AT_FDCWD = -100
+
+
+class FakeMemory:
+    """The memory of a process that does not exist. Address 0 and all that was not allocated are
+    bad (EFAULT)."""
+
+    def __init__(self) -> None:
+        self._areas: dict[int, bytearray] = {}
+        self._next = 0x1000
+
+    def place(self, data: bytes) -> int:
+        """Put data into new memory; its address."""
+        address = self._next
+        self._areas[address] = bytearray(data)
+        self._next += (len(data) // 0x1000 + 2) * 0x1000
+        return address
+
+    def allocate(self, size: int) -> int:
+        """New memory of `size` zero bytes; its address."""
+        return self.place(bytes(size))
+
+    def read(self, address: int, size: int) -> bytes:
+        """`size` bytes at `address`. Raises OSError EFAULT."""
+        area, at = self._find(address, size)
+        return bytes(area[at : at + size])
+
+    def read_string(self, address: int) -> bytes:
+        """The bytes up to a zero byte. Raises OSError EFAULT."""
+        area, at = self._find(address, 1)
+        end = area.find(b"\0", at)
+        if end < 0:
+            raise OSError(errno.EFAULT, "bad address")
+        return bytes(area[at:end])
+
+    def write(self, address: int, data: bytes) -> None:
+        """Raises OSError EFAULT."""
+        area, at = self._find(address, len(data))
+        area[at : at + len(data)] = data
+
+    def _find(self, address: int, size: int) -> tuple[bytearray, int]:
+        for start, area in self._areas.items():
+            if start <= address and address + size <= start + len(area):
+                return area, address - start
+        raise OSError(errno.EFAULT, "bad address")
+
+
+class FakeProcess:
+    """A process in a view of some modules, the first at the bottom: memory, working directory,
+    and what the modules keep for it."""
+
+    def __init__(self, *modules: VirtualModule, cwd: bytes = b"/", pid: int = 1000) -> None:
+        self.modules = modules
+        self.cwd = cwd
+        self.pid = pid
+        self.memory = FakeMemory()
+        self.state = ProcessState()
+
+    def fork(self) -> FakeProcess:
+        """A child: it inherits what the modules keep, and a copy of the memory."""
+        child = FakeProcess(*self.modules, cwd=self.cwd, pid=self.pid + 1)
+        child.state = self.state
+        child.memory._areas = {at: bytearray(area) for at, area in self.memory._areas.items()}
+        child.memory._next = self.memory._next
+        return child
+
+
+class FakeCall(Call):
+    """A system call that is answered by modules, with no kernel below them.
+
+    `FakeCall(module, "openat", path=b"/x", flags=os.O_RDONLY).answer()`
+
+    Arguments: a module or a `FakeProcess`; the name of a system call; its arguments by their
+    names in the manual page. Bytes are placed in the memory of the process, strings with their
+    zero byte, and passed by address; what is not given is 0, a dirfd AT_FDCWD. `below` is what the
+    kernel would answer: a value, an OSError to raise, or a function of the call; without it
+    `call.below()` raises OSError ENOSYS. Raises TypeError for an argument that the call lacks.
+    """
+
+    __slots__ = ("_below", "process")
+
+    def __init__(
+        self,
+        subject: VirtualModule | FakeProcess,
+        syscall: str,
+        /,
+        *,
+        below: Any = OSError(errno.ENOSYS, "no `below` was given"),  # noqa: B008
+        **arguments: int | bytes,
+    ) -> None:
+        self.process = subject if isinstance(subject, FakeProcess) else FakeProcess(subject)
+        self._below = below
+        row = TABLE[syscall]
+        raw = [self._register(arg.kind, arguments.pop(arg.name, None)) for arg in row.args]
+        if arguments:
+            raise TypeError(f"{syscall} has no argument {', '.join(arguments)}")
+        raw += [0] * (6 - len(raw))
+        services = _Services(self.process)
+        super().__init__(row, self.process.pid, tuple(raw), services)
+
+    def _register(self, kind: Kind, value: int | bytes | None) -> int:
+        if value is None:
+            value = AT_FDCWD if kind == Kind.DIRFD else 0
+        if isinstance(value, bytes):
+            text = kind in (Kind.PATH, Kind.STR)
+            value = self.process.memory.place(value + b"\0" * text)
+        return value & 0xFFFFFFFFFFFFFFFF
+
+    def answer(self) -> Verdict:
+        """What the modules say, as the monitor asks them: hooks first, then handlers, each from
+        the top module down. A value, or PASS; raises OSError. An `async def` is run to its end."""
+        return self._ask(self._chain(), 0)
+
+    def _chain(self) -> list[tuple[int, Callable[[Call], Verdict]]]:
+        chain = []
+        for kind in ("hooks", "handlers"):
+            for layer, module in reversed(list(enumerate(self.process.modules))):
+                methods: dict[str, str] = getattr(module, kind)
+                named = {methods.get(self.name), methods.get(self.operation)}
+                chain += [(layer, getattr(module, name)) for name in sorted(filter(None, named))]
+        return chain
+
+    def _ask(self, chain: list[tuple[int, Callable[[Call], Verdict]]], start: int) -> Verdict:
+        for index in range(start, len(chain)):
+            self.layer, method = chain[index]
+
+            def ask_below(at: int = index + 1, layer: int = self.layer) -> Any:
+                verdict = self._ask(chain, at)
+                self.layer = layer
+                return self.services.native(self) if verdict is PASS else verdict
+
+            self._ask_below = ask_below
+            verdict = method(self)
+            if inspect.isawaitable(verdict):
+                verdict = _run(verdict)
+            if verdict is not PASS:
+                return verdict
+        return PASS
+
+
+def _run(awaitable: Any) -> Any:
+    import anyio
+
+    async def main() -> Any:
+        return await awaitable
+
+    return anyio.run(main)
+
+
+class _Services:
+    """What a call asks of the monitor, answered from a `FakeProcess`."""
+
+    def __init__(self, process: FakeProcess) -> None:
+        self._process = process
+
+    def read_memory(self, tid: int, address: int, size: int) -> bytes:
+        return self._process.memory.read(address, size)
+
+    def read_string(self, tid: int, address: int) -> bytes:
+        return self._process.memory.read_string(address)
+
+    def write_memory(self, tid: int, address: int, data: bytes) -> None:
+        self._process.memory.write(address, data)
+
+    def process_of(self, tid: int) -> int:
+        return self._process.pid
+
+    def virtual_path(self, call: Call, index: int) -> bytes | None:
+        """By its letters: there are no symbolic links, and a dirfd is the working directory."""
+        if index >= len(call.row.paths):
+            return None
+        path = self._process.memory.read_string(call.raw[call.row.paths[index].path])
+        lexical = posixpath.normpath(posixpath.join(self._process.cwd, path))
+        return b"/" + lexical.lstrip(b"/") if path else None
+
+    def process_state(self, call: Call) -> ProcessState:
+        return self._process.state
+
+    def set_process_state(self, call: Call, state: ProcessState) -> None:
+        hash(state)  # the monitor interns it: a value that cannot be hashed fails there as here
+        self._process.state = state
+
+    def native(self, call: Call) -> Any:
+        below = call._below if isinstance(call, FakeCall) else None
+        if isinstance(below, BaseException):
+            raise below
+        return below(call) if callable(below) else below
+
+
+# ---- file modules -----------------------------------------------------------------------------
+
+
+@contextmanager
+def started(module: VirtualModule) -> Iterator[VirtualModule]:
+    """A module between `start`, with a scratch directory of its own, and `stop`."""
+    scratch = os.fsencode(tempfile.mkdtemp(prefix="viewos-testing-"))
+    try:
+        module.start(scratch)
+        try:
+            yield module
+        finally:
+            module.stop()
+    finally:
+        shutil.rmtree(scratch)
+
+
+class FileModuleConformance:
+    """What every `FileModule` keeps to; a test class for pytest.
+
+    Subclass it and set `module` to a function that makes one:
+
+        class TestNotes(FileModuleConformance):
+            module = staticmethod(lambda: Notes())
+
+    The tests walk the tree as the monitor would, up to `most` objects.
+    """
+
+    module: Callable[[], FileModule]
+    most: int = 500
+
+    @contextmanager
+    def _tree(self) -> Iterator[tuple[FileModule, Claim, dict[bytes, os.stat_result]]]:
+        """The started module, its claim, and virtual path below the claim -> lstat."""
+        module = self.module()
+        with started(module):
+            (claim,) = module.claims()
+            found: dict[bytes, os.stat_result] = {}
+            todo = [b""]
+            while todo and len(found) < self.most:
+                path = todo.pop()
+                real = module.locate(path, "look")
+                found[path] = os.lstat(real)
+                if stat.S_ISDIR(found[path].st_mode):
+                    opened = module.locate(path, "read")
+                    todo += [path + b"/" + name for name in sorted(os.listdir(opened))]
+            yield module, claim, found
+
+    def test_the_claim_is_absolute_and_located_by_the_module(self) -> None:
+        with self._tree() as (module, claim, _):
+            assert claim.prefix.startswith(b"/"), "mount_point must be absolute"
+            assert claim.prefix == b"/" or not claim.prefix.endswith(b"/")
+            assert claim.module is module, "the claim must name the module that locates"
+            assert claim.backing == module.root
+            assert module.root.startswith(b"/")
+            below = claim.locate(VirtualPath(claim.prefix), "look")
+            assert below == module.locate(b"", "look"), 'the root is asked for as b""'
+
+    def test_locate_is_stable(self) -> None:
+        """The same path leads to the same object, whatever the call wants of it."""
+        with self._tree() as (module, _, found):
+            for path, seen in found.items():
+                for intent in ("look", "read", "look"):
+                    now = os.lstat(module.locate(path, intent))
+                    assert (now.st_dev, now.st_ino) == (seen.st_dev, seen.st_ino), path
+
+    def test_locate_stays_below_the_root(self) -> None:
+        with self._tree() as (module, _, found):
+            for path in found:
+                for rest in (b"", b"/missing", b"/missing/deep"):
+                    real = module.locate(path + rest, "look")
+                    assert _is_below(real, module.root), (path + rest, real)
+            for path in (b"/..", b"/../x", b"/../../../../etc/passwd", b"/x/../../y", b"/./.."):
+                try:
+                    real = module.locate(path, "look")
+                except OSError:
+                    continue
+                assert _is_below(real, module.root), f"{path!r} escapes to {real!r}"
+
+    def test_links_lead_nowhere_by_themselves(self) -> None:
+        """The monitor follows a link in the view: `locate` must not do it for it."""
+        with self._tree() as (module, _, found):
+            links = [path for path, seen in found.items() if stat.S_ISLNK(seen.st_mode)]
+            for path in links:
+                for intent in ("look", "read", "write"):
+                    with _errors_allowed(intent == "write" and module.read_only):
+                        assert stat.S_ISLNK(os.lstat(module.locate(path, intent)).st_mode), path
+                        module.locate(path + b"/below", intent)
+
+    def test_prepare_is_idempotent(self) -> None:
+        with self._tree() as (module, _, found):
+            for path in found:
+                module.prepare(path, "read")
+                once = _content(module.locate(path, "read"))
+                module.prepare(path, "read")
+                module.prepare(path, "look")
+                assert _content(module.locate(path, "read")) == once, path
+
+    def test_a_look_tells_what_a_read_finds(self) -> None:
+        """Type, permissions, size and time do not change when a file is opened."""
+        with self._tree() as (module, _, found):
+            for path, seen in found.items():
+                now = os.lstat(module.locate(path, "read"))
+                assert stat.S_IFMT(now.st_mode) == stat.S_IFMT(seen.st_mode), path
+                assert stat.S_IMODE(now.st_mode) == stat.S_IMODE(seen.st_mode), path
+                assert now.st_mtime_ns == seen.st_mtime_ns, path
+                assert now.st_nlink == seen.st_nlink, path
+                if stat.S_ISREG(now.st_mode):
+                    assert now.st_size == seen.st_size, f"{path!r}: the size was wrong"
+                    assert len(_content(module.locate(path, "read"))) == now.st_size, path
+
+    def test_a_listing_shows_types(self) -> None:
+        with self._tree() as (module, _, found):
+            for path, seen in found.items():
+                if not stat.S_ISDIR(seen.st_mode):
+                    continue
+                for entry in os.scandir(module.locate(path, "read")):
+                    child = found.get(path + b"/" + entry.name)
+                    if child is not None:
+                        assert entry.inode() == child.st_ino, entry.path
+                        assert entry.is_dir(follow_symlinks=False) == stat.S_ISDIR(child.st_mode)
+                        assert entry.is_symlink() == stat.S_ISLNK(child.st_mode)
+
+    def test_missing_names_do_not_exist(self) -> None:
+        with self._tree() as (module, _, found):
+            directories = [path for path, seen in found.items() if stat.S_ISDIR(seen.st_mode)]
+            for path in directories:
+                for intent in ("look", "read"):
+                    try:
+                        real = module.locate(path + b"/viewos-no-such-name", intent)
+                    except OSError as error:
+                        assert error.errno == errno.ENOENT, path
+                    else:
+                        assert not os.path.lexists(real), path
+
+    def test_bytes_and_long_names_are_no_surprise(self) -> None:
+        with self._tree() as (module, _, _found):
+            for name in (b"\xff\xfe", b"a" * 255, b"a" * 256, b"new\nline", b"...", b" "):
+                try:
+                    real = module.locate(b"/" + name, "look")
+                except OSError as error:
+                    assert error.errno in (errno.ENOENT, errno.ENAMETOOLONG), name
+                else:
+                    assert _is_below(real, module.root), name
+
+    def test_read_only_is_said_in_the_claim(self) -> None:
+        """The monitor refuses changes by the claim: it must agree with the module."""
+        with self._tree() as (module, claim, _):
+            assert claim.read_only is bool(module.read_only)
+
+    def test_a_writable_tree_takes_changes(self) -> None:
+        """A new file at the top stays where it was put; a read-only module has none to take."""
+        with self._tree() as (module, claim, found):
+            if claim.read_only or not stat.S_ISDIR(found[b""].st_mode):
+                return
+            path = b"/viewos-new-file"
+            real = module.locate(path, "create")
+            with open(real, "wb") as file:
+                file.write(b"new")
+            module.committed(path, "create")
+            assert _content(module.locate(path, "read")) == b"new"
+            os.unlink(module.locate(path, "remove"))
+            module.committed(path, "remove")
+            assert not os.path.lexists(module.locate(path, "look"))
+
+
+def _is_below(real: bytes, root: bytes) -> bool:
+    normal, root = os.path.normpath(real), os.path.normpath(root)
+    return normal == root or normal.startswith(root.rstrip(b"/") + b"/")
+
+
+def _content(real: bytes) -> bytes:
+    mode = os.lstat(real).st_mode
+    if stat.S_ISLNK(mode):
+        return os.readlink(real)
+    if stat.S_ISREG(mode):
+        with open(real, "rb") as file:
+            return file.read()
+    return b"\0".join(sorted(os.listdir(real))) if stat.S_ISDIR(mode) else b""
+
+
+@contextmanager
+def _errors_allowed(allowed: bool) -> Iterator[None]:
+    try:
+        yield
+    except OSError:
+        if not allowed:
+            raise
