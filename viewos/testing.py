@@ -300,8 +300,7 @@ class FileModuleConformance:
     def test_links_lead_nowhere_by_themselves(self) -> None:
         """The monitor follows a link in the view: `locate` must not do it for it."""
         with self._tree() as (module, _, found):
-            links = [path for path, seen in found.items() if stat.S_ISLNK(seen.st_mode)]
-            for path in links:
+            for path in _links(module, found):
                 for intent in ("look", "read", "write"):
                     with _errors_allowed(intent == "write" and module.read_only):
                         assert stat.S_ISLNK(os.lstat(module.locate(path, intent)).st_mode), path
@@ -387,6 +386,17 @@ class FileModuleConformance:
 def _is_below(real: bytes, root: bytes) -> bool:
     normal, root = os.path.normpath(real), os.path.normpath(root)
     return normal == root or normal.startswith(root.rstrip(b"/") + b"/")
+
+
+def _links(module: FileModule, found: dict[bytes, os.stat_result]) -> list[bytes]:
+    """The symbolic links, as the directories that hold them say."""
+    directories = [path for path, seen in found.items() if stat.S_ISDIR(seen.st_mode)]
+    return [
+        path + b"/" + entry.name
+        for path in directories
+        for entry in os.scandir(module.locate(path, "read"))
+        if entry.is_symlink()
+    ]
 
 
 def _content(real: bytes) -> bytes:

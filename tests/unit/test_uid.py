@@ -1,0 +1,216 @@
+"""The uid module: its rules against the running kernel, its state, its words."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import grp
+import os
+import pickle
+import pwd
+import random
+import struct
+from collections.abc import Callable
+
+import pytest
+
+from viewos.abi.syscalls import TABLE
+from viewos.modules.uid import UNCHANGED, Credentials, Ids, Uid
+from viewos.testing import FakeCall, FakeProcess
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_CALLS = {
+    "setuid": 1, "setgid": 1, "setreuid": 2, "setregid": 2, "setresuid": 3, "setresgid": 3,
+    "setfsuid": 1, "setfsgid": 1,
+}  # fmt: skip
+_POOL = (0, 1, 2, 1000, 65534, UNCHANGED)
+
+Step = tuple[str, tuple[int, ...]]
+State = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
+Outcome = tuple[int, State]
+
+
+def _random_steps(rng: random.Random) -> list[Step]:
+    steps: list[Step] = []
+    for _ in range(rng.randint(1, 12)):
+        if rng.random() < 0.1:
+            groups = tuple(rng.choice(_POOL) for _ in range(rng.randint(0, 4)))
+            steps.append(("setgroups", groups))
+        else:
+            name, count = rng.choice(list(_CALLS.items()))
+            steps.append((name, tuple(rng.choice(_POOL) for _ in range(count))))
+    return steps
+
+
+def _native_state() -> State:
+    with open("/proc/thread-self/status") as file:
+        lines = dict(line.split(":", 1) for line in file)
+    uid, gid = (tuple(map(int, lines[field].split())) for field in ("Uid", "Gid"))
+    return uid, gid, tuple(map(int, lines["Groups"].split()))
+
+
+def _native_call(name: str, arguments: tuple[int, ...]) -> int:
+    if name == "setgroups":
+        data = struct.pack(f"={len(arguments)}I", *arguments)
+        result = _libc.syscall(TABLE[name].number, len(arguments), data)
+    else:
+        result = _libc.syscall(TABLE[name].number, *map(ctypes.c_uint, arguments))
+    return -ctypes.get_errno() if result < 0 and not name.startswith("setfs") else result
+
+
+def _natively(start: int, steps: list[Step]) -> list[Outcome]:
+    """What the kernel answers in a child, which starts as that user and without groups."""
+    read, write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            if os.geteuid() == 0:
+                os.setgroups([])
+                os.setresgid(start, start, start)
+                os.setresuid(start, start, start)
+            outcomes = [(_native_call(*step), _native_state()) for step in steps]
+            os.write(write, pickle.dumps(outcomes))
+        finally:
+            os._exit(0)
+    os.close(write)
+    with open(read, "rb") as pipe:
+        data = pipe.read()
+    os.waitpid(pid, 0)
+    return pickle.loads(data)  # type: ignore[no-any-return]
+
+
+def _virtual_call(process: FakeProcess, name: str, arguments: tuple[int, ...]) -> int:
+    names = [arg.name for arg in TABLE[name].args]
+    values: tuple[int | bytes, ...] = arguments
+    if name == "setgroups":
+        values = (len(arguments), struct.pack(f"={len(arguments)}I", *arguments))
+    try:
+        return int(FakeCall(process, name, **dict(zip(names, values, strict=True))).answer())
+    except OSError as error:
+        return -(error.errno or 0)
+
+
+def _virtually(start: Credentials, steps: list[Step]) -> list[Outcome]:
+    module = Uid(0)
+    module._initial = start
+    process = FakeProcess(module)
+    outcomes = []
+    for step in steps:
+        result = _virtual_call(process, *step)
+        who: Credentials = process.state.of(0, start)
+        outcomes.append((result, (tuple(who.uid), tuple(who.gid), who.groups)))
+    return outcomes
+
+
+STARTS = (0, 1000) if os.geteuid() == 0 else (os.getuid(),)
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("start", STARTS)
+@pytest.mark.parametrize("seed", range(4))
+def test_the_kernel_says_the_same(seed: int, start: int) -> None:
+    rng = random.Random(seed)
+    groups = () if os.geteuid() == 0 else tuple(os.getgroups())
+    gid = start if os.geteuid() == 0 else os.getgid()
+    first = Credentials(Ids.all(start), Ids.all(gid), groups)
+    for _ in range(60):
+        steps = _random_steps(rng)
+        assert _virtually(first, steps) == _natively(start, steps), steps
+
+
+def _ids(process: FakeProcess) -> tuple[int, ...]:
+    return tuple(FakeCall(process, "getresuid").answer())
+
+
+def test_root_in_the_view_becomes_a_user_for_good() -> None:
+    process = FakeProcess(Uid(0))
+    assert _virtual_call(process, "setresuid", (1000, 1000, 1000)) == 0
+    assert _ids(process) == (1000, 1000, 1000)
+    assert FakeCall(process, "geteuid").answer() == 1000
+    assert _virtual_call(process, "setuid", (0,)) == -errno.EPERM
+    assert _virtual_call(process, "setgroups", (5,)) == -errno.EPERM
+
+
+def test_a_child_inherits_and_does_not_act_back() -> None:
+    parent = FakeProcess(Uid(0))
+    _virtual_call(parent, "setreuid", (UNCHANGED, 7))
+    child = parent.fork()
+    _virtual_call(child, "setreuid", (UNCHANGED, 0))
+    assert (_ids(parent), _ids(child)) == ((0, 7, 7), (0, 0, 7))
+
+
+def test_setfsuid_gives_the_previous_id() -> None:
+    process = FakeProcess(Uid(0))
+    assert _virtual_call(process, "setfsuid", (5,)) == 0
+    assert _virtual_call(process, "setfsuid", (6,)) == 5
+    assert _virtual_call(process, "setfsuid", (UNCHANGED,)) == 6
+    assert _virtual_call(process, "setfsgid", (9,)) == 0
+
+
+def test_an_execve_saves_the_effective_ids() -> None:
+    before = Credentials(Ids(1000, 7, 0, 8), Ids(5, 6, 7, 8), (1,))
+    after = before.after_exec()
+    assert (after.uid, after.gid) == (Ids(1000, 7, 7, 7), Ids(5, 6, 6, 6))
+
+
+def test_the_auxiliary_vector_tells_the_same() -> None:
+    module = Uid(1000, 100)
+    process = FakeProcess(module)
+    call = FakeCall(process, "execve", path=b"/bin/true")
+    call.layer = 0
+    assert module.auxiliary(call) == {11: 1000, 12: 1000, 13: 100, 14: 100}
+
+
+@pytest.mark.parametrize(
+    ("size", "list_", "error"),
+    [(65537, 0, errno.EINVAL), (-1, 0, errno.EINVAL), (1, 0, errno.EFAULT), (1, 8, errno.EFAULT)],
+)
+def test_setgroups_refuses(size: int, list_: int, error: int) -> None:
+    with pytest.raises(OSError) as caught:  # noqa: PT011
+        FakeCall(Uid(0), "setgroups", size=size, list=list_).answer()
+    assert caught.value.errno == error
+
+
+def test_groups_are_sorted_as_the_kernel_does() -> None:
+    process = FakeProcess(Uid(0))
+    _virtual_call(process, "setgroups", (9, 3, 5, 3))
+    assert FakeCall(process, "getgroups", size=0).answer() == (3, 3, 5, 9)
+
+
+# ---- who that is -----------------------------------------------------------------------------
+
+
+def _who(module: Uid) -> tuple[int, int, tuple[int, ...]]:
+    initial = module._initial
+    return initial.uid.real, initial.gid.real, initial.groups
+
+
+def test_a_named_user_has_the_groups_of_the_database() -> None:
+    entry = pwd.getpwnam("root")
+    groups = tuple(sorted(os.getgrouplist("root", entry.pw_gid)))
+    assert _who(Uid("root")) == _who(Uid(0)) == (0, entry.pw_gid, groups)
+
+
+def test_a_number_that_nobody_has() -> None:
+    assert _who(Uid(54321)) == (54321, 54321, ())
+
+
+def test_a_group_replaces_them() -> None:
+    some = grp.getgrall()[-1]
+    assert _who(Uid(0, some.gr_name)) == (0, some.gr_gid, ())
+    assert _who(Uid("root", 77)) == (0, 77, ())
+
+
+@pytest.mark.parametrize(
+    ("make", "error"),
+    [
+        (lambda: Uid("no-such-user"), LookupError),
+        (lambda: Uid(0, "no-such-group"), LookupError),
+        (lambda: Uid(-1), ValueError),
+        (lambda: Uid(UNCHANGED), ValueError),
+        (lambda: Uid(0, 1 << 32), ValueError),
+    ],
+)
+def test_what_is_no_id(make: Callable[[], Uid], error: type[Exception]) -> None:
+    with pytest.raises(error):
+        make()
