@@ -1,0 +1,87 @@
+"""Processes: who is whose parent, filter in, listener out, exec.
+
+launch       the one entry
+layout       the two layouts, and which is taken
+program      the process that becomes the program
+direct       the program with the monitor beside it
+ancestor     waiter -> monitor -> shepherd -> program
+side         what the monitor and its kin have in common
+wire, raw    messages between them; system calls
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import NoReturn
+
+from viewos.launcher.errors import CANNOT_EXECUTE, FAILED, NOT_FOUND, LaunchError
+from viewos.launcher.layout import Layout, Session, choose
+from viewos.launcher.program import Program
+
+__all__ = [
+    "CANNOT_EXECUTE", "FAILED", "NOT_FOUND", "LaunchError", "Layout", "Session", "choose", "launch",
+]  # fmt: skip
+
+
+def launch(
+    command: Sequence[str | bytes],
+    *,
+    program_filter: bytes,
+    serve: Callable[[Session], None],
+    layout: Layout = Layout.AUTO,
+    chdir: bytes | None = None,
+    env: Mapping[bytes, bytes] | None = None,
+    clean_up: Callable[[], None] = lambda: None,
+) -> NoReturn:
+    """Run `command` under a seccomp program, with `serve` answering in a process of its own.
+
+    The calling process becomes the program, or waits for it and ends as it does; `command` is
+    searched in PATH, and `chdir` entered, when the monitor serves, so both are resolved in the
+    view. `program_filter` is what `viewos.filter.build` made. `env` None: the environment with which
+    this process was started, byte for byte. `serve` runs until the last tracee is gone; it calls
+    `Session.ready` when it answers. `clean_up` runs only when the monitor died before `serve` was
+    over (or `serve` raised), in a process that holds none of the caller's descriptors.
+
+    Raises LaunchError when the program cannot be started and nothing of the launch is left; after
+    that, failures end the process: 125 viewos, 126 cannot be executed, 127 not found.
+    """
+    argv = [os.fsencode(word) for word in command]
+    if not argv:
+        raise ValueError("there is no command")
+    chosen = choose(layout)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    program = Program(
+        argv, _environment(env), chdir, program_filter, {int(n) for n in mask}
+    )
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.flush()
+    if chosen is Layout.DIRECT:
+        from viewos.launcher.direct import run
+    else:
+        from viewos.launcher.ancestor import run
+    run(program, serve, clean_up, _stderr_identity())
+
+
+def _environment(env: Mapping[bytes, bytes] | None) -> list[bytes]:
+    if env is not None:
+        return [name + b"=" + value for name, value in env.items()]
+    # Python may have added LC_CTYPE (PEP 538), and a dict forgets order and duplicates.
+    try:
+        with open("/proc/self/environ", "rb") as file:
+            return [word for word in file.read().split(b"\0") if word]
+    except OSError:
+        return [name + b"=" + value for name, value in os.environb.items()]
+
+
+def _stderr_identity() -> tuple[int, int] | None:
+    try:
+        found = os.fstat(2)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino

@@ -1,0 +1,71 @@
+"""The direct layout: the calling process becomes the program, the monitor stands beside it."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from typing import NoReturn
+
+from viewos.launcher import raw, side
+from viewos.launcher.layout import Layout
+from viewos.launcher.program import Program, become
+from viewos.launcher.wire import Wire, pair
+
+
+def run(
+    program: Program,
+    serve: side.Serve,
+    clean_up: Callable[[], None],
+    stderr: side.Identity,
+) -> NoReturn:
+    """Become the program. Raises LaunchError (nothing runs, all that was started has gone)."""
+    near, far = pair()
+    pid = os.getpid()
+
+    def guarded() -> int:
+        near.close()
+        return _guard(pid, far, serve, clean_up, stderr)
+
+    def detach() -> int:
+        os.setsid()
+        side.in_child(guarded)
+        return 0
+
+    # Twice removed, so that the program has no child that it did not make.
+    intermediate = side.in_child(detach)
+    far.close()
+    os.waitpid(intermediate, 0)
+    become(program, near)
+
+
+def _guard(
+    pid: int,
+    wire: Wire,
+    serve: side.Serve,
+    clean_up: Callable[[], None],
+    stderr: side.Identity,
+) -> int:
+    """Be the monitor's parent: a process that sleeps until it ends, and says so if it died.
+
+    Only another process can tell the user that a monitor was killed.
+    """
+    monitor = side.in_child(
+        lambda: side.run_monitor(wire, serve, pid, Layout.DIRECT, stderr)
+    )
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    raw.set_name(b"viewos-guard")
+    side.let_go_except()
+    _, status = os.waitpid(monitor, 0)
+    if status:
+        side.mourn(pid, stderr, _how(status))
+        clean_up()
+    return 0
+
+
+def _how(status: int) -> str:
+    if os.WIFSIGNALED(status):
+        number = os.WTERMSIG(status)
+        return f"was killed by signal {number} ({signal.strsignal(number)})"
+    return "ended with an error"

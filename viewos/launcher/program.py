@@ -1,0 +1,155 @@
+"""The process that becomes the program: filter in, listener out, exec.
+
+From the moment when the filter is installed until the monitor serves, nothing here may make a call
+that can be trapped: read, write, futex and the like only. So the listener is handed over by a
+thread that was started before (a filter binds the thread that installs it, and its children).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import stat
+import threading
+from collections.abc import Iterator
+from typing import NamedTuple, NoReturn
+
+from viewos.launcher import raw
+from viewos.launcher.errors import CANNOT_EXECUTE, FAILED, NOT_FOUND, LaunchError
+from viewos.launcher.layout import CAP_SYS_ADMIN, has_capability
+from viewos.launcher.wire import SERVING, Wire
+
+_DEFAULT_PATH = b"/bin:/usr/bin"  # what execvp(3) of glibc takes when PATH is not set
+_GOES_ON = (errno.ENOENT, errno.ESTALE, errno.ENOTDIR, errno.ENODEV, errno.ETIMEDOUT)
+
+
+class Program(NamedTuple):
+    """What to run, and the state that it is to have."""
+
+    argv: list[bytes]
+    env: list[bytes]
+    """`NAME=value`, byte for byte."""
+    chdir: bytes | None
+    filter: bytes
+    mask: set[int]
+    """The signals that it starts with blocked."""
+
+
+def become(program: Program, wire: Wire) -> NoReturn:
+    """Become the program, when the monitor at the other end of `wire` serves.
+
+    Raises LaunchError as long as no filter is installed; after that, what fails ends the process
+    with one line and the status of env(1): 125, 126 or 127.
+    """
+    _put_under_filter(program.filter, wire)
+    reply = wire.receive()
+    wire.close()
+    if reply != SERVING:
+        die(
+            os.fsdecode(reply[1:]) or "the monitor died before the program could start",
+            FAILED,
+        )
+    if program.chdir is not None:
+        try:
+            os.chdir(program.chdir)
+        except OSError as error:
+            die(f"{os.fsdecode(program.chdir)}: {error.strerror}", FAILED)
+    restore_signals(program.mask)
+    _execvp(program)
+
+
+def die(text: str, status: int) -> NoReturn:
+    """End with one line on stderr. Nothing is flushed, no handler runs."""
+    try:
+        os.write(2, os.fsencode(f"viewos: {text}\n"))
+    finally:
+        os._exit(status)
+
+
+def restore_signals(mask: set[int]) -> None:
+    """Take back what Python changed of the signals at its start."""
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+# ---- the filter ---------------------------------------------------------------------------------
+
+
+def _put_under_filter(program: bytes, wire: Wire) -> None:
+    if not has_capability(CAP_SYS_ADMIN):
+        import prctl  # type: ignore[import-untyped]
+
+        prctl.set_no_new_privs(1)
+    listener: list[int] = []
+    failure: list[OSError] = []
+    installed = threading.Lock()
+
+    def hand_over() -> None:
+        with installed:
+            if listener:
+                try:
+                    wire.send_descriptor(listener[0])
+                except OSError as error:
+                    failure.append(error)
+
+    with installed:
+        try:
+            helper = threading.Thread(target=hand_over)
+            helper.start()
+        except RuntimeError as error:
+            raise LaunchError(str(error)) from error
+        listener.append(raw.install_filter(program))
+    helper.join()
+    os.close(listener[0])
+    if failure and failure[0].errno not in (errno.EPIPE, errno.ECONNRESET):
+        die(f"cannot hand over the listener: {failure[0].strerror}", FAILED)
+
+
+# ---- execvp(3) ---------------------------------------------------------------------------------
+
+
+def _execvp(program: Program) -> NoReturn:
+    """execvp(3) as glibc does it, but each attempt is resolved in the view."""
+    argv, env = program.argv, program.env
+    name = os.fsdecode(argv[0])
+    denied: OSError | None = None
+    failure = OSError(errno.ENOENT, os.strerror(errno.ENOENT))
+    for path in _candidates(argv[0], env):
+        failure = raw.execve(path, argv, env)
+        if failure.errno == errno.ENOEXEC:  # a script without #!
+            failure = raw.execve(b"/bin/sh", [b"/bin/sh", path, *argv[1:]], env)
+        if failure.errno == errno.EACCES:
+            denied = failure
+        elif failure.errno not in _GOES_ON:
+            break
+    else:
+        failure = denied or failure
+    if failure.errno != errno.ENOENT:
+        die(f"{name}: {failure.strerror}", CANNOT_EXECUTE)
+    if b"/" not in argv[0]:
+        die(f"{name}: command not found", NOT_FOUND)
+    if _is_file(argv[0]):
+        die(
+            f"{name}: the interpreter or loader that it names does not exist", NOT_FOUND
+        )
+    die(f"{name}: {failure.strerror}", NOT_FOUND)
+
+
+def _candidates(name: bytes, env: list[bytes]) -> Iterator[bytes]:
+    if not name:
+        return
+    if b"/" in name:
+        yield name
+        return
+    path = next((word[5:] for word in env if word.startswith(b"PATH=")), _DEFAULT_PATH)
+    for directory in path.split(b":"):
+        yield directory + b"/" + name if directory else name
+
+
+def _is_file(path: bytes) -> bool:
+    try:
+        return stat.S_ISREG(os.stat(path).st_mode)
+    except OSError:
+        return False

@@ -1,0 +1,194 @@
+"""The processes beside the program: how they let go of what they inherited, and the monitor's life."""
+
+from __future__ import annotations
+
+import fcntl
+import gc
+import os
+import resource
+import select
+import signal
+import traceback
+from collections.abc import Callable
+from typing import NoReturn
+
+from viewos import kernel
+from viewos.launcher import raw
+from viewos.launcher.layout import Layout, Session
+from viewos.launcher.wire import FAILED, SERVING, Wire
+
+Serve = Callable[[Session], None]
+Identity = tuple[int, int] | None
+
+# The monitor outlives its program for the sake of background processes. Whatever ends a whole
+# group or machine politely ends those too, and then it leaves by itself.
+_MONITOR_IGNORES = (
+    signal.SIGHUP,
+    signal.SIGINT,
+    signal.SIGQUIT,
+    signal.SIGTERM,
+    signal.SIGPIPE,
+)
+_OWN_WORK = (resource.RLIMIT_CPU, resource.RLIMIT_AS, resource.RLIMIT_DATA)
+
+
+def in_child(body: Callable[[], int]) -> int:
+    """Fork; the child runs `body` and exits with its result, whatever happens. The child's pid."""
+    pid = os.fork()
+    if pid:
+        return pid
+    status = 1
+    try:
+        gc.disable()  # a collection writes to pages that are shared with the parent
+        status = body()
+    except BaseException:
+        _write(2, traceback.format_exc())
+    finally:
+        os._exit(status)
+
+
+def exit_status(wait_status: int) -> NoReturn:
+    """Exit as a process did that ended by exit(2)."""
+    os._exit(os.waitstatus_to_exitcode(wait_status))
+
+
+def _write(fd: int, text: str) -> None:
+    try:
+        os.write(fd, os.fsencode(text))
+    except OSError:
+        pass
+
+
+# ---- letting go ---------------------------------------------------------------------------------
+
+
+def let_go(*, keep_own: bool = False) -> None:
+    """Give back what was inherited: descriptors, working directory; /dev/null on 0, 1 and 2.
+
+    A pipe that a background process keeps open would never end: `viewos run ... | cat` would hang.
+    With `keep_own`, descriptors that this program has opened stay: they are O_CLOEXEC, and one
+    that came through an exec cannot be.
+    """
+    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+    for fd in (0, 1, 2):
+        if not (keep_own and _is_own(fd)):
+            os.dup2(null, fd, inheritable=False)
+    for fd in _open_descriptors():
+        if fd > 2 and not (keep_own and _is_own(fd)):
+            _close(fd)
+    os.chdir("/")
+
+
+def let_go_except(*kept: int) -> None:
+    """Like `let_go`, but for these descriptors."""
+    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+    for fd in (0, 1, 2):
+        os.dup2(null, fd, inheritable=False)
+    at = 3
+    for fd in sorted(kept):
+        if fd > at:
+            kernel.close_range(at, fd - 1)
+        at = fd + 1
+    kernel.close_range(at)
+    os.chdir("/")
+
+
+def _open_descriptors() -> list[int]:
+    return [int(name) for name in os.listdir("/proc/self/fd")]
+
+
+def _is_own(fd: int) -> bool:
+    try:
+        return bool(fcntl.fcntl(fd, fcntl.F_GETFD) & fcntl.FD_CLOEXEC)
+    except OSError:
+        return False
+
+
+def _close(fd: int) -> None:
+    try:
+        os.close(fd)
+    except OSError:
+        pass
+
+
+# ---- the monitor --------------------------------------------------------------------------------
+
+
+def run_monitor(
+    wire: Wire, serve: Serve, pid: int, layout: Layout, stderr: Identity
+) -> int:
+    """Be the monitor, from the hand-over of the listener until `serve` returns; the exit status."""
+    for number in _MONITOR_IGNORES:
+        signal.signal(number, signal.SIG_IGN)
+    for limit in _OWN_WORK:
+        _, hard = resource.getrlimit(limit)
+        resource.setrlimit(limit, (hard, hard))
+    raw.set_name(b"viewos-monitor")
+    let_go(keep_own=True)
+    gc.enable()
+    listener = wire.receive_descriptor()
+    if listener is None:
+        return 0  # there is no program, and who failed has said so
+    said_ready = False
+
+    def ready() -> None:
+        nonlocal said_ready
+        said_ready = True
+        wire.send(SERVING)
+        wire.close()
+
+    try:
+        serve(Session(listener, pid, layout, stderr, ready))
+    except BaseException as error:
+        if said_ready:
+            say(pid, stderr, traceback.format_exc().rstrip())
+        else:
+            wire.send(FAILED + os.fsencode(str(error) or type(error).__name__))
+        return 1
+    return 0
+
+
+# ---- the guard --------------------------------------------------------------------------------
+
+
+def mourn(pid: int, stderr: Identity, how: str) -> None:
+    """Say to the user of the program that its monitor has died."""
+    say(
+        pid,
+        stderr,
+        f"the monitor {how}: the system calls that it answered for the programs of this view"
+        " now fail with ENOSYS (Function not implemented)",
+    )
+
+
+def say(pid: int, stderr: Identity, text: str) -> None:
+    """Write to a program's stderr, if it still is the file of the launch."""
+    if stderr is None:
+        return
+    try:
+        fd = _descriptor_of(pid, stderr)
+    except OSError:
+        return
+    try:
+        poll = select.poll()
+        poll.register(fd, select.POLLOUT)
+        if poll.poll(1000):
+            _write(fd, f"viewos: {text}\n")
+    finally:
+        os.close(fd)
+
+
+def _descriptor_of(pid: int, stderr: tuple[int, int]) -> int:
+    path = f"/proc/{pid}/fd/2"
+    found = os.stat(path)
+    if (found.st_dev, found.st_ino) != stderr:
+        raise FileNotFoundError(path)
+    flags = os.O_WRONLY | os.O_APPEND | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        return os.open(path, flags)
+    except OSError:  # a socket, or a terminal of another user
+        pidfd = kernel.pidfd_open(pid)
+        try:
+            return kernel.pidfd_getfd(pidfd, 2)
+        finally:
+            os.close(pidfd)
