@@ -159,7 +159,6 @@ class Tree(TreeModule):
     """A tree of all kinds."""
 
     mount_point = b"/tree"
-    files = {b"": (b"a", b"empty", b"d", b"l"), b"/d": (b"\xff",), b"/d/\xff": ()}
 
     def entries(self, path: bytes) -> list[Entry]:
         if path == b"/d":

@@ -149,7 +149,7 @@ def test_setfsuid_gives_the_previous_id() -> None:
 
 def test_an_execve_saves_the_effective_ids() -> None:
     before = Credentials(Ids(1000, 7, 0, 8), Ids(5, 6, 7, 8), (1,))
-    after = before.after_exec()
+    after = Uid(0).executed(before)
     assert (after.uid, after.gid) == (Ids(1000, 7, 7, 7), Ids(5, 6, 6, 6))
 
 

@@ -147,6 +147,10 @@ class Uid(VirtualModule):
             AT_GID: who.gid.real, AT_EGID: who.gid.effective,
         }  # fmt: skip
 
+    def executed(self, kept: Credentials) -> Credentials:
+        """What is kept for a process whose execve(2) has succeeded."""
+        return kept.after_exec()
+
     def _who(self, call: Call) -> Credentials:
         who: Credentials = call.recall(self._initial)
         return who
