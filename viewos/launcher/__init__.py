@@ -4,7 +4,8 @@ launch       the one entry
 layout       the two layouts, and which is taken
 program      the process that becomes the program
 direct       the program with the monitor beside it
-ancestor     waiter -> monitor -> shepherd -> program
+waiter       waiter -> monitor -> shepherd -> program: the process that the user started
+shepherd     the processes below it
 side         what the monitor and its kin have in common
 wire, raw    messages between them; system calls
 """
@@ -61,11 +62,14 @@ def launch(
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
             stream.flush()
+    # Each start imports its own layout only.
     if chosen is Layout.DIRECT:
-        from viewos.launcher.direct import run
-    else:
-        from viewos.launcher.ancestor import run
-    run(program, serve, clean_up, _stderr_identity())
+        from viewos.launcher import direct
+
+        direct.run(program, serve, clean_up, _stderr_identity())
+    from viewos.launcher import waiter
+
+    waiter.run(program, serve, clean_up, _stderr_identity())
 
 
 def _environment(env: Mapping[bytes, bytes] | None) -> list[bytes]:

@@ -51,7 +51,7 @@ def _guard(
     Only another process can tell the user that a monitor was killed.
     """
     monitor = side.in_child(
-        lambda: side.run_monitor(wire, serve, pid, Layout.DIRECT, stderr)
+        lambda: side.run_monitor(wire, serve, Layout.DIRECT, stderr)
     )
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)

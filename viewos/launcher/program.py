@@ -12,7 +12,7 @@ import os
 import signal
 import stat
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple, NoReturn
 
 from viewos.launcher import raw
@@ -36,8 +36,10 @@ class Program(NamedTuple):
     """The signals that it starts with blocked."""
 
 
-def become(program: Program, wire: Wire) -> NoReturn:
-    """Become the program, when the monitor at the other end of `wire` serves.
+def become(
+    program: Program, wire: Wire, started: Callable[[], object] = lambda: None
+) -> NoReturn:
+    """Become the program, when the monitor at the other end of `wire` serves; then call `started`.
 
     Raises LaunchError as long as no filter is installed; after that, what fails ends the process
     with one line and the status of env(1): 125, 126 or 127.
@@ -55,6 +57,7 @@ def become(program: Program, wire: Wire) -> NoReturn:
             os.chdir(program.chdir)
         except OSError as error:
             die(f"{os.fsdecode(program.chdir)}: {error.strerror}", FAILED)
+    started()
     restore_signals(program.mask)
     _execvp(program)
 

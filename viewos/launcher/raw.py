@@ -11,7 +11,13 @@ from collections.abc import Iterable, Sequence
 
 from viewos import kernel
 from viewos.abi import seccomp as abi
-from viewos.abi.prctl import PR_GET_CHILD_SUBREAPER, PR_SET_CHILD_SUBREAPER, PR_SET_NAME
+from viewos.abi.prctl import (
+    PR_GET_CHILD_SUBREAPER,
+    PR_SET_CHILD_SUBREAPER,
+    PR_SET_DUMPABLE,
+    PR_SET_NAME,
+    SUID_DUMP_DISABLE,
+)
 from viewos.launcher.errors import LaunchError
 
 _SOCK_FPROG = struct.Struct("@HP")
@@ -44,6 +50,11 @@ def is_child_subreaper() -> bool:
 def become_child_subreaper() -> None:
     """Let orphans of this process's descendants become its children (Linux 3.4)."""
     _prctl(PR_SET_CHILD_SUBREAPER, 1)
+
+
+def forbid_core_dump() -> None:
+    """Let this process leave no core, not even to a handler that ignores RLIMIT_CORE (core(5))."""
+    _prctl(PR_SET_DUMPABLE, SUID_DUMP_DISABLE)
 
 
 def set_name(name: bytes) -> None:
@@ -104,7 +115,7 @@ def signalfd(signals: Iterable[int]) -> int:
 
 def read_signals(fd: int) -> list[tuple[int, int]]:
     """All that are pending at a signalfd: (signal, pid of the sender)."""
-    found = []
+    found: list[tuple[int, int]] = []
     while True:
         try:
             data = os.read(fd, 32 * _SIGNALFD_SIGINFO_SIZE)

@@ -10,7 +10,6 @@ import select
 import signal
 import traceback
 from collections.abc import Callable
-from typing import NoReturn
 
 from viewos import kernel
 from viewos.launcher import raw
@@ -41,15 +40,10 @@ def in_child(body: Callable[[], int]) -> int:
     try:
         gc.disable()  # a collection writes to pages that are shared with the parent
         status = body()
-    except BaseException:
+    except BaseException:  # noqa: BLE001 - nothing may return into the caller's frames
         _write(2, traceback.format_exc())
     finally:
         os._exit(status)
-
-
-def exit_status(wait_status: int) -> NoReturn:
-    """Exit as a process did that ended by exit(2)."""
-    os._exit(os.waitstatus_to_exitcode(wait_status))
 
 
 def _write(fd: int, text: str) -> None:
@@ -114,9 +108,7 @@ def _close(fd: int) -> None:
 # ---- the monitor --------------------------------------------------------------------------------
 
 
-def run_monitor(
-    wire: Wire, serve: Serve, pid: int, layout: Layout, stderr: Identity
-) -> int:
+def run_monitor(wire: Wire, serve: Serve, layout: Layout, stderr: Identity) -> int:
     """Be the monitor, from the hand-over of the listener until `serve` returns; the exit status."""
     for number in _MONITOR_IGNORES:
         signal.signal(number, signal.SIG_IGN)
@@ -126,9 +118,10 @@ def run_monitor(
     raw.set_name(b"viewos-monitor")
     let_go(keep_own=True)
     gc.enable()
-    listener = wire.receive_descriptor()
-    if listener is None:
+    received = wire.receive_descriptor()
+    if received is None:
         return 0  # there is no program, and who failed has said so
+    listener, pid = received
     said_ready = False
 
     def ready() -> None:
@@ -139,7 +132,7 @@ def run_monitor(
 
     try:
         serve(Session(listener, pid, layout, stderr, ready))
-    except BaseException as error:
+    except BaseException as error:  # noqa: BLE001 - the last resort of the process
         if said_ready:
             say(pid, stderr, traceback.format_exc().rstrip())
         else:

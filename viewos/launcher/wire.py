@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+# Not `socket`, which costs 6 ms of every start (enum, selectors).
+import _socket
 import fcntl
 import os
 import struct
-
-# Not `socket`, which costs 6 ms of every start (enum, selectors).
-import _socket
 
 SERVING = b"S"
 """Monitor to program: calls are being answered."""
@@ -31,17 +30,18 @@ class Wire:
         self._socket.close()
 
     def send(self, message: bytes) -> bool:
-        """Send a message; False when the other end has gone."""
+        """Send a message; False when the other end has gone. SIGPIPE is ignored (by Python)."""
         try:
-            self._socket.send(message[:_MOST], _socket.MSG_NOSIGNAL)
+            os.write(self._socket.fileno(), message[:_MOST])
         except ConnectionError:
             return False
         return True
 
     def send_descriptor(self, fd: int) -> None:
-        """Send a copy of a descriptor. Raises OSError."""
+        """Send a copy of a descriptor, and our pid. Raises OSError."""
         rights = (_socket.SOL_SOCKET, _socket.SCM_RIGHTS, struct.pack("@i", fd))
-        self._socket.sendmsg([b"L"], [rights], _socket.MSG_NOSIGNAL)
+        sender = struct.pack("=i", os.getpid())
+        self._socket.sendmsg([sender], [rights], _socket.MSG_NOSIGNAL)
 
     def receive(self) -> bytes:
         """The next message, b"" when the other end has gone. By read(2), which is never trapped."""
@@ -50,10 +50,10 @@ class Wire:
         except ConnectionError:
             return b""
 
-    def receive_descriptor(self) -> int | None:
-        """The descriptor that `send_descriptor` sent; None when the other end has gone."""
+    def receive_descriptor(self) -> tuple[int, int] | None:
+        """What `send_descriptor` sent: (descriptor, pid). None when the other end has gone."""
         try:
-            _, ancillary, _, _ = self._socket.recvmsg(
+            sender, ancillary, _, _ = self._socket.recvmsg(
                 16, _socket.CMSG_SPACE(4), _socket.MSG_CMSG_CLOEXEC
             )
         except ConnectionError:
@@ -62,8 +62,7 @@ class Wire:
             if (level, kind) == (_socket.SOL_SOCKET, _socket.SCM_RIGHTS) and len(
                 data
             ) == 4:
-                fd: int = struct.unpack("@i", data)[0]
-                return fd
+                return struct.unpack("@i", data)[0], struct.unpack("=i", sender)[0]
         return None
 
 

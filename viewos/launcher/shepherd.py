@@ -1,0 +1,205 @@
+"""The ancestor layout below the waiter: the monitor, and its child that is the program's parent.
+
+The shepherd stays in the waiter's process group and reads, as a witness, the signals that the
+whole group got: those the program got too, and only the others are handed on to it. The kernel
+signals the youngest member of a group first, so the shepherd knows before the waiter does.
+
+It is a process of its own because the monitor must not wait for the program: a wait in the
+process of a tracer reports the stops of its fix-ups.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import struct
+from collections.abc import Callable
+from typing import NamedTuple
+
+from viewos.launcher import errors, raw, side
+from viewos.launcher.errors import LaunchError
+from viewos.launcher.layout import Layout
+from viewos.launcher.program import Program, become
+from viewos.launcher.wire import FAILED, Wire, pair
+
+BORN = b"B"
+"""Shepherd to waiter: its pid and the program's, two ints."""
+STARTED = b"S"
+"""The monitor serves, and the program is about to be executed."""
+STOPPED = b"T"
+"""The program stopped, by the signal that follows as a byte."""
+CONTINUED = b"C"
+ENDED = b"E"
+"""The program ended, with the wait status that follows as an int."""
+SIGNAL = b"N"
+"""Waiter to shepherd: it got the signal that follows as a byte."""
+__all__ = ["BORN", "CONTINUED", "ENDED", "FAILED", "SIGNAL", "STARTED", "STOPPED", "Flock", "run_monitor"]  # fmt: skip
+
+_BYE = b"B"
+_STOPS = {signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU}
+
+
+class Flock(NamedTuple):
+    """What the processes below the waiter have to know."""
+
+    program: Program
+    serve: side.Serve
+    clean_up: Callable[[], None]
+    stderr: side.Identity
+    waiter: int
+    wire: Wire
+    """The shepherd's end of the wire to the waiter."""
+
+
+def run_monitor(flock: Flock) -> int:
+    """Be the monitor, after starting the shepherd; the exit status."""
+    raw.become_child_subreaper()
+    to_program, to_monitor = pair()
+    life, alive = os.pipe()  # ends when the monitor does, and tells how
+
+    def shepherd() -> int:
+        to_monitor.close()
+        os.close(alive)
+        return Shepherd(flock, life).run(to_program)
+
+    side.in_child(shepherd)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps: see Layout
+    os.setsid()
+    os.close(life)
+    to_program.close()
+    flock.wire.close()
+    signal.pthread_sigmask(signal.SIG_SETMASK, flock.program.mask)
+    status = side.run_monitor(to_monitor, flock.serve, Layout.ANCESTOR, flock.stderr)
+    if status == 0:
+        os.write(alive, _BYE)
+    return status
+
+
+class Shepherd:
+    """The program's parent: tells the waiter what becomes of it, and guards the monitor."""
+
+    def __init__(self, flock: Flock, life: int) -> None:
+        self._flock = flock
+        self._wire: Wire | None = flock.wire
+        self._life = life
+        self._signals = raw.signalfd(signal.valid_signals())
+        self._seen: set[int] = set()
+        self._program = 0
+        self._ended = False
+        self._told_stop = False
+        self._leads = os.getpgrp() == flock.waiter
+
+    def run(self, to_monitor: Wire) -> int:
+        """Start the program, and stay until it and the monitor have ended."""
+        self._program = side.in_child(lambda: _program(self._flock, to_monitor))
+        to_monitor.close()
+        self._tell(BORN + struct.pack("=ii", os.getpid(), self._program))
+        side.let_go_except(self._life, self._signals, self._flock.wire.fileno())
+        raw.set_name(b"viewos-shepherd")
+        poll = select.poll()
+        for source in (self._signals, self._flock.wire.fileno(), self._life):
+            poll.register(source, select.POLLIN)
+        while self._life >= 0 or not self._ended:
+            for source, _ in poll.poll():
+                if source == self._signals:
+                    self._look()
+                elif source == self._life:
+                    poll.unregister(source)
+                    self._monitor_ended()
+                elif not self._hear():
+                    poll.unregister(source)
+        return 0
+
+    # ---- the program --------------------------------------------------------------------------
+
+    def _look(self) -> None:
+        for number, _ in raw.read_signals(self._signals):
+            if number == signal.SIGCHLD:
+                self._wait()
+            else:
+                self._seen.add(number)
+
+    def _wait(self) -> None:
+        while not self._ended:
+            pid, status = os.waitpid(
+                self._program, os.WNOHANG | os.WUNTRACED | os.WCONTINUED
+            )
+            if pid == 0:
+                return
+            if os.WIFSTOPPED(status):
+                self._told_stop = True
+                self._tell(STOPPED + bytes([os.WSTOPSIG(status)]))
+            elif os.WIFCONTINUED(status):
+                self._continued()
+            else:
+                self._ended = True
+                self._tell(ENDED + struct.pack("=i", status))
+                self._leave()
+
+    def _continued(self) -> None:
+        if not self._told_stop:
+            return
+        self._told_stop = False
+        # Somebody may have continued the program alone. A SIGCONT takes back pending stops.
+        self._seen -= _STOPS
+        self._tell(CONTINUED)
+        if self._wire is not None:
+            os.kill(self._flock.waiter, signal.SIGCONT)
+
+    # ---- the waiter ---------------------------------------------------------------------------
+
+    def _tell(self, message: bytes) -> None:
+        if self._wire is not None:
+            self._wire.send(message)
+
+    def _hear(self) -> bool:
+        """Take a message of the waiter; False when it has gone."""
+        message = self._wire.receive() if self._wire is not None else b""
+        if message[:1] == SIGNAL:
+            self._deliver(message[1])
+            return True
+        if not self._ended:  # it was killed by what cannot be handed on
+            os.kill(self._program, signal.SIGKILL)
+        self._leave()
+        return False
+
+    def _leave(self) -> None:
+        # The group and the session may go on without us.
+        if self._wire is not None:
+            os.setsid()
+            self._wire = None
+
+    def _deliver(self, number: int) -> None:
+        self._look()
+        got_by_group = number in self._seen
+        self._seen.discard(number)
+        if self._ended:
+            return
+        group = os.getpgid(self._program)
+        if not got_by_group:
+            os.kill(self._program, number)
+        elif group != os.getpgrp() and self._leads:
+            # A shell that took a group of its own: natively it would still lead the first one.
+            if group == self._program:
+                os.killpg(group, number)
+            else:
+                os.kill(self._program, number)
+
+    # ---- the monitor --------------------------------------------------------------------------
+
+    def _monitor_ended(self) -> None:
+        farewell = os.read(self._life, 1)
+        self._life = -1
+        if farewell != _BYE:
+            side.mourn(self._program, self._flock.stderr, "died")
+            self._flock.clean_up()
+
+
+def _program(flock: Flock, to_monitor: Wire) -> int:
+    signal.pthread_sigmask(signal.SIG_SETMASK, flock.program.mask)
+    try:
+        become(flock.program, to_monitor, lambda: flock.wire.send(STARTED))
+    except LaunchError as error:
+        flock.wire.send(FAILED + os.fsencode(str(error)))
+    return errors.FAILED
