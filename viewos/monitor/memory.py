@@ -67,8 +67,11 @@ class Memory:
     def read_exact(self, tid: int, address: int, size: int) -> bytes:
         """Exactly `size` bytes. Raises Fault if some of them are not there."""
         data = self.read(tid, address, size)
-        if len(data) != size:
-            raise Fault(hex(address))
+        while len(data) < size:  # one read gives no more than its buffer holds
+            more = self.read(tid, address + len(data), size - len(data))
+            if not more:
+                raise Fault(hex(address))
+            data += more
         return data
 
     def read_string(self, tid: int, address: int, limit: int = PATH_MAX) -> bytes:
