@@ -204,7 +204,7 @@ def _tests(row: Row, rule: ArgumentRule) -> tuple[_Comparison, ...]:
 
 def _pyseccomp() -> Any:
     with _cheap_find_library():
-        import pyseccomp  # type: ignore[import-untyped]
+        import pyseccomp
     return pyseccomp
 
 

@@ -82,7 +82,7 @@ def restore_signals(mask: set[int]) -> None:
 
 def _put_under_filter(program: bytes, wire: Wire) -> None:
     if not has_capability(CAP_SYS_ADMIN):
-        import prctl  # type: ignore[import-untyped]
+        import prctl
 
         prctl.set_no_new_privs(1)
     listener: list[int] = []
