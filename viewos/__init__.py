@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from viewos.spec import Items
     from viewos.tree import Entry, TreeModule
 
+__version__ = "0.1.0.dev0"
+
 __all__ = [
     "PASS", "Call", "Claim", "Entry", "FileModule", "Items", "Popen", "RealPath", "SpecError",
     "TreeModule", "Utsname", "View", "ViewosError", "VirtualModule", "VirtualPath", "hook",
