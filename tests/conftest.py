@@ -1,0 +1,105 @@
+"""What holds for all tests: a time limit each, and nothing left behind at the end."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import select
+import signal
+import time
+from contextlib import suppress
+
+import pytest
+
+MARK = "VIEWOS_TEST_SESSION"
+"""An environment variable that every process of a session inherits, monitors included."""
+PATIENCE = 10.0
+"""Seconds that processes get to leave after the last test."""
+LONGEST = 600
+"""Seconds: no test may give itself more."""
+
+_LEFT = pytest.StashKey[list[str]]()
+_BEFORE = pytest.StashKey[tuple[str, set[str]]]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    mark = secrets.token_hex(8)
+    os.environ[MARK] = mark
+    config.stash[_BEFORE] = mark, _mounts()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Refuse a test that gives itself no time limit, or a very long one."""
+    for item in items:
+        for marker in item.iter_markers("timeout"):
+            seconds = marker.kwargs.get("timeout", next(iter(marker.args), None))
+            if seconds is not None and not 0 < seconds <= LONGEST:
+                raise pytest.UsageError(f"{item.nodeid}: a time limit of {seconds} s")
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    mark, mounts = session.config.stash[_BEFORE]
+    left = [f"process: {command}" for command in _kill_left(mark)]
+    left += [f"mount: {line}" for line in sorted(_mounts() - mounts)]
+    session.config.stash[_LEFT] = left
+    if left and session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    left = terminalreporter.config.stash.get(_LEFT, [])
+    if left:
+        terminalreporter.section("left behind", red=True)
+        for line in left:
+            terminalreporter.line(line)
+
+
+def _mounts() -> set[str]:
+    """The mount points of this mount namespace, with what is mounted there."""
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="backslashreplace") as file:
+        fields = [line.split(" ") for line in file]
+    return {f"{line[4]} ({line[line.index('-') + 1]})" for line in fields}
+
+
+def _is_ours(pid: int, mark: str) -> bool:
+    # Another user's process, or one that is just ending, has nothing for us to read.
+    with suppress(OSError), open(f"/proc/{pid}/environ", "rb") as file:
+        return f"{MARK}={mark}".encode() in file.read().split(b"\0")
+    return False
+
+
+def _members(mark: str) -> set[int]:
+    pids = {int(entry) for entry in os.listdir("/proc") if entry.isdigit()}
+    return {pid for pid in pids - {os.getpid()} if _is_ours(pid, mark)}
+
+
+def _kill_left(mark: str) -> list[str]:
+    """Wait for the processes of the session, kill what does not go, and say what that was."""
+    deadline = time.monotonic() + PATIENCE
+    left: dict[int, str] = {}
+    while members := _members(mark) - left.keys():
+        for pid in members:
+            with suppress(OSError):
+                if command := _end(pid, mark, deadline):
+                    left[pid] = command
+    return [f"{pid} {command}" for pid, command in left.items()]
+
+
+def _end(pid: int, mark: str, deadline: float) -> str | None:
+    """Wait for that process; when it is late, kill it and return its command line."""
+    pidfd = os.pidfd_open(pid)
+    try:
+        # Asked again: now the number cannot pass to another process any more.
+        if not _is_ours(pid, mark):
+            return None
+        poll = select.poll()
+        poll.register(pidfd, select.POLLIN)
+        if poll.poll(max(0, int((deadline - time.monotonic()) * 1000))):
+            return None
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            command = file.read().replace(b"\0", b" ").decode(errors="backslashreplace")
+        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        poll.poll(2000)
+        return command
+    finally:
+        os.close(pidfd)
