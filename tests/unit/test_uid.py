@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import grp
+import itertools
 import os
 import pickle
 import pwd
@@ -14,8 +15,10 @@ from collections.abc import Callable
 
 import pytest
 
+from viewos import PASS
 from viewos.abi.syscalls import TABLE
-from viewos.modules.uid import UNCHANGED, Credentials, Ids, Uid
+from viewos.modules import uid
+from viewos.modules.uid import CAPABILITIES, SETGID, SETUID, UNCHANGED, Credentials, Ids, Uid
 from viewos.testing import FakeCall, FakeProcess
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -23,10 +26,13 @@ _CALLS = {
     "setuid": 1, "setgid": 1, "setreuid": 2, "setregid": 2, "setresuid": 3, "setresgid": 3,
     "setfsuid": 1, "setfsgid": 1,
 }  # fmt: skip
-_POOL = (0, 1, 2, 1000, 65534, UNCHANGED)
+_VERSION_3 = 0x20080522
+_POOL = (0, 0, 1, 2, 1000, 1000, UNCHANGED)
+_SETS = (0, SETUID, SETGID, CAPABILITIES, CAPABILITIES)
 
 Step = tuple[str, tuple[int, ...]]
-State = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
+State = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], int, int]
+"""Uids, gids, groups, effective and permitted capabilities."""
 Outcome = tuple[int, State]
 
 
@@ -36,6 +42,10 @@ def _random_steps(rng: random.Random) -> list[Step]:
         if rng.random() < 0.1:
             groups = tuple(rng.choice(_POOL) for _ in range(rng.randint(0, 4)))
             steps.append(("setgroups", groups))
+        elif rng.random() < 0.2:
+            steps.append(("prctl", (8, rng.choice((0, 1, 1, 2)))))
+        elif rng.random() < 0.2:
+            steps.append(("capset", (rng.choice(_SETS), rng.choice(_SETS))))
         else:
             name, count = rng.choice(list(_CALLS.items()))
             steps.append((name, tuple(rng.choice(_POOL) for _ in range(count))))
@@ -46,13 +56,21 @@ def _native_state() -> State:
     with open("/proc/thread-self/status") as file:
         lines = dict(line.split(":", 1) for line in file)
     uid, gid = (tuple(map(int, lines[field].split())) for field in ("Uid", "Gid"))
-    return uid, gid, tuple(map(int, lines["Groups"].split()))
+    groups = tuple(map(int, lines["Groups"].split()))
+    effective, permitted = (int(lines[field], 16) & CAPABILITIES for field in ("CapEff", "CapPrm"))
+    return uid, gid, groups, effective, permitted
+
+
+def _header_and_sets(effective: int, permitted: int) -> tuple[bytes, bytes]:
+    return struct.pack("=Ii", _VERSION_3, 0), struct.pack("=6I", effective, permitted, 0, 0, 0, 0)
 
 
 def _native_call(name: str, arguments: tuple[int, ...]) -> int:
     if name == "setgroups":
         data = struct.pack(f"={len(arguments)}I", *arguments)
         result = _libc.syscall(TABLE[name].number, len(arguments), data)
+    elif name == "capset":
+        result = _libc.syscall(TABLE[name].number, *_header_and_sets(*arguments))
     else:
         result = _libc.syscall(TABLE[name].number, *map(ctypes.c_uint, arguments))
     return -ctypes.get_errno() if result < 0 and not name.startswith("setfs") else result
@@ -84,10 +102,17 @@ def _virtual_call(process: FakeProcess, name: str, arguments: tuple[int, ...]) -
     values: tuple[int | bytes, ...] = arguments
     if name == "setgroups":
         values = (len(arguments), struct.pack(f"={len(arguments)}I", *arguments))
+    elif name == "capset":
+        values = _header_and_sets(*arguments)
+    names = names[: len(values)]
     try:
         return int(FakeCall(process, name, **dict(zip(names, values, strict=True))).answer())
     except OSError as error:
         return -(error.errno or 0)
+
+
+def _state(who: Credentials) -> State:
+    return tuple(who.uid), tuple(who.gid), who.groups, who.effective, who.permitted
 
 
 def _virtually(start: Credentials, steps: list[Step]) -> list[Outcome]:
@@ -98,7 +123,7 @@ def _virtually(start: Credentials, steps: list[Step]) -> list[Outcome]:
     for step in steps:
         result = _virtual_call(process, *step)
         who: Credentials = process.state.of(0, start)
-        outcomes.append((result, (tuple(who.uid), tuple(who.gid), who.groups)))
+        outcomes.append((result, _state(who)))
     return outcomes
 
 
@@ -108,14 +133,29 @@ STARTS = (0, 1000) if os.geteuid() == 0 else (os.getuid(),)
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("start", STARTS)
 @pytest.mark.parametrize("seed", range(4))
-def test_the_kernel_says_the_same(seed: int, start: int) -> None:
+def test_the_kernel_says_the_same(seed: int, start: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(uid, "_real_capabilities", lambda tid: (0, 0, 0))  # as for any user
     rng = random.Random(seed)
     groups = () if os.geteuid() == 0 else tuple(os.getgroups())
     gid = start if os.geteuid() == 0 else os.getgid()
-    first = Credentials(Ids.all(start), Ids.all(gid), groups)
-    for _ in range(60):
+    first = Credentials.of(start, gid, groups)
+    for _ in range(100):
         steps = _random_steps(rng)
         assert _virtually(first, steps) == _natively(start, steps), steps
+
+
+@pytest.mark.parametrize("start", STARTS)
+def test_a_setresuid_that_changes_nothing(start: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether the file system id follows depends on all of the arguments."""
+    monkeypatch.setattr(uid, "_real_capabilities", lambda tid: (0, 0, 0))
+    gid = start if os.geteuid() == 0 else os.getgid()
+    groups = () if os.geteuid() == 0 else tuple(os.getgroups())
+    for name, fs in (("setresuid", "setfsuid"), ("setresgid", "setfsgid")):
+        for wanted in itertools.product((UNCHANGED, start), repeat=3):
+            steps: list[Step] = [(name, (1, 2, 3)), (fs, (3,)), (name, (1, UNCHANGED, 3))]
+            steps += [(name, wanted), (fs, (1,)), (name, (1, 2, 3)), (name, wanted)]
+            first = Credentials.of(start, gid, groups)
+            assert _virtually(first, steps) == _natively(start, steps), steps
 
 
 def _ids(process: FakeProcess) -> tuple[int, ...]:
@@ -148,9 +188,12 @@ def test_setfsuid_gives_the_previous_id() -> None:
 
 
 def test_an_execve_saves_the_effective_ids() -> None:
-    before = Credentials(Ids(1000, 7, 0, 8), Ids(5, 6, 7, 8), (1,))
+    before = Credentials(Ids(1000, 7, 0, 8), Ids(5, 6, 7, 8), (1,), CAPABILITIES, SETUID, True)
     after = Uid(0).executed(before)
-    assert (after.uid, after.gid) == (Ids(1000, 7, 7, 7), Ids(5, 6, 6, 6))
+    assert after == Credentials(Ids(1000, 7, 7, 7), Ids(5, 6, 6, 6), (1,), 0, 0)
+    root = Credentials(Ids(0, 7, 0, 8), Ids.all(5), (), CAPABILITIES, SETUID, True)
+    after = Uid(0).executed(root)
+    assert (after.permitted, after.effective, after.keep_caps) == (CAPABILITIES, 0, False)
 
 
 def test_the_auxiliary_vector_tells_the_same() -> None:
@@ -214,3 +257,42 @@ def test_a_group_replaces_them() -> None:
 def test_what_is_no_id(make: Callable[[], Uid], error: type[Exception]) -> None:
     with pytest.raises(error):
         make()
+
+
+# ---- capabilities ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("version", [0x19980330, 0x20071026, 0x20080522])
+def test_capget_shows_two_virtual_ones(version: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = (1 << 40 | SETGID | 1, 1 << 40 | 1, 1)
+    monkeypatch.setattr(uid, "_real_capabilities", lambda tid: real)
+    process = FakeProcess(Uid(0))
+    _virtual_call(process, "setresuid", (UNCHANGED, 5, UNCHANGED))
+    at = process.memory.allocate(24)
+    header = struct.pack("=Ii", version, process.pid)
+    assert FakeCall(process, "capget", hdrp=header, data=at).answer() == 0
+    words = struct.unpack("=6I", process.memory.read(at, 24))
+    upper = (0, 0, 0) if version == 0x19980330 else (1 << 8, 1 << 8, 0)
+    assert words == (1, 1 | CAPABILITIES, 1, *upper)
+
+
+@pytest.mark.parametrize("header", [(0, 0), (0x20080522, 1)])
+def test_capabilities_of_others_are_what_they_are(header: tuple[int, int]) -> None:
+    process = FakeProcess(Uid(0))
+    for name in ("capget", "capset"):
+        call = FakeCall(process, name, hdrp=struct.pack("=Ii", *header), data=bytes(24))
+        assert call.answer() is PASS
+
+
+def test_what_is_really_there_is_the_kernels_business(monkeypatch: pytest.MonkeyPatch) -> None:
+    everything = (1 << 41) - 1
+    monkeypatch.setattr(uid, "_real_capabilities", lambda tid: (everything, everything, 0))
+    process = FakeProcess(Uid(0))
+    header, sets = _header_and_sets(everything & ~SETUID & UNCHANGED, everything & UNCHANGED)
+    assert FakeCall(process, "capset", hdrp=header, data=sets).answer() is PASS
+    assert _virtual_call(process, "setuid", (5,)) == -errno.EPERM
+    assert _virtual_call(process, "setgid", (5,)) == 0
+
+
+def test_other_options_of_prctl_pass() -> None:
+    assert FakeCall(Uid(0), "prctl", option=15, arg2=8).answer() is PASS

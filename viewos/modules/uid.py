@@ -12,15 +12,22 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple, Self
 
-from viewos import VirtualModule
+from viewos import PASS, VirtualModule
 
 if TYPE_CHECKING:
     from viewos import Call, Items
+    from viewos.module import Verdict
 
 UNCHANGED = 0xFFFFFFFF
 """(uid_t) -1: not an id; in a set*id call, "leave this one"."""
 NGROUPS_MAX = 65536
 AT_UID, AT_EUID, AT_GID, AT_EGID = 11, 12, 13, 14
+PR_GET_KEEPCAPS, PR_SET_KEEPCAPS = 7, 8
+SETGID, SETUID = 1 << 6, 1 << 7
+CAPABILITIES = SETGID | SETUID
+"""The capabilities that are virtual, as bits; the others are what the process really has."""
+_CAPABILITY_WORDS = {0x19980330: 1, 0x20071026: 2, 0x20080522: 2}
+"""Version of capset(2) -> how many times 32 capabilities it knows."""
 
 
 class Ids(NamedTuple):
@@ -44,15 +51,34 @@ class Credentials:
     uid: Ids
     gid: Ids
     groups: tuple[int, ...]
+    permitted: int
+    effective: int
+    keep_caps: bool = False
 
-    @property
-    def privileged(self) -> bool:
-        """CAP_SETUID and CAP_SETGID: they come and go with effective uid 0, capabilities(7)."""
-        return self.uid.effective == 0
+    @classmethod
+    def of(cls, uid: int, gid: int, groups: tuple[int, ...]) -> Credentials:
+        """Those of a user who has just logged in."""
+        capabilities = 0 if uid else CAPABILITIES
+        return cls(Ids.all(uid), Ids.all(gid), groups, capabilities, capabilities)
+
+    def with_uid(self, new: Ids) -> Credentials:
+        """With other uids, and what becomes of capabilities (capabilities(7), "Effect of user ID
+        changes")."""
+        old, permitted, effective = self.uid, self.permitted, self.effective
+        if 0 in old[:3] and 0 not in new[:3] and not self.keep_caps:
+            permitted = effective = 0
+        if old.effective == 0 != new.effective:
+            effective = 0
+        elif new.effective == 0 != old.effective:
+            effective = permitted
+        return replace(self, uid=new, permitted=permitted, effective=effective)
 
     def after_exec(self) -> Credentials:
-        """execve(2) copies the effective ids to the saved and the file system ones."""
-        return replace(self, uid=_executed(self.uid), gid=_executed(self.gid))
+        """execve(2): the effective ids are saved, and root has its capabilities again."""
+        uid, gid = _executed(self.uid), _executed(self.gid)
+        permitted = CAPABILITIES if 0 in uid[:2] else 0
+        effective = permitted if uid.effective == 0 else 0
+        return Credentials(uid, gid, self.groups, permitted, effective)
 
 
 def _executed(ids: Ids) -> Ids:
@@ -90,7 +116,7 @@ def set_three(ids: Ids, privileged: bool, *wanted: int) -> Ids:
     """setresuid(2), setresgid(2): real, effective, saved. Raises OSError EPERM."""
     old = ids[:3]
     new = tuple(was if want == UNCHANGED else want for was, want in zip(old, wanted, strict=True))
-    if new == old and wanted[1] in (UNCHANGED, ids.fs):
+    if new == old and wanted[1] == UNCHANGED:
         return ids  # since Linux 6.3 a call that changes nothing leaves the file system id alone
     if not privileged and not set(new) <= set(old):
         raise OSError(errno.EPERM, "not one of the process's ids")
@@ -123,7 +149,7 @@ class Uid(VirtualModule):
         uid, gid, groups = _user(user)
         if group is not None:
             gid, groups = _group(group), ()
-        self._initial = Credentials(Ids.all(uid), Ids.all(gid), groups)
+        self._initial = Credentials.of(uid, gid, groups)
 
     @classmethod
     def from_items(cls, items: Items) -> Self:
@@ -155,15 +181,19 @@ class Uid(VirtualModule):
         who: Credentials = call.recall(self._initial)
         return who
 
-    def _change(self, call: Call, kind: str, rule: Callable[..., Ids]) -> int:
-        """Apply a rule to the uids or the gids; the arguments are those of the call."""
+    def _change_uid(self, call: Call, rule: Callable[..., Ids]) -> int:
+        """Apply a rule to the uids, with the call's arguments; the previous file system id."""
         who = self._who(call)
-        ids: Ids = getattr(who, kind)
-        wanted = [call.decode(index) for index in range(len(call.row.args))]
-        new = rule(ids, who.privileged, *wanted)
-        if new != ids:
-            call.keep(replace(who, **{kind: new}))
-        return ids.fs
+        new = rule(who.uid, bool(who.effective & SETUID), *_arguments(call))
+        call.keep(replace(who, uid=new) if rule is set_fs else who.with_uid(new))
+        return who.uid.fs
+
+    def _change_gid(self, call: Call, rule: Callable[..., Ids]) -> int:
+        """The same for the gids."""
+        who = self._who(call)
+        new = rule(who.gid, bool(who.effective & SETGID), *_arguments(call))
+        call.keep(replace(who, gid=new))
+        return who.gid.fs
 
     def getuid(self, call: Call) -> int:
         """getuid(2)."""
@@ -195,46 +225,46 @@ class Uid(VirtualModule):
 
     def setuid(self, call: Call) -> int:
         """setuid(2)."""
-        self._change(call, "uid", set_one)
+        self._change_uid(call, set_one)
         return 0
 
     def setgid(self, call: Call) -> int:
         """setgid(2)."""
-        self._change(call, "gid", set_one)
+        self._change_gid(call, set_one)
         return 0
 
     def setreuid(self, call: Call) -> int:
         """setreuid(2)."""
-        self._change(call, "uid", set_two)
+        self._change_uid(call, set_two)
         return 0
 
     def setregid(self, call: Call) -> int:
         """setregid(2)."""
-        self._change(call, "gid", set_two)
+        self._change_gid(call, set_two)
         return 0
 
     def setresuid(self, call: Call) -> int:
         """setresuid(2)."""
-        self._change(call, "uid", set_three)
+        self._change_uid(call, set_three)
         return 0
 
     def setresgid(self, call: Call) -> int:
         """setresgid(2)."""
-        self._change(call, "gid", set_three)
+        self._change_gid(call, set_three)
         return 0
 
     def setfsuid(self, call: Call) -> int:
         """setfsuid(2): the answer is always the previous id."""
-        return self._change(call, "uid", set_fs)
+        return self._change_uid(call, set_fs)
 
     def setfsgid(self, call: Call) -> int:
         """setfsgid(2): the answer is always the previous id."""
-        return self._change(call, "gid", set_fs)
+        return self._change_gid(call, set_fs)
 
     def setgroups(self, call: Call) -> int:
         """setgroups(2)."""
         who = self._who(call)
-        if not who.privileged:
+        if not who.effective & SETGID:
             raise OSError(errno.EPERM, "needs CAP_SETGID")
         size = call.args.size & 0xFFFFFFFF
         if size > NGROUPS_MAX:
@@ -245,6 +275,68 @@ class Uid(VirtualModule):
             raise OSError(errno.EINVAL, "-1 is no id")
         call.keep(replace(who, groups=groups))
         return 0
+
+    # ---- CAP_SETUID and CAP_SETGID, which setpriv(1) keeps over a change of ids -----------------
+
+    def prctl(self, call: Call) -> Verdict:
+        """prctl(2): PR_SET_KEEPCAPS and PR_GET_KEEPCAPS."""
+        who = self._who(call)
+        if call.args.option == PR_GET_KEEPCAPS:
+            return int(who.keep_caps)
+        if call.args.option != PR_SET_KEEPCAPS:
+            return PASS
+        if call.args.arg2 > 1:
+            raise OSError(errno.EINVAL, "neither 0 nor 1")
+        call.keep(replace(who, keep_caps=bool(call.args.arg2)))
+        return 0
+
+    def capget(self, call: Call) -> Verdict:
+        """capget(2) of the calling process; others are what they really are."""
+        words = _words_of_own(call)
+        if not words or not call.args.data:
+            return PASS
+        who = self._who(call)
+        sets = list(_real_capabilities(call.tid))
+        for index, virtual in enumerate((who.effective, who.permitted)):
+            sets[index] = sets[index] & ~CAPABILITIES | virtual
+        parts = [part >> 32 * word & UNCHANGED for word in range(words) for part in sets]
+        call.write(call.args.data, struct.pack(f"={len(parts)}I", *parts))
+        return 0
+
+    def capset(self, call: Call) -> Verdict:
+        """capset(2). What the process really has is the kernel's business, where it has any."""
+        words = _words_of_own(call)
+        if not words:
+            return PASS
+        data = struct.unpack(f"={3 * words}I", call.read(call.args.data, 12 * words))
+        wanted = [sum(part << 32 * i for i, part in enumerate(data[at::3])) for at in range(3)]
+        effective, permitted, _ = (one & CAPABILITIES for one in wanted)
+        who, real = self._who(call), _real_capabilities(call.tid)
+        others = [one & ~CAPABILITIES for one in wanted]
+        if permitted & ~who.permitted or effective & ~permitted or others[1] & ~real[1]:
+            raise OSError(errno.EPERM, "more than is permitted")
+        call.keep(replace(who, permitted=permitted, effective=effective))
+        return PASS if real[1] else 0
+
+
+def _arguments(call: Call) -> list[int]:
+    return [call.decode(index) for index in range(len(call.row.args))]
+
+
+def _words_of_own(call: Call) -> int:
+    """How many words a set has in this capget or capset; 0: not about the caller, or wrong."""
+    version, pid = struct.unpack("=Ii", call.read(call.args.hdrp, 8))
+    return _CAPABILITY_WORDS.get(version, 0) if pid in (0, call.tid) else 0
+
+
+def _real_capabilities(tid: int) -> tuple[int, int, int]:
+    """(effective, permitted, inheritable)"""
+    with open(f"/proc/{tid}/status", "rb", buffering=0) as file:
+        lines = dict(line.split(b":", 1) for line in file.read().splitlines() if b":" in line)
+    effective, permitted, inheritable = (
+        int(lines[name], 16) for name in (b"CapEff", b"CapPrm", b"CapInh")
+    )
+    return effective, permitted, inheritable
 
 
 # ---- users and groups by name -------------------------------------------------------------------
