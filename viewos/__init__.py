@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from viewos.claims import Claim, RealPath, VirtualPath
     from viewos.errors import SpecError, ViewosError
     from viewos.library import Popen, View
-    from viewos.module import PASS, FileModule, VirtualModule, hook
+    from viewos.module import PASS, FileModule, Verdict, VirtualModule, hook
     from viewos.spec import Items
     from viewos.tree import Entry, TreeModule
 
@@ -22,7 +22,8 @@ __version__ = "0.1.0.dev0"
 
 __all__ = [
     "PASS", "Call", "Claim", "Entry", "FileModule", "Items", "Popen", "RealPath", "SpecError",
-    "TreeModule", "Utsname", "View", "ViewosError", "VirtualModule", "VirtualPath", "hook",
+    "TreeModule", "Utsname", "Verdict", "View", "ViewosError", "VirtualModule", "VirtualPath",
+    "hook",
 ]  # fmt: skip
 
 _HOMES = {
@@ -31,7 +32,7 @@ _HOMES = {
     "viewos.claims": ("Claim", "RealPath", "VirtualPath"),
     "viewos.errors": ("SpecError", "ViewosError"),
     "viewos.library": ("Popen", "View"),
-    "viewos.module": ("PASS", "FileModule", "VirtualModule", "hook"),
+    "viewos.module": ("PASS", "FileModule", "Verdict", "VirtualModule", "hook"),
     "viewos.spec": ("Items",),
     "viewos.tree": ("Entry", "TreeModule"),
 }

@@ -77,6 +77,9 @@ class _Node:
         self.children: dict[bytes, _Node] | None = None
         self.filled = False
 
+    def listed(self) -> bool:
+        return self.children is not None
+
 
 class TreeModule(FileModule):
     """A read-only tree made of data. Subclass it, set `mount_point`, define `entries` and `read`.
@@ -138,10 +141,10 @@ class TreeModule(FileModule):
     # ---- mirroring ----------------------------------------------------------------------------
 
     def _list(self, node: _Node, at: bytes) -> None:
-        if node.children is not None:
+        if node.listed():
             return
         with node.lock:
-            if node.children is not None:
+            if node.listed():
                 return
             children: dict[bytes, _Node] = {}
             for entry in self.entries(at):

@@ -99,7 +99,7 @@ def test_an_example(example: Example, tmp_path: Path) -> None:
     result = subprocess.run(
         ["bash", "-c", f"exec 2>&1\n{script}"],
         cwd=tmp_path, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True,
-        timeout=50,
+        check=False, timeout=50,
     )  # fmt: skip
     outputs = result.stdout.split(MARK + "\n")[: len(example.commands)]
     for (command, expected), output in zip(example.commands, outputs, strict=True):

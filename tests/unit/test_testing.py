@@ -185,11 +185,11 @@ class Folder(FileModule):
 
 
 class TestTree(FileModuleConformance):
-    module = staticmethod(lambda: Tree())
+    module = staticmethod(Tree)
 
 
 class TestFolder(FileModuleConformance):
-    module = staticmethod(lambda: Folder())
+    module = staticmethod(Folder)
 
 
 class WrongSize(Tree):

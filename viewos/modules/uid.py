@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 from viewos import PASS, VirtualModule
 
 if TYPE_CHECKING:
-    from viewos import Call, Items
-    from viewos.module import Verdict
+    from viewos import Call, Items, Verdict
 
 UNCHANGED = 0xFFFFFFFF
 """(uid_t) -1: not an id; in a set*id call, "leave this one"."""
