@@ -15,8 +15,9 @@ import threading
 
 from viewos import kernel
 from viewos.abi import seccomp as abi
+from viewos.abi.syscalls import TABLE
 from viewos.filter import FilterPlan, build
-from viewos.launcher import LaunchError, Layout, Session, launch
+from viewos.launcher import FAILED, LaunchError, Layout, Session, launch
 
 TRAPPED = frozenset({"chdir", "execve", "uname", "access", "openat", "sendmsg"})
 
@@ -32,8 +33,8 @@ def serve(session: Session) -> None:
         pass
 
 
-def receive(listener: int) -> None:
-    """Answer calls for ever."""
+def receive(listener: int, until: str | None = None) -> None:
+    """Answer calls, for ever or until one of that name has been received (it is not answered)."""
     buffer = ctypes.create_string_buffer(abi.NOTIF.size)
     while True:
         ctypes.memset(buffer, 0, abi.NOTIF.size)
@@ -43,12 +44,12 @@ def receive(listener: int) -> None:
         if failed:
             assert failed in (errno.EINTR, errno.ENOENT)
             continue
-        identity = abi.NOTIF.unpack(buffer.raw)[0]
+        identity, _, _, number, *_ = abi.NOTIF.unpack(buffer.raw)
+        if until is not None and number == TABLE[until].number:
+            return
         answer = abi.RESP.pack(identity, 0, 0, abi.SECCOMP_USER_NOTIF_FLAG_CONTINUE)
         response = ctypes.create_string_buffer(answer, len(answer))
-        kernel.ioctl_errno(
-            listener, abi.SECCOMP_IOCTL_NOTIF_SEND, ctypes.addressof(response)
-        )
+        kernel.ioctl_errno(listener, abi.SECCOMP_IOCTL_NOTIF_SEND, ctypes.addressof(response))
 
 
 def raise_before(session: Session) -> None:
@@ -56,9 +57,10 @@ def raise_before(session: Session) -> None:
     raise OSError(errno.EIO, "serve refuses")
 
 
-def raise_after(session: Session) -> None:
-    """Fail when the program runs."""
+def raise_at_uname(session: Session) -> None:
+    """Fail while the program waits for the answer to its uname(2)."""
     session.ready()
+    receive(session.listener, "uname")
     raise RuntimeError("serve has a bug")
 
 
@@ -85,7 +87,8 @@ def main() -> None:
             clean_up=lambda: os.unlink(options.scratch) if options.scratch else None,
         )
     except LaunchError as error:
-        sys.exit(f"viewos: {error}")
+        print(f"viewos: {error}", file=sys.stderr)
+        sys.exit(FAILED)
 
 
 if __name__ == "__main__":

@@ -41,8 +41,8 @@ def launch(
 
     The calling process becomes the program, or waits for it and ends as it does; `command` is
     searched in PATH, and `chdir` entered, when the monitor serves, so both are resolved in the
-    view. `program_filter` is what `viewos.filter.build` made. `env` None: the environment with which
-    this process was started, byte for byte. `serve` runs until the last tracee is gone; it calls
+    view. `program_filter` is what `viewos.filter.build` made. `env` None: the environment that this
+    process was started with, byte for byte. `serve` runs until the last tracee is gone; it calls
     `Session.ready` when it answers. `clean_up` runs only when the monitor died before `serve` was
     over (or `serve` raised), in a process that holds none of the caller's descriptors.
 
@@ -56,9 +56,7 @@ def launch(
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
-    program = Program(
-        argv, _environment(env), chdir, program_filter, {int(n) for n in mask}
-    )
+    program = Program(argv, _environment(env), chdir, program_filter, {int(n) for n in mask})
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
             stream.flush()

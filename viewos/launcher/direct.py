@@ -50,17 +50,19 @@ def _guard(
 
     Only another process can tell the user that a monitor was killed.
     """
-    monitor = side.in_child(
-        lambda: side.run_monitor(wire, serve, Layout.DIRECT, stderr)
-    )
+    life, alive = map(raw.lifted, os.pipe())
+
+    def run_monitor() -> int:
+        os.close(life)
+        return side.run_monitor(wire, serve, Layout.DIRECT, stderr, alive)
+
+    raw.set_name(b"viewos-guard")
+    monitor = side.in_child(run_monitor)
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
-    raw.set_name(b"viewos-guard")
-    side.let_go_except()
+    side.let_go_except(life)
     _, status = os.waitpid(monitor, 0)
-    if status:
-        side.mourn(pid, stderr, _how(status))
-        clean_up()
+    side.guard(os.read(life, 8), _how(status), pid, stderr, clean_up)
     return 0
 
 

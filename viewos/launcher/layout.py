@@ -45,7 +45,7 @@ class Session(NamedTuple):
 
 
 def choose(wanted: Layout = Layout.AUTO) -> Layout:
-    """The layout to use. Raises LaunchError where the kernel lets nobody read a program's memory."""
+    """The layout to use. Raises LaunchError where nobody may read a program's memory."""
     scope = ptrace_scope()
     privileged = has_capability(CAP_SYS_PTRACE)
     if scope >= 3 or (scope == 2 and not privileged):
@@ -62,7 +62,7 @@ def choose(wanted: Layout = Layout.AUTO) -> Layout:
 
 
 def ptrace_scope() -> int:
-    """Yama's kernel.yama.ptrace_scope; 0 where there is no Yama (Linux's Documentation/LSM/Yama)."""
+    """Yama's kernel.yama.ptrace_scope (Linux's Documentation/LSM/Yama); 0 without Yama."""
     try:
         with open("/proc/sys/kernel/yama/ptrace_scope", "rb", buffering=0) as file:
             return int(file.read())

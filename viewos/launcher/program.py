@@ -36,9 +36,7 @@ class Program(NamedTuple):
     """The signals that it starts with blocked."""
 
 
-def become(
-    program: Program, wire: Wire, started: Callable[[], object] = lambda: None
-) -> NoReturn:
+def become(program: Program, wire: Wire, started: Callable[[], object] = lambda: None) -> NoReturn:
     """Become the program, when the monitor at the other end of `wire` serves; then call `started`.
 
     Raises LaunchError as long as no filter is installed; after that, what fails ends the process
@@ -134,9 +132,7 @@ def _execvp(program: Program) -> NoReturn:
     if b"/" not in argv[0]:
         die(f"{name}: command not found", NOT_FOUND)
     if _is_file(argv[0]):
-        die(
-            f"{name}: the interpreter or loader that it names does not exist", NOT_FOUND
-        )
+        die(f"{name}: the interpreter or loader that it names does not exist", NOT_FOUND)
     die(f"{name}: {failure.strerror}", NOT_FOUND)
 
 

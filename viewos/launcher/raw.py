@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import fcntl
 import os
 import signal
 import struct
@@ -77,9 +78,7 @@ def install_filter(program: bytes) -> int:
         attempts = [flags]
     for attempt in attempts:
         try:
-            return kernel.syscall(
-                kernel.NR["seccomp"], abi.SECCOMP_SET_MODE_FILTER, attempt, fprog
-            )
+            return kernel.syscall(kernel.NR["seccomp"], abi.SECCOMP_SET_MODE_FILTER, attempt, fprog)
         except OSError as error:
             failure = error
             if error.errno != errno.EINVAL:
@@ -110,7 +109,20 @@ def signalfd(signals: Iterable[int]) -> int:
     if fd == -1:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
-    return fd
+    return lifted(fd)
+
+
+def lifted(fd: int) -> int:
+    """The descriptor, or a copy of it that is none of 0, 1 and 2 (the original is closed).
+
+    We may have been started with some of those closed. They are the program's, and stay closed;
+    the processes beside it put /dev/null there.
+    """
+    if fd > 2:
+        return fd
+    high = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3)
+    os.close(fd)
+    return high
 
 
 def read_signals(fd: int) -> list[tuple[int, int]]:

@@ -34,9 +34,10 @@ ENDED = b"E"
 """The program ended, with the wait status that follows as an int."""
 SIGNAL = b"N"
 """Waiter to shepherd: it got the signal that follows as a byte."""
-__all__ = ["BORN", "CONTINUED", "ENDED", "FAILED", "SIGNAL", "STARTED", "STOPPED", "Flock", "run_monitor"]  # fmt: skip
+__all__ = [
+    "BORN", "CONTINUED", "ENDED", "FAILED", "SIGNAL", "STARTED", "STOPPED", "Flock", "run_monitor",
+]  # fmt: skip
 
-_BYE = b"B"
 _STOPS = {signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU}
 
 
@@ -56,7 +57,7 @@ def run_monitor(flock: Flock) -> int:
     """Be the monitor, after starting the shepherd; the exit status."""
     raw.become_child_subreaper()
     to_program, to_monitor = pair()
-    life, alive = os.pipe()  # ends when the monitor does, and tells how
+    life, alive = map(raw.lifted, os.pipe())  # ends when the monitor does, and tells how
 
     def shepherd() -> int:
         to_monitor.close()
@@ -70,10 +71,7 @@ def run_monitor(flock: Flock) -> int:
     to_program.close()
     flock.wire.close()
     signal.pthread_sigmask(signal.SIG_SETMASK, flock.program.mask)
-    status = side.run_monitor(to_monitor, flock.serve, Layout.ANCESTOR, flock.stderr)
-    if status == 0:
-        os.write(alive, _BYE)
-    return status
+    return side.run_monitor(to_monitor, flock.serve, Layout.ANCESTOR, flock.stderr, alive)
 
 
 class Shepherd:
@@ -83,6 +81,7 @@ class Shepherd:
         self._flock = flock
         self._wire: Wire | None = flock.wire
         self._life = life
+        self._said = b""
         self._signals = raw.signalfd(signal.valid_signals())
         self._seen: set[int] = set()
         self._program = 0
@@ -92,11 +91,11 @@ class Shepherd:
 
     def run(self, to_monitor: Wire) -> int:
         """Start the program, and stay until it and the monitor have ended."""
+        raw.set_name(b"viewos-shepherd")
         self._program = side.in_child(lambda: _program(self._flock, to_monitor))
         to_monitor.close()
         self._tell(BORN + struct.pack("=ii", os.getpid(), self._program))
         side.let_go_except(self._life, self._signals, self._flock.wire.fileno())
-        raw.set_name(b"viewos-shepherd")
         poll = select.poll()
         for source in (self._signals, self._flock.wire.fileno(), self._life):
             poll.register(source, select.POLLIN)
@@ -105,8 +104,8 @@ class Shepherd:
                 if source == self._signals:
                     self._look()
                 elif source == self._life:
-                    poll.unregister(source)
-                    self._monitor_ended()
+                    if self._monitor_ended():
+                        poll.unregister(source)
                 elif not self._hear():
                     poll.unregister(source)
         return 0
@@ -122,9 +121,7 @@ class Shepherd:
 
     def _wait(self) -> None:
         while not self._ended:
-            pid, status = os.waitpid(
-                self._program, os.WNOHANG | os.WUNTRACED | os.WCONTINUED
-            )
+            pid, status = os.waitpid(self._program, os.WNOHANG | os.WUNTRACED | os.WCONTINUED)
             if pid == 0:
                 return
             if os.WIFSTOPPED(status):
@@ -188,12 +185,15 @@ class Shepherd:
 
     # ---- the monitor --------------------------------------------------------------------------
 
-    def _monitor_ended(self) -> None:
-        farewell = os.read(self._life, 1)
+    def _monitor_ended(self) -> bool:
+        said = os.read(self._life, 8)
+        self._said += said
+        if said:
+            return False
         self._life = -1
-        if farewell != _BYE:
-            side.mourn(self._program, self._flock.stderr, "died")
-            self._flock.clean_up()
+        flock = self._flock
+        side.guard(self._said, "died", self._program, flock.stderr, flock.clean_up)
+        return True
 
 
 def _program(flock: Flock, to_monitor: Wire) -> int:

@@ -1,4 +1,4 @@
-"""The processes beside the program: how they let go of what they inherited, and the monitor's life."""
+"""The processes beside the program: how they let go of what they inherited; the monitor's life."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import select
 import signal
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 
 from viewos import kernel
 from viewos.launcher import raw
@@ -17,6 +18,7 @@ from viewos.launcher.layout import Layout, Session
 from viewos.launcher.wire import FAILED, SERVING, Wire
 
 Serve = Callable[[Session], None]
+SERVED, LEFT = b"R", b"B"
 Identity = tuple[int, int] | None
 
 # The monitor outlives its program for the sake of background processes. Whatever ends a whole
@@ -40,17 +42,15 @@ def in_child(body: Callable[[], int]) -> int:
     try:
         gc.disable()  # a collection writes to pages that are shared with the parent
         status = body()
-    except BaseException:  # noqa: BLE001 - nothing may return into the caller's frames
+    except BaseException:
         _write(2, traceback.format_exc())
     finally:
         os._exit(status)
 
 
 def _write(fd: int, text: str) -> None:
-    try:
+    with suppress(OSError):
         os.write(fd, os.fsencode(text))
-    except OSError:
-        pass
 
 
 # ---- letting go ---------------------------------------------------------------------------------
@@ -63,19 +63,20 @@ def let_go(*, keep_own: bool = False) -> None:
     With `keep_own`, descriptors that this program has opened stay: they are O_CLOEXEC, and one
     that came through an exec cannot be.
     """
-    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+    null = raw.lifted(os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC))
     for fd in (0, 1, 2):
         if not (keep_own and _is_own(fd)):
             os.dup2(null, fd, inheritable=False)
     for fd in _open_descriptors():
         if fd > 2 and not (keep_own and _is_own(fd)):
-            _close(fd)
+            with suppress(OSError):  # the one by which the directory was read
+                os.close(fd)
     os.chdir("/")
 
 
 def let_go_except(*kept: int) -> None:
     """Like `let_go`, but for these descriptors."""
-    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+    null = raw.lifted(os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC))
     for fd in (0, 1, 2):
         os.dup2(null, fd, inheritable=False)
     at = 3
@@ -98,18 +99,14 @@ def _is_own(fd: int) -> bool:
         return False
 
 
-def _close(fd: int) -> None:
-    try:
-        os.close(fd)
-    except OSError:
-        pass
-
-
 # ---- the monitor --------------------------------------------------------------------------------
 
 
-def run_monitor(wire: Wire, serve: Serve, layout: Layout, stderr: Identity) -> int:
-    """Be the monitor, from the hand-over of the listener until `serve` returns; the exit status."""
+def run_monitor(wire: Wire, serve: Serve, layout: Layout, stderr: Identity, alive: int) -> int:
+    """Be the monitor, from the hand-over of the listener until `serve` returns; the exit status.
+
+    `alive` is a pipe to the guard: SERVED is written when calls are answered, LEFT at the end.
+    """
     for number in _MONITOR_IGNORES:
         signal.signal(number, signal.SIG_IGN)
     for limit in _OWN_WORK:
@@ -120,6 +117,7 @@ def run_monitor(wire: Wire, serve: Serve, layout: Layout, stderr: Identity) -> i
     gc.enable()
     received = wire.receive_descriptor()
     if received is None:
+        os.write(alive, LEFT)
         return 0  # there is no program, and who failed has said so
     listener, pid = received
     said_ready = False
@@ -127,25 +125,38 @@ def run_monitor(wire: Wire, serve: Serve, layout: Layout, stderr: Identity) -> i
     def ready() -> None:
         nonlocal said_ready
         said_ready = True
+        os.write(alive, SERVED)
         wire.send(SERVING)
         wire.close()
 
     try:
         serve(Session(listener, pid, layout, stderr, ready))
-    except BaseException as error:  # noqa: BLE001 - the last resort of the process
+    except BaseException as error:
         if said_ready:
             say(pid, stderr, traceback.format_exc().rstrip())
         else:
             wire.send(FAILED + os.fsencode(str(error) or type(error).__name__))
         return 1
+    os.write(alive, LEFT)
     return 0
 
 
 # ---- the guard --------------------------------------------------------------------------------
 
 
-def mourn(pid: int, stderr: Identity, how: str) -> None:
-    """Say to the user of the program that its monitor has died."""
+def guard(life: bytes, how: str, pid: int, stderr: Identity, clean_up: Callable[[], None]) -> None:
+    """After the monitor's end: if it died, tell the user of the program, and clean up.
+
+    `life` is all that came out of the monitor's pipe, `how` what became of it ("died").
+    """
+    if LEFT in life:
+        return
+    clean_up()
+    if SERVED in life:  # otherwise the program has not started, and has said why
+        _mourn(how, pid, stderr)
+
+
+def _mourn(how: str, pid: int, stderr: Identity) -> None:
     say(
         pid,
         stderr,

@@ -12,6 +12,7 @@ import select
 import signal
 import struct
 from collections.abc import Callable
+from contextlib import suppress
 from typing import NoReturn
 
 from viewos.launcher import raw, shepherd, side
@@ -60,9 +61,7 @@ class Waiter:
     def run(self) -> NoReturn:
         """Until the program ends. Raises LaunchError."""
         for number in (signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU):
-            signal.signal(
-                number, signal.SIG_DFL
-            )  # blocked; `_mirror_stop` lets one through
+            signal.signal(number, signal.SIG_DFL)  # blocked; `_mirror_stop` lets one through
         poll = select.poll()
         poll.register(self._signals, select.POLLIN)
         poll.register(self._wire, select.POLLIN)
@@ -114,17 +113,15 @@ class Waiter:
 
 def _pidfd(pid: int) -> int:
     try:
-        return os.pidfd_open(pid)
+        return raw.lifted(os.pidfd_open(pid))
     except ProcessLookupError:
         return -1
 
 
 def _reap(pid: int) -> None:
     # By its pid: what this process had for children before its exec is not ours.
-    try:
+    with suppress(ChildProcessError):
         os.waitpid(pid, os.WNOHANG)
-    except ChildProcessError:
-        pass
 
 
 def end_as(wait_status: int) -> NoReturn:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 # Not `socket`, which costs 6 ms of every start (enum, selectors).
 import _socket
-import fcntl
 import os
 import struct
+
+from viewos.launcher import raw
 
 SERVING = b"S"
 """Monitor to program: calls are being answered."""
@@ -16,7 +17,7 @@ _MOST = 4096
 
 
 class Wire:
-    """One end of a connected pair of SOCK_SEQPACKET sockets, never one of the descriptors 0 to 2."""
+    """One end of a connected pair of SOCK_SEQPACKET sockets; its number is above 2."""
 
     def __init__(self, end: _socket.socket) -> None:
         self._socket = end
@@ -59,9 +60,7 @@ class Wire:
         except ConnectionError:
             return None
         for level, kind, data in ancillary:
-            if (level, kind) == (_socket.SOL_SOCKET, _socket.SCM_RIGHTS) and len(
-                data
-            ) == 4:
+            if (level, kind) == (_socket.SOL_SOCKET, _socket.SCM_RIGHTS) and len(data) == 4:
                 return struct.unpack("@i", data)[0], struct.unpack("=i", sender)[0]
         return None
 
@@ -69,14 +68,9 @@ class Wire:
 def pair() -> tuple[Wire, Wire]:
     """Two ends, O_CLOEXEC."""
     one, other = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
-    return _lifted(one), _lifted(other)
+    return Wire(_lifted(one)), Wire(_lifted(other))
 
 
-def _lifted(end: _socket.socket) -> Wire:
-    # The caller may have started us with stdin, stdout or stderr closed: their numbers are the
-    # program's, and the monitor puts /dev/null there.
-    if end.fileno() > 2:
-        return Wire(end)
-    high = fcntl.fcntl(end.fileno(), fcntl.F_DUPFD_CLOEXEC, 3)
-    end.close()
-    return Wire(_socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET, 0, high))
+def _lifted(end: _socket.socket) -> _socket.socket:
+    fd = raw.lifted(end.detach())
+    return _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET, 0, fd)
