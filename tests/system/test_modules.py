@@ -118,6 +118,7 @@ def test_id(here: Place) -> None:
         "1234\n5678\n5678\n"
     )
     assert output(here, ["uid:0"], ["whoami"]) == "root\n"
+    assert output(here, ["uid:0"], ["bash", "-c", "echo $UID $EUID"]) == "0 0\n"
     assert output(here, ["uid:54321"], ["id", "-g"]) == "54321\n"
 
 
@@ -400,6 +401,7 @@ def test_nonsense_and_an_async_error_are_eio_too(here: Place) -> None:
 
 
 SLOW = """
+    import time
     import anyio
     from viewos import VirtualModule
 
@@ -408,13 +410,17 @@ SLOW = """
             await anyio.sleep(call.args.len / 10)
             return 0
 
+        def setdomainname(self, call):
+            time.sleep(call.args.len / 10)
+            return 0
+
         def getppid(self, call):
             return 4321
 """
 WAITING = """
     import ctypes, os, threading, time
     libc = ctypes.CDLL(None)  # without the interpreter's lock, unlike socket.sethostname
-    def wait(tenths): libc.sethostname(b"x" * tenths, tenths)
+    def wait(tenths): libc.CALL(b"x" * tenths, tenths)
     threads = [threading.Thread(target=wait, args=(30,)) for _ in range(12)]
     began = time.monotonic()
     for thread in threads: thread.start()
@@ -424,9 +430,11 @@ WAITING = """
 """
 
 
-def test_an_async_handler_holds_up_nobody(here: Place) -> None:
+@pytest.mark.parametrize("slow", ["sethostname", "setdomainname"], ids=["async", "plain"])
+def test_a_slow_handler_holds_up_nobody(here: Place, slow: str) -> None:
     with module_file(here, SLOW) as path:
-        assert python(here, [f"{path}:Slow"], WAITING) == "{4321} False\nTrue\n"
+        program = WAITING.replace("CALL", slow)
+        assert python(here, [f"{path}:Slow"], program) == "{4321} False\nTrue\n"
 
 
 TREE = """
