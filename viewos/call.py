@@ -10,6 +10,7 @@ from viewos.abi import row as abi
 if TYPE_CHECKING:
     from viewos.view import ProcessState
 
+
 class Services(Protocol):
     """What a call asks of the monitor (or of `viewos.testing`, without a kernel)."""
 

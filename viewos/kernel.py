@@ -173,9 +173,7 @@ class RemoteIO:
         source = ctypes.create_string_buffer(data, len(data))
         local = _Iovec(ctypes.addressof(source), len(data))
         remote = _Iovec(address, len(data))
-        count = _process_vm_writev(
-            pid, ctypes.addressof(local), 1, ctypes.addressof(remote), 1, 0
-        )
+        count = _process_vm_writev(pid, ctypes.addressof(local), 1, ctypes.addressof(remote), 1, 0)
         if count < 0:
             number = _get_errno()
             raise OSError(number, os.strerror(number))
