@@ -111,7 +111,7 @@ class Engine:
                 ctypes.create_string_buffer(abi.NOTIF.size),
                 ctypes.create_string_buffer(abi.RESP.size),
             )
-        return buffers  # type: ignore[no-any-return]
+        return buffers
 
     # ---- life ----------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import struct
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from viewos.abi.syscalls import TABLE
@@ -50,7 +50,8 @@ class Program:
     """The name of the process, where the kernel would take another."""
     executable: bytes | None = None
     """The program behind a loader: what /proc/self/exe has to show."""
-    foreign: list[Place] = field(default_factory=list)
+    elsewhere: bool = False
+    """An interpreter or a loader is another one in the view than outside."""
 
 
 def execve(router: Router, call: Call) -> int | Outcome:
@@ -74,7 +75,7 @@ def execve(router: Router, call: Call) -> int | Outcome:
     state = call.process_state
     if natural and may_continue(router, place) and not state.executable and not _ids(router, call):
         return CONTINUE
-    return _run(router, call, program, at)
+    return _run(router, call, program, place, at)
 
 
 def _without_claims(router: Router, call: Call) -> int | Outcome:
@@ -147,6 +148,7 @@ def _through_script(
     interpreter, argument = line
     place = _resolve(router, call, interpreter)
     natural = place.plain and program.place.plain
+    program.elsewhere |= not place.plain
     if not program.rebuilt:
         program.argv = list(read_argv(router, call, call.raw[argv_at]))
         program.comm = os.path.basename(program.name)[:15]
@@ -214,6 +216,7 @@ def _through_loader(
     if program.comm is None:
         program.comm = os.path.basename(program.name)[:15]
     program.executable = program.place.real
+    program.elsewhere = True
     first: bytes | int = program.argv[0] if program.argv else b""
     program.argv = [interpreter, b"--argv0", first, program.place.virtual, *program.argv[1:]]
     program.rebuilt = True
@@ -257,7 +260,7 @@ def _ids(router: Router, call: Call) -> dict[int, int]:
     return changes
 
 
-def _run_unchanged(router: Router, call: Call) -> Outcome:
+def _run_unchanged(router: Router, call: Call) -> int | Outcome:
     changes = _ids(router, call)
     rewrite = fixup.Rewrite(
         call.row.number, list(call.raw[: len(call.row.args)]), call.row.cookie.arg,
@@ -276,7 +279,9 @@ def _padded(real: bytes, length: int) -> bytes:
     return real[:cut] + b"/" * missing + real[cut:]
 
 
-def _run(router: Router, call: Call, program: Program, at: int) -> Outcome:
+def _run(
+    router: Router, call: Call, program: Program, place: Place, at: int
+) -> int | Outcome:
     name = router.memory.read_string(call.tid, call.raw[at])
     real = tracee_string(router, call, program.place)
     changes = _ids(router, call)
@@ -296,10 +301,9 @@ def _run(router: Router, call: Call, program: Program, at: int) -> Outcome:
     rewrite = fixup.Rewrite(
         row.number, [string + b"\0", argv, envp], row.cookie.arg, row.cookie.shift, at_exec=at_exec
     )
-    strings = {at: real} if not program.rebuilt else {}
-    return router.fix_up(
-        call, rewrite, strings, plain=program.place.plain and not program.executable
-    )
+    # For a thread that cannot be traced: the kernel looks through the script once more.
+    strings = None if program.elsewhere else {at: tracee_string(router, call, place)}
+    return router.fix_up(call, rewrite, strings, plain=place.plain and not program.elsewhere)
 
 
 def _write_state(router: Router, stop: fixup.ExecStop, state: object) -> None:
@@ -340,7 +344,7 @@ def _auxiliary_address(stop: fixup.ExecStop) -> int:
                 struct.iter_unpack("=Q", data[: len(data) // 8 * 8])
             ):
                 if not pointer:
-                    return address + 8 * (index + 1)
+                    return int(address + 8 * (index + 1))
             address += len(data) // 8 * 8
             if not data:
                 raise OSError(errno.EFAULT, "stack")

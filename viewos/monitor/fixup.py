@@ -12,6 +12,7 @@ turns into EINTR. Signals are blocked meanwhile, or a signal frame would overwri
 
 from __future__ import annotations
 
+import ctypes
 import enum
 import os
 import signal
@@ -141,7 +142,7 @@ class _Session:
     # ---- ptrace, one line each ----------------------------------------------------------------
 
     def registers(self) -> dict[str, int]:
-        buffer = kernel.ctypes.create_string_buffer(USER_REGS.size)
+        buffer = ctypes.create_string_buffer(USER_REGS.size)
         kernel.ptrace(PTRACE_GETREGS, self.tid, 0, buffer)
         return dict(zip(REGISTERS, USER_REGS.unpack(buffer.raw), strict=True))
 
@@ -149,7 +150,7 @@ class _Session:
         kernel.ptrace(PTRACE_SETREGS, self.tid, 0, USER_REGS.pack(*registers.values()))
 
     def take_mask(self) -> None:
-        buffer = kernel.ctypes.create_string_buffer(8)
+        buffer = ctypes.create_string_buffer(8)
         kernel.ptrace(PTRACE_GETSIGMASK, self.tid, 8, buffer)
         self.mask = buffer.raw
         kernel.ptrace(PTRACE_SETSIGMASK, self.tid, 8, _ALL_SIGNALS)

@@ -9,11 +9,11 @@ from __future__ import annotations
 import errno
 import itertools
 import os
-import threading
 import time
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
-from viewos.monitor.outcome import CONTINUE, Outcome
+from viewos.monitor.outcome import ANSWERED, CONTINUE, Outcome
 
 if TYPE_CHECKING:
     from viewos.call import Call
@@ -23,69 +23,93 @@ _LINKS = itertools.count()
 
 
 def fall_back(
-    router: Router, call: Call, strings: dict[int, bytes], plain: bool, why: str
+    router: Router, call: Call, strings: dict[int, bytes] | None, plain: bool, why: str
 ) -> int | Outcome:
-    """Let the call continue with its strings patched in place. Raises OSError EPERM where they do
-    not fit."""
+    """Let the call continue with its strings patched in place. Raises OSError EPERM where that
+    cannot be done."""
     if plain:
         return CONTINUE
-    patches = []
-    for index, string in strings.items():
-        address = call.raw[index]
-        old = router.memory.read_string(call.tid, address)
-        new = string if len(string) <= len(old) else short_name(router, string)
-        if len(new) > len(old):
-            router.log.warning(
-                f"{call.name} by process {call.tid}, which a debugger traces ({why}): no room for"
-                f" {os.fsdecode(string)} in its string; run the debugger outside of the view"
-            )
-            raise OSError(errno.EPERM, "traced")
-        patches.append((address, old + b"\0", new + b"\0"))
-    for address, _, new in patches:
-        poke(call.tid, address, new)
-    restorer = threading.Thread(target=_restore, args=(call.tid, call.raw, patches), daemon=True)
-    restorer.start()
-    return CONTINUE
+    if strings is None:
+        raise _refusal(router, call, why, "its arguments cannot be changed")
+    patches = [
+        _patch(router, call, call.raw[index], string, why) for index, string in strings.items()
+    ]
+    with ExitStack() as files:
+        memory, syscall, stat = (
+            files.enter_context(open(f"/proc/{call.tid}/{name}", mode, buffering=0))
+            for name, mode in (("mem", "r+b"), ("syscall", "rb"), ("stat", "rb"))
+        )
+        for address, _, new in patches:
+            os.pwrite(memory.fileno(), new, address)
+        router.notification.let_continue()
+        # In this thread and at once: the program may look at its string as soon as the call is over.
+        with suppress(OSError):
+            deadline = time.monotonic() + 0.002
+            while not _has_read(syscall.fileno(), stat.fileno(), call.raw):
+                if time.monotonic() > deadline:
+                    router.step_aside()
+                    time.sleep(0.001)
+                os.sched_yield()
+            _restore(memory.fileno(), patches)
+    return ANSWERED
+
+
+def _patch(
+    router: Router, call: Call, address: int, string: bytes, why: str
+) -> tuple[int, bytes, bytes]:
+    """(address, what stands there, what is to stand there)."""
+    length = len(router.memory.read_string(call.tid, address))
+    new = string if len(string) <= length else min(string, short_name(router, string), key=len)
+    if len(new) > length and not _may_overrun(call, address, len(new) + 1):
+        raise _refusal(router, call, why, f"no room for {os.fsdecode(string)} in its string")
+    old = router.memory.read_exact(call.tid, address, max(length, len(new)) + 1)
+    return address, old, new + b"\0"
+
+
+def _refusal(router: Router, call: Call, why: str, what: str) -> OSError:
+    router.log.warning(
+        f"{call.name} by process {call.tid}, which a debugger traces ({why}): {what}; run the"
+        " debugger outside of the view"
+    )
+    return OSError(errno.EPERM, "traced")
+
+
+def _may_overrun(call: Call, address: int, size: int) -> bool:
+    """May the bytes behind a string be borrowed? Nobody but the kernel reads them meanwhile: there
+    is no other thread, and no other pointer of the call leads there."""
+    pointers = (a for a in call.raw if a != address)
+    if any(address < pointer < address + size for pointer in pointers):
+        return False
+    try:
+        with open(f"/proc/{call.tid}/status", "rb", buffering=0) as file:
+            return b"\nThreads:\t1\n" in file.read()
+    except OSError:
+        return False
 
 
 def short_name(router: Router, real: bytes) -> bytes:
-    """A short path by which the kernel reaches `real`: a link in the view's scratch directory."""
-    link = b"%s/%x" % (router.view.scratch, next(_LINKS))
-    os.symlink(real, link)
-    return link
+    """A short path by which the kernel reaches `real`: through a link in the view's scratch
+    directory to its parent, because a call may mean the name itself and not where it leads."""
+    from viewos.monitor.setup import scratch_directory
+
+    parent, name = os.path.split(real)
+    link = b"%s/%x" % (scratch_directory(router.view), next(_LINKS))
+    os.symlink(parent, link)
+    return os.path.join(link, name)
 
 
-def poke(tid: int, address: int, data: bytes) -> None:
-    """Write through /proc/TID/mem, which also writes what is read-only for the program."""
-    fd = os.open(f"/proc/{tid}/mem", os.O_WRONLY | os.O_CLOEXEC)
-    try:
-        os.pwrite(fd, data, address)
-    finally:
-        os.close(fd)
+def _has_read(syscall: int, stat: int, raw: tuple[int, ...]) -> bool:
+    """Has the kernel read the strings? Certainly when the call is over, or the thread has stopped
+    for its tracer, which it does behind the call."""
+    if os.pread(stat, 1024, 0).rpartition(b") ")[2][:1] == b"t":
+        return True
+    words = os.pread(syscall, 256, 0).split()
+    return len(words) > 7 and tuple(int(w, 16) for w in words[1:7]) != raw
 
 
-def _in_call(tid: int, raw: tuple[int, ...]) -> bool:
-    try:
-        with open(f"/proc/{tid}/syscall", "rb", buffering=0) as file:
-            words = file.read().split()
-    except OSError:
-        return False
-    return len(words) > 7 and tuple(int(w, 16) for w in words[1:7]) == raw
-
-
-def _restore(tid: int, raw: tuple[int, ...], patches: list[tuple[int, bytes, bytes]]) -> None:
-    time.sleep(0.0005)
-    while _in_call(tid, raw):
-        time.sleep(0.001)
+def _restore(memory: int, patches: list[tuple[int, bytes, bytes]]) -> None:
     for address, old, new in patches:
-        try:
-            fd = os.open(f"/proc/{tid}/mem", os.O_RDWR | os.O_CLOEXEC)
-        except OSError:
-            return
-        try:  # an execve that succeeded took the string along with the old memory
-            if os.pread(fd, len(new), address) == new:
-                os.pwrite(fd, old[: len(new)], address)
-        except OSError:
-            pass
-        finally:
-            os.close(fd)
+        # An execve that succeeded took the string along with the old memory.
+        with suppress(OSError):
+            if os.pread(memory, len(new), address) == new:
+                os.pwrite(memory, old[: len(new)], address)

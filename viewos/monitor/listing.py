@@ -6,6 +6,7 @@ read from its beginning: that needs no memory of who has read how far.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import struct
 from typing import TYPE_CHECKING
@@ -71,7 +72,7 @@ def _first_read(
     room = size - len(extra)
     if not extra or room < 300:
         return CONTINUE
-    buffer = kernel.ctypes.create_string_buffer(room)
+    buffer = ctypes.create_string_buffer(room)
     number = 78 if old_format else kernel.NR["getdents64"]
     count = kernel.syscall(number, shared, buffer, room)
     data = extra + buffer.raw[:count]

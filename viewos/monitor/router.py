@@ -197,21 +197,20 @@ class Router:
             os.close(fd)
 
     def fix_up(
-        self, call: Call, rewrite: fixup.Rewrite, strings: dict[int, bytes], plain: bool
-    ) -> Outcome:
-        """Run the call in the tracee with other arguments. `strings` are its new path arguments, by
-        index, and `plain` says that the old ones would do, for a thread that cannot be traced."""
+        self, call: Call, rewrite: fixup.Rewrite, strings: dict[int, bytes] | None, plain: bool
+    ) -> int | Outcome:
+        """Run the call in the tracee with other arguments. For a thread that cannot be traced:
+        `strings` are its new path arguments by index (None: they would not be enough), and `plain`
+        says that the old ones would do."""
         if rewrite.may_block:
             self.step_aside()
         notification = self.notification
         try:
-            result = self._fix_up(
+            self._fix_up(
                 call.tid, self.cookie, rewrite, lambda error: notification.answer(error=error)
             )
         except fixup.Traced as error:
             return inplace.fall_back(self, call, strings, plain, str(error))
-        if result.ending is fixup.Ending.DONE and result.value < 0:
-            self.log.detail(f"{call.name} by {call.tid}: fix-up gave {result.value}")
         return ANSWERED
 
     def left_view(self, call: Call) -> None:
