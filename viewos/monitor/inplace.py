@@ -104,7 +104,7 @@ def _has_read(syscall: int, stat: int, raw: tuple[int, ...]) -> bool:
     if os.pread(stat, 1024, 0).rpartition(b") ")[2][:1] == b"t":
         return True
     words = os.pread(syscall, 256, 0).split()
-    return len(words) > 7 and tuple(int(w, 16) for w in words[1:7]) != raw
+    return len(words) > 7 and tuple(int(w, 16) for w in words[1:7]) != raw[:6]
 
 
 def _restore(memory: int, patches: list[tuple[int, bytes, bytes]]) -> None:
