@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from viewos.call import Call
     from viewos.claims import Claim, RealPath, VirtualPath
     from viewos.errors import SpecError, ViewosError
-    from viewos.library import Popen, View
+    from viewos.library.popen import Popen
+    from viewos.library.view import View
     from viewos.module import PASS, FileModule, Verdict, VirtualModule, hook
     from viewos.spec import Items
     from viewos.tree import Entry, TreeModule
@@ -31,7 +32,8 @@ _HOMES = {
     "viewos.call": ("Call",),
     "viewos.claims": ("Claim", "RealPath", "VirtualPath"),
     "viewos.errors": ("SpecError", "ViewosError"),
-    "viewos.library": ("Popen", "View"),
+    "viewos.library.popen": ("Popen",),
+    "viewos.library.view": ("View",),
     "viewos.module": ("PASS", "FileModule", "Verdict", "VirtualModule", "hook"),
     "viewos.spec": ("Items",),
     "viewos.tree": ("Entry", "TreeModule"),

@@ -20,7 +20,7 @@ from typing import NoReturn
 
 from viewos.launcher.errors import CANNOT_EXECUTE, FAILED, NOT_FOUND, LaunchError
 from viewos.launcher.layout import Layout, Session, choose
-from viewos.launcher.program import Program
+from viewos.launcher.program import Program, Report, say
 
 __all__ = [
     "CANNOT_EXECUTE", "FAILED", "NOT_FOUND", "LaunchError", "Layout", "Session", "choose", "launch",
@@ -36,6 +36,8 @@ def launch(
     chdir: bytes | None = None,
     env: Mapping[bytes, bytes] | None = None,
     clean_up: Callable[[], None] = lambda: None,
+    executable: bytes | None = None,
+    report: Report = say,
 ) -> NoReturn:
     """Run `command` under a seccomp program, with `serve` answering in a process of its own.
 
@@ -45,6 +47,8 @@ def launch(
     process was started with, byte for byte. `serve` runs until the last tracee is gone; it calls
     `Session.ready` when it answers. `clean_up` runs only when the monitor died before `serve` was
     over (or `serve` raised), in a process that holds none of the caller's descriptors.
+    `executable` is executed instead of `command[0]`, which stays the program's argv[0]. `report` is
+    told what failed after the filter was installed; it makes no call that can be trapped.
 
     Raises LaunchError when the program cannot be started and nothing of the launch is left; after
     that, failures end the process: 125 viewos, 126 cannot be executed, 127 not found.
@@ -56,7 +60,9 @@ def launch(
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
-    program = Program(argv, _environment(env), chdir, program_filter, {int(n) for n in mask})
+    program = Program(
+        argv, _environment(env), chdir, program_filter, {int(n) for n in mask}, executable, report
+    )
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
             stream.flush()

@@ -24,6 +24,15 @@ _DEFAULT_PATH = b"/bin:/usr/bin"  # what execvp(3) of glibc takes when PATH is n
 _GOES_ON = (errno.ENOENT, errno.ESTALE, errno.ENOTDIR, errno.ENODEV, errno.ETIMEDOUT)
 
 
+def say(text: str, error: OSError | None) -> None:
+    """One line on stderr. Nothing is flushed."""
+    os.write(2, os.fsencode(f"viewos: {text}\n"))
+
+
+Report = Callable[[str, "OSError | None"], object]
+"""Given a line for the user, and the system's error where there is one."""
+
+
 class Program(NamedTuple):
     """What to run, and the state that it is to have."""
 
@@ -34,6 +43,10 @@ class Program(NamedTuple):
     filter: bytes
     mask: set[int]
     """The signals that it starts with blocked."""
+    executable: bytes | None = None
+    """What to execute, searched in PATH; None: argv[0]."""
+    report: Report = say
+    """Where a failure is reported after the filter is in: no call of it may be trapped."""
 
 
 def become(program: Program, wire: Wire, started: Callable[[], object] = lambda: None) -> NoReturn:
@@ -42,28 +55,26 @@ def become(program: Program, wire: Wire, started: Callable[[], object] = lambda:
     Raises LaunchError as long as no filter is installed; after that, what fails ends the process
     with one line and the status of env(1): 125, 126 or 127.
     """
-    _put_under_filter(program.filter, wire)
+    _put_under_filter(program, wire)
     reply = wire.receive()
     wire.close()
     if reply != SERVING:
-        die(
-            os.fsdecode(reply[1:]) or "the monitor died before the program could start",
-            FAILED,
-        )
+        text = os.fsdecode(reply[1:]) or "the monitor died before the program could start"
+        die(program, text, FAILED)
     if program.chdir is not None:
         try:
             os.chdir(program.chdir)
         except OSError as error:
-            die(f"{os.fsdecode(program.chdir)}: {error.strerror}", FAILED)
+            die(program, f"{os.fsdecode(program.chdir)}: {error.strerror}", FAILED, error)
     started()
     restore_signals(program.mask)
     _execvp(program)
 
 
-def die(text: str, status: int) -> NoReturn:
-    """End with one line on stderr. Nothing is flushed, no handler runs."""
+def die(program: Program, text: str, status: int, error: OSError | None = None) -> NoReturn:
+    """Report a failure and end. No handler runs."""
     try:
-        os.write(2, os.fsencode(f"viewos: {text}\n"))
+        program.report(text, error)
     finally:
         os._exit(status)
 
@@ -78,7 +89,7 @@ def restore_signals(mask: set[int]) -> None:
 # ---- the filter ---------------------------------------------------------------------------------
 
 
-def _put_under_filter(program: bytes, wire: Wire) -> None:
+def _put_under_filter(program: Program, wire: Wire) -> None:
     if not has_capability(CAP_SYS_ADMIN):
         import prctl
 
@@ -101,11 +112,11 @@ def _put_under_filter(program: bytes, wire: Wire) -> None:
             helper.start()
         except RuntimeError as error:
             raise LaunchError(str(error)) from error
-        listener.append(raw.install_filter(program))
+        listener.append(raw.install_filter(program.filter))
     helper.join()
     os.close(listener[0])
     if failure and failure[0].errno not in (errno.EPIPE, errno.ECONNRESET):
-        die(f"cannot hand over the listener: {failure[0].strerror}", FAILED)
+        die(program, f"cannot hand over the listener: {failure[0].strerror}", FAILED, failure[0])
 
 
 # ---- execvp(3) ---------------------------------------------------------------------------------
@@ -114,10 +125,11 @@ def _put_under_filter(program: bytes, wire: Wire) -> None:
 def _execvp(program: Program) -> NoReturn:
     """execvp(3) as glibc does it, but each attempt is resolved in the view."""
     argv, env = program.argv, program.env
-    name = os.fsdecode(argv[0])
+    name = argv[0] if program.executable is None else program.executable
+    shown = os.fsdecode(name)
     denied: OSError | None = None
     failure = OSError(errno.ENOENT, os.strerror(errno.ENOENT))
-    for path in _candidates(argv[0], env):
+    for path in _candidates(name, env):
         failure = raw.execve(path, argv, env)
         if failure.errno == errno.ENOEXEC:  # a script without #!
             failure = raw.execve(b"/bin/sh", [b"/bin/sh", path, *argv[1:]], env)
@@ -128,12 +140,13 @@ def _execvp(program: Program) -> NoReturn:
     else:
         failure = denied or failure
     if failure.errno != errno.ENOENT:
-        die(f"{name}: {failure.strerror}", CANNOT_EXECUTE)
-    if b"/" not in argv[0]:
-        die(f"{name}: command not found", NOT_FOUND)
-    if _is_file(argv[0]):
-        die(f"{name}: the interpreter or loader that it names does not exist", NOT_FOUND)
-    die(f"{name}: {failure.strerror}", NOT_FOUND)
+        die(program, f"{shown}: {failure.strerror}", CANNOT_EXECUTE, failure)
+    if b"/" not in name:
+        die(program, f"{shown}: command not found", NOT_FOUND, failure)
+    if _is_file(name):
+        text = f"{shown}: the interpreter or loader that it names does not exist"
+        die(program, text, NOT_FOUND, failure)
+    die(program, f"{shown}: {failure.strerror}", NOT_FOUND, failure)
 
 
 def _candidates(name: bytes, env: list[bytes]) -> Iterator[bytes]:

@@ -43,9 +43,7 @@ def far_fix_up(control: socket.socket, lock: threading.Lock) -> Callable[..., fi
         tid: int, cookie: int, rewrite: fixup.Rewrite, answer: Callable[[int], bool]
     ) -> fixup.Result:
         near, far = socket.socketpair()
-        plain = replace(
-            rewrite, at_exec=_marker(rewrite.at_exec), after=_marker(rewrite.after)
-        )
+        plain = replace(rewrite, at_exec=_marker(rewrite.at_exec), after=_marker(rewrite.after))
         with near:
             with far, lock:
                 send(control, ("fix_up", tid, cookie, plain), (far.fileno(),))
@@ -83,13 +81,17 @@ def _converse(
 # ---- beside the program -----------------------------------------------------------------------
 
 
-def serve_fix_ups(control: socket.socket) -> None:
-    """Do what is asked over `control`, each in a thread of its own, until the other end goes."""
+def serve_fix_ups(control: socket.socket) -> bool:
+    """Do what is asked over `control`, each in a thread of its own, until the other end says that it
+    is over (True), or goes (False)."""
     while True:
         try:
-            (_, tid, cookie, rewrite), descriptors = receive(control)
+            (what, *asked), descriptors = receive(control)
         except (Hangup, OSError):
-            return
+            return False
+        if what == "over":
+            return True
+        tid, cookie, rewrite = asked
         connection = socket.socket(fileno=descriptors[0])
         threading.Thread(
             target=_do_one, args=(connection, tid, cookie, rewrite), daemon=True
@@ -122,5 +124,3 @@ def _do_one(connection: socket.socket, tid: int, cookie: int, rewrite: fixup.Rew
             send(connection, ("traced", str(error)))
             return
         send(connection, ("result", result))
-
-

@@ -1,4 +1,4 @@
-"""What the caller and the process beside a program say to each other: pickled tuples, with descriptors.
+"""What the caller and the process beside a program say to each other: pickles with descriptors.
 
 Both ends are one user's and one version's, so pickle's powers over the receiver matter to nobody.
 """

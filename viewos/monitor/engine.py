@@ -21,6 +21,7 @@ from viewos.abi import seccomp as abi
 from viewos.monitor.log import Log
 
 STACK_SIZE = 512 * 1024
+"""Bytes of stack of a receiver, where the process is the monitor's own."""
 MOST_IDLE = 4
 TICK = 0.004
 """Seconds that a call may take before a follower takes over receiving."""
@@ -74,6 +75,7 @@ class Engine:
         self._awake = threading.Event()
         self._dozing = False
         self._stopping = False
+        self._threads: list[threading.Thread] = []
 
     # ---- the listener -----------------------------------------------------------------------
 
@@ -124,9 +126,8 @@ class Engine:
                 abi.SECCOMP_IOCTL_NOTIF_SET_FLAGS,
                 abi.SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP,
             )
-        threading.stack_size(STACK_SIZE)
         self._spawn()
-        threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
+        self._start(self._watch)
         ready()
         poll = select.poll()
         poll.register(self._listener, 0)  # only POLLHUP: every user of the filter has ended
@@ -134,8 +135,26 @@ class Engine:
             pass
         self._stopping = True
 
+    def close(self) -> None:
+        """After `serve`: end the threads, and close the listener if none of them is stuck on it.
+
+        Before Linux 6.6 a receive does not end with the last tracee; a handler may hang as well.
+        """
+        self._awake.set()
+        for _ in self._threads:
+            self._lead.release()
+        for thread in self._threads:
+            thread.join(1)
+        if not any(thread.is_alive() for thread in self._threads):
+            os.close(self._listener)
+
     def _spawn(self) -> None:
-        threading.Thread(target=self._work, name="receiver", daemon=True).start()
+        self._start(self._work)
+
+    def _start(self, body: Callable[[], None]) -> None:
+        thread = threading.Thread(target=body, name="viewos receiver", daemon=True)
+        self._threads = [*(t for t in self._threads if t.is_alive()), thread]
+        thread.start()
 
     def _work(self) -> None:
         kernel.unshare_fs()  # a umask and a working directory of this thread's own
@@ -146,6 +165,8 @@ class Engine:
                     return
                 self._idle += 1
             self._lead.acquire()
+            if self._stopping:
+                return
             with self._guard:
                 self._idle -= 1
                 self._leader = me

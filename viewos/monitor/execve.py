@@ -279,9 +279,7 @@ def _padded(real: bytes, length: int) -> bytes:
     return real[:cut] + b"/" * missing + real[cut:]
 
 
-def _run(
-    router: Router, call: Call, program: Program, place: Place, at: int
-) -> int | Outcome:
+def _run(router: Router, call: Call, program: Program, place: Place, at: int) -> int | Outcome:
     name = router.memory.read_string(call.tid, call.raw[at])
     real = tracee_string(router, call, program.place)
     changes = _ids(router, call)

@@ -39,12 +39,14 @@ class Log:
 
     def warning(self, text: str, *, once: str | None = None) -> None:
         """A line for the user. With `once`, only the first of that key is said."""
-        if once is not None:
-            with self._lock:
-                if once in self._said:
-                    return
-                self._said.add(once)
-        self._write(text, self.verbosity > QUIET)
+        if once is None or self._is_new(once):
+            self._write(text, self.verbosity > QUIET)
+
+    def _is_new(self, key: str) -> bool:
+        with self._lock:
+            known = key in self._said
+            self._said.add(key)
+        return not known
 
     def detail(self, text: str) -> None:
         """A line for the log file, or for the user under -v."""

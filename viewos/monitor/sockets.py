@@ -193,4 +193,6 @@ def _dont_wait(call: Call) -> bool:
 
 def _renames(router: Router) -> bool:
     """Has the view a name that differs from its backing's? Else addresses need no mapping."""
-    return any(c.module is not None or bytes(c.backing) != bytes(c.prefix) for c in router.view.claims)
+    return any(
+        c.module is not None or bytes(c.backing) != bytes(c.prefix) for c in router.view.claims
+    )

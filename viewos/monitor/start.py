@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import resource
 import secrets
+import threading
 from typing import NoReturn
 
 from viewos.launcher import Layout, Session, launch
 
 from viewos import filter as bpf
-from viewos.monitor.engine import Engine
+from viewos.monitor.engine import STACK_SIZE, Engine
 from viewos.monitor.log import Log
 from viewos.monitor.mounts import MountTable
 from viewos.monitor.router import Router
@@ -50,6 +51,7 @@ def run(
             serve=serve,
             layout=Layout(layout),
             chdir=None if directory is None else os.fsencode(directory),
+            clean_up=lambda: tear_down(view),
         )
     except BaseException:
         tear_down(view)
@@ -60,6 +62,7 @@ def monitor(view: View, cookie: int, session: Session, mounts: MountTable, log: 
     """Serve one listener until the last tracee is gone; runs in the monitor process."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    threading.stack_size(STACK_SIZE)
     log.attach(session.pid, session.stderr_identity)
     router = Router(view, cookie, log, mounts=mounts)
     router.engine = Engine(session.listener, router.handle, log)

@@ -1,0 +1,80 @@
+"""One launched program: its listener, its monitor, and the line to the helper beside it."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import socket
+import threading
+from typing import TYPE_CHECKING
+
+from viewos.library.service import far_fix_up
+from viewos.library.wire import send
+from viewos.monitor.engine import Engine
+from viewos.monitor.log import NORMAL, Log
+from viewos.monitor.router import Router
+
+if TYPE_CHECKING:
+    from viewos.library.view import View
+
+_LOGGER = logging.getLogger("viewos")
+
+
+class LoggingLog(Log):
+    """What the monitor has to say goes to the logger `viewos` of the calling program."""
+
+    def __init__(self) -> None:
+        super().__init__(None, NORMAL)
+
+    def warning(self, text: str, *, once: str | None = None) -> None:
+        """A line for the user. With `once`, only the first of that key is said."""
+        if once is None or self._is_new(once):
+            _LOGGER.warning("%s", text)
+
+    def detail(self, text: str) -> None:
+        """A line for those who look closely."""
+        _LOGGER.debug("%s", text)
+
+    def exception(self, what: str) -> None:
+        """The traceback of the exception being handled."""
+        _LOGGER.exception("%s", what)
+
+
+class Served:
+    """Answers the calls of one program and its descendants, in threads of this process."""
+
+    def __init__(self, view: View, control: socket.socket, listener: int, pid: int) -> None:
+        self._view = view
+        self._control = control
+        self._listener = listener
+        self._pid = pid
+        log = LoggingLog()
+        self._router = Router(
+            view, view.cookie, log, mounts=view.mounts, fix_up=far_fix_up(control, threading.Lock())
+        )
+        self._router.engine = Engine(listener, self._router.handle, log)
+        self._thread = threading.Thread(target=self._serve, name="viewos monitor", daemon=True)
+        self._ready = threading.Event()
+
+    def start(self) -> None:
+        """Return when calls are being answered."""
+        self._view.serve(self)
+        self._thread.start()
+        self._ready.wait()
+        send(self._control, ("serving",))
+
+    def _serve(self) -> None:
+        engine = self._router.engine
+        assert engine is not None
+        try:
+            engine.serve(self._ready.set)
+        finally:
+            with contextlib.suppress(OSError):
+                send(self._control, ("over",))
+            self._control.close()
+            engine.close()
+            self._view.forget(self)
+
+    def wait(self) -> None:
+        """Until the last process under the listener has ended."""
+        self._thread.join()

@@ -1,0 +1,183 @@
+"""A view as a Python object: its modules are live objects of the calling process."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import subprocess
+import threading
+from collections.abc import Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from viewos import filter as bpf
+from viewos import view as views
+from viewos.errors import ViewosError
+from viewos.library.served import Served
+from viewos.module import VirtualModule
+from viewos.monitor.mounts import MountTable
+from viewos.monitor.setup import plan, set_up, tear_down
+
+if TYPE_CHECKING:
+    from viewos.library.popen import Popen
+    from viewos.library.process import Process
+
+
+class View(views.View):
+    """Programs of one stack of modules, served by threads of this process.
+
+    `with View([Vfs("/mnt", "/tmp/x"), MyModule()]) as view: view.run(["ls", "/mnt"])`. Leaving the
+    block waits for the last process of the view, daemons included, as their calls need an answer.
+    Any number of views may be there at once, in any threads.
+
+    Arguments: `modules`, the first at the bottom; `layout` as of `viewos run --layout`;
+    `no_continue` as there.
+    """
+
+    def __init__(
+        self,
+        modules: Sequence[VirtualModule] = (),
+        *,
+        layout: str = "auto",
+        no_continue: bool = False,
+    ) -> None:
+        super().__init__(modules, no_continue=no_continue)
+        self.layout = layout
+        self.cookie = secrets.randbits(64) | 1 << 63
+        self.mounts: MountTable | None = None
+        self.program_filter = b""
+        self._lock = threading.Lock()
+        self._served: list[Served] = []
+        self._closed = False
+
+    def __enter__(self) -> Self:
+        self.open()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def open(self) -> None:
+        """Start the modules; done by the first program if not before. Raises ViewosError."""
+        with self._lock:
+            if self._closed:
+                raise ViewosError(f"{self!r} is closed")
+            if self.mounts is None:
+                mounts = set_up(self)
+                try:
+                    self.program_filter = bpf.build(plan(self, self.cookie))
+                except BaseException:
+                    tear_down(self)
+                    raise
+                self.mounts = mounts
+
+    def close(self) -> None:
+        """Wait for the last process of the view, and stop the modules."""
+        self._close()
+        for served in list(self._served):
+            served.wait()
+
+    def _close(self) -> None:
+        with self._lock:
+            opened, self._closed = not self._closed and self.mounts is not None, True
+            if opened and not self._served:
+                tear_down(self)
+
+    def serve(self, served: Served) -> None:
+        """Remember a program until its last process has ended."""
+        with self._lock:
+            self._served.append(served)
+
+    def forget(self, served: Served) -> None:
+        """The last process of a program has ended; the last one of a closed view tears it down."""
+        with self._lock:
+            self._served.remove(served)
+            if self._closed and not self._served:
+                tear_down(self)
+
+    # ---- programs -----------------------------------------------------------------------------
+
+    def Popen(self, args: Any, **options: Any) -> Popen[Any]:  # noqa: N802 - as subprocess has it
+        """A program in this view; arguments and result as of `subprocess.Popen`."""
+        from viewos.library.popen import Popen
+
+        return Popen(self, args, **options)
+
+    def run(
+        self,
+        args: Any,
+        *,
+        input: Any = None,
+        capture_output: bool = False,
+        timeout: float | None = None,
+        check: bool = False,
+        **options: Any,
+    ) -> subprocess.CompletedProcess[Any]:
+        """Run a program to its end; arguments, result and exceptions as of `subprocess.run`."""
+        if input is not None:
+            if options.get("stdin") is not None:
+                raise ValueError("stdin and input arguments may not both be used.")
+            options["stdin"] = subprocess.PIPE
+        if capture_output:
+            if options.get("stdout") is not None or options.get("stderr") is not None:
+                raise ValueError("stdout and stderr arguments may not be used with capture_output.")
+            options["stdout"] = options["stderr"] = subprocess.PIPE
+        with self.Popen(args, **options) as process:
+            try:
+                stdout, stderr = process.communicate(input, timeout=timeout)
+            except BaseException as error:
+                process.kill()
+                if isinstance(error, subprocess.TimeoutExpired):
+                    process.wait()
+                raise
+            status = process.returncode
+        if check and status:
+            raise subprocess.CalledProcessError(status, process.args, stdout, stderr)
+        return subprocess.CompletedProcess(process.args, status, stdout, stderr)
+
+    # ---- and for async programs -----------------------------------------------------------------
+
+    async def run_process(
+        self, command: Any, *, input: bytes | None = None, check: bool = True, **options: Any
+    ) -> subprocess.CompletedProcess[bytes]:
+        """Run a program to its end; arguments, result and exceptions as of `anyio.run_process`."""
+        from viewos.library.process import run_process
+
+        return await run_process(self, command, input=input, check=check, **options)
+
+    async def open_process(self, command: Any, **options: Any) -> Process:
+        """A program in this view; arguments and result as of `anyio.open_process`."""
+        from viewos.library.process import open_process
+
+        return await open_process(self, command, **options)
+
+    async def __aenter__(self) -> Self:
+        from anyio import to_thread
+
+        await to_thread.run_sync(self.open)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._close()
+        if kind is None:  # a cancelled block does not wait: threads go on answering meanwhile
+            from anyio import to_thread
+
+            await to_thread.run_sync(self.close)
+
+
+def directory_of(view: views.View, cwd: Any) -> bytes | None:
+    """Where a program is to start, None for where this process is; resolved in the view."""
+    if cwd is not None:
+        return os.fsencode(cwd)
+    here = os.getcwdb()
+    return here if view.claims.find(here) is not None else None
