@@ -48,7 +48,8 @@ class Call:
     """One trapped system call."""
 
     __slots__ = (
-        "_ask_below", "_process", "_state", "cookie_id", "layer", "places", "raw", "row", "services", "task",
+        "_ask_below", "_process", "_state", "cookie_id", "layer", "places", "raw", "row",
+        "services", "task",
         "tid",
     )  # fmt: skip
 

@@ -103,10 +103,14 @@ class ClaimMap:
     def reverse(self, real: bytes, hint: bytes | None = None) -> bytes | None:
         """The virtual name of a real path; None where the view does not show it.
 
-        `hint` is the prefix of the claim (b"" for the real name) that counts where several would do.
+        `hint` is the prefix of the claim (b"" for the real name) that counts where several would
+        do.
         """
         names = [
-            (claim.prefix == hint, len(claim.backing), claim.layer, join(claim.prefix, below(real, claim.backing)))
+            (
+                claim.prefix == hint, len(claim.backing), claim.layer,
+                join(claim.prefix, below(real, claim.backing)),
+            )
             for claim in self.by_prefix.values()
             if lies_in(real, claim.backing)
         ]  # fmt: skip

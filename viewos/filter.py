@@ -137,17 +137,14 @@ def _exported(plan: FilterPlan) -> bytes:
     program = seccomp.SyscallFilter(seccomp.ALLOW)
     try:
         program.set_attr(seccomp.Attr.CTL_OPTIMIZE, _BINARY_TREE)
-    except (
-        OSError
-    ) as error:  # before libseccomp 2.5: a list, which does the same slowly
+    except OSError as error:  # before libseccomp 2.5: a list, which does the same slowly
         if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP, errno.EEXIST):
             raise
 
     def add(action: int, row: Row, tests: Sequence[_Comparison] = ()) -> None:
         # By number: a libseccomp older than the kernel does not know every name.
         compared = [
-            seccomp.Arg(test.arg, getattr(seccomp, test.operator), test.a, test.b)
-            for test in tests
+            seccomp.Arg(test.arg, getattr(seccomp, test.operator), test.a, test.b) for test in tests
         ]
         program.add_rule_exactly(action, row.number, *compared)
 

@@ -20,12 +20,15 @@ AT_FDCWD = -100
 # The monitor's own calls; the table in abi/ describes the tracees'.
 _NR = {
     "x86_64": {
-        "ptrace": 101, "getcwd": 79, "prlimit64": 302, "process_vm_readv": 310, "process_vm_writev": 311,
+        "ptrace": 101, "getcwd": 79, "prlimit64": 302, "process_vm_readv": 310,
+        "process_vm_writev": 311,
         "seccomp": 317, "pidfd_open": 434, "pidfd_getfd": 438, "openat2": 437, "newfstatat": 262,
         "statx": 332, "unshare": 272, "faccessat2": 439, "renameat2": 316, "linkat": 265,
         "fchmodat2": 452, "fchownat": 260, "mknodat": 259, "utimensat": 280, "readlinkat": 267,
-        "capset": 126, "tgkill": 234, "close_range": 436, "getdents64": 217, "statfs": 137, "fstatfs": 138,
-        "setsid": 112, "fchmodat": 268, "wait4": 61, "mkdirat": 258, "symlinkat": 266, "unlinkat": 263,
+        "capset": 126, "tgkill": 234, "close_range": 436, "getdents64": 217, "statfs": 137,
+        "fstatfs": 138,
+        "setsid": 112, "fchmodat": 268, "wait4": 61, "mkdirat": 258, "symlinkat": 266,
+        "unlinkat": 263,
         "faccessat": 269, "openat": 257,
     },
 }[os.uname().machine]  # fmt: skip

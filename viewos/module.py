@@ -1,8 +1,8 @@
 """What module authors see: `VirtualModule`, `FileModule`, `hook`, `PASS`.
 
-A module is a class whose methods are named for operations (`uname`, `open`, `getuid`). A handler has
-three outcomes: it returns a value (answered), raises OSError (its errno), or returns `PASS` (not
-mine). What happens to a passed call is the monitor's business alone.
+A module is a class whose methods are named for operations (`uname`, `open`, `getuid`). A handler
+has three outcomes: it returns a value (answered), raises OSError (its errno), or returns `PASS`
+(not mine). What happens to a passed call is the monitor's business alone.
 """
 
 from __future__ import annotations
@@ -16,9 +16,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, TypeVar
 from viewos.claims import Claim
 
 if TYPE_CHECKING:
-    from viewos.spec import Items
-
     from viewos.call import Call
+    from viewos.spec import Items
 
 
 class _Pass(enum.Enum):
@@ -130,9 +129,10 @@ def _register(
     if attribute.startswith("_") or parameters[1:] != ["call"]:
         from viewos.abi.syscalls import OPERATIONS, TABLE
 
-        if not attribute.startswith("_") and (attribute in OPERATIONS or attribute in TABLE):
-            if not hasattr(VirtualModule, attribute) and not hasattr(FileModule, attribute):
-                raise TypeError(f"{cls.__name__}.{attribute}: a handler takes (self, call)")
+        is_call = attribute in OPERATIONS or attribute in TABLE
+        inherited = any(hasattr(base, attribute) for base in cls.__mro__[1:])
+        if is_call and not inherited and not attribute.startswith("_"):
+            raise TypeError(f"{cls.__name__}.{attribute}: a handler takes (self, call)")
         return
     from viewos.abi.syscalls import OPERATIONS, TABLE
 
@@ -158,7 +158,8 @@ class FileModule(VirtualModule):
     """The backing directory (or file). Default: the module's scratch directory."""
 
     def start(self, scratch: bytes) -> None:
-        """See `VirtualModule.start`; takes the scratch directory as the backing where none is set."""
+        """See `VirtualModule.start`; takes the scratch directory as the backing where none is
+        set."""
         if not self.root:
             self.root = scratch
 

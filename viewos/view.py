@@ -14,7 +14,8 @@ from viewos.claims import ClaimMap
 from viewos.module import VirtualModule
 
 RLIMIT_LOCKS = 10
-"""Unused by the kernel since 2.4, inherited over fork and exec: its soft value carries the token."""
+"""Unused by the kernel since 2.4, inherited over fork and exec: its soft value carries the
+token."""
 _TOKEN_BASE = 0x5649_4557_0000_0000
 RLIM_INFINITY = (1 << 64) - 1
 
@@ -88,7 +89,8 @@ class States:
         return self.of_limit(soft)
 
     def write(self, pid: int, state: ProcessState) -> None:
-        """Make it the state of a process. Raises PermissionError where only the process itself can."""
+        """Make it the state of a process. Raises PermissionError where only the process itself
+        can."""
         _, hard = kernel.prlimit(pid, RLIMIT_LOCKS)
         kernel.prlimit(pid, RLIMIT_LOCKS, (self.token(state), hard))
 

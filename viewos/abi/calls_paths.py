@@ -32,7 +32,8 @@ from viewos.abi.notation import (
 from viewos.abi.row import HOW, OPEN_NOFOLLOW, Inside, Intent
 
 READ, WRITE, CREATE, REMOVE, EXECUTE, OPEN, MOUNT = (
-    Intent.READ, Intent.WRITE, Intent.CREATE, Intent.REMOVE, Intent.EXECUTE, Intent.OPEN, Intent.MOUNT,
+    Intent.READ, Intent.WRITE, Intent.CREATE, Intent.REMOVE, Intent.EXECUTE, Intent.OPEN,
+    Intent.MOUNT,
 )  # fmt: skip
 
 NEVER = False
@@ -201,8 +202,8 @@ MOUNTING = (
     row("fsconfig",
         path(READ, empty=("cmd", f.FSCONFIG_SET_PATH_EMPTY), when=("cmd", _SET_PATH, 0xFFFFFFFF),
              name="value", dirfd="aux"),
-        note("partial: the source of a block file system, and paths such as overlay's lowerdir, are "
-             "strings that the file system looks up; they stay as they are"),
+        note("partial: the source of a block file system, and paths such as overlay's lowerdir, are"
+             " strings that the file system looks up; they stay as they are"),
         fd=FD, cmd=UINT, key=STR, value=PTR, aux=INT),
     row("fsmount", fd=FD, flags=FLAGS, attr_flags=FLAGS),
     row("statmount",

@@ -167,7 +167,8 @@ def row(call: str, /, *extras: Extra, **kinds: Kind) -> Row:
     return _new(
         Row,
         (
-            call, NUMBERS.get(call, -1), operation, tuple(args), paths, outs, addresses, cookie, text,
+            call, NUMBERS.get(call, -1), operation, tuple(args), paths, outs, addresses, cookie,
+            text,
         ),
     )  # fmt: skip
 

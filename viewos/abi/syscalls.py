@@ -39,9 +39,12 @@ from viewos.abi.row import (
 )
 
 __all__ = [
-    "BY_NUMBER", "HOW", "LAST_NUMBER", "NO_COOKIE", "NUMBERS", "OPERATIONS", "PATH_SYSCALLS", "POINTERS",
-    "SIGNED_32", "SIGNED_64", "STRINGS", "TABLE", "UNSIGNED_32", "UNSIGNED_64", "Arg", "Cookie", "Empty",
-    "Flag", "How", "Inside", "Intent", "Kind", "OutPath", "PathArg", "Row", "SockaddrArg", "When", "applies",
+    "BY_NUMBER", "HOW", "LAST_NUMBER", "NO_COOKIE", "NUMBERS", "OPERATIONS", "PATH_SYSCALLS",
+    "POINTERS",
+    "SIGNED_32", "SIGNED_64", "STRINGS", "TABLE", "UNSIGNED_32", "UNSIGNED_64", "Arg", "Cookie",
+    "Empty",
+    "Flag", "How", "Inside", "Intent", "Kind", "OutPath", "PathArg", "Row", "SockaddrArg", "When",
+    "applies",
     "decode", "follows", "may_be_empty", "signed32", "signed64",
 ]  # fmt: skip
 

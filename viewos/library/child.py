@@ -11,7 +11,6 @@ import sys
 from typing import Any, NoReturn
 
 from viewos.launcher import FAILED, LaunchError, Layout, Session, launch
-
 from viewos.library.service import serve_fix_ups
 from viewos.library.wire import Hangup, receive, send
 

@@ -82,8 +82,8 @@ def _converse(
 
 
 def serve_fix_ups(control: socket.socket) -> bool:
-    """Do what is asked over `control`, each in a thread of its own, until the other end says that it
-    is over (True), or goes (False)."""
+    """Do what is asked over `control`, each in a thread of its own, until the other end says
+    that it is over (True), or goes (False)."""
     while True:
         try:
             (what, *asked), descriptors = receive(control)

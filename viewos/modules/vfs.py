@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-from viewos import Claim, VirtualModule
-from viewos.claims import RealPath, VirtualPath
-from viewos.spec import Items
+from viewos import Claim, RealPath, VirtualModule, VirtualPath
+
+if TYPE_CHECKING:
+    from viewos import Items
 
 
 class Vfs(VirtualModule):
@@ -19,7 +20,8 @@ class Vfs(VirtualModule):
     example = "vfs:/mnt=/tmp/x,/etc/hosts=hosts,ro"
 
     def __init__(self, path: str | bytes, backing: str | bytes, *, ro: bool = False) -> None:
-        """Arguments: `path` in the view, `backing` a path of the view below; `ro` refuses every change."""
+        """Arguments: `path` in the view, `backing` a path of the view below; `ro` refuses every
+        change."""
         self._mounts = [(os.fsencode(path), os.fsencode(backing), ro)]
 
     @classmethod

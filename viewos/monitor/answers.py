@@ -9,7 +9,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from viewos.abi.utsname import Utsname
-
 from viewos.module import PASS
 from viewos.monitor.emulate import EMULATIONS, open_arguments
 from viewos.monitor.pathcalls import emulable, resolve_all
@@ -174,7 +173,7 @@ _NATIVE: dict[str, Callable[[Router, Call], Any]] = {
     "getegid": lambda router, call: _GIDS(router, call)[1],
     "getresuid": lambda router, call: _UIDS(router, call)[:3],
     "getresgid": lambda router, call: _GIDS(router, call)[:3],
-    "getgroups": lambda router, call: _GROUPS(router, call),
+    "getgroups": _GROUPS,
     "open": _native_open,
     "getcwd": lambda router, call: call.path,
     "readlink": lambda router, call: os.readlink(_first_real(router, call)),

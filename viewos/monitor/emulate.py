@@ -46,7 +46,8 @@ def emulates(*names: str) -> Callable[[Emulation], Emulation]:
 
 @contextmanager
 def reach(real: bytes) -> Iterator[tuple[int, bytes]]:
-    """(dirfd, path) for a real path of any length: a backing may be longer than the virtual path."""
+    """(dirfd, path) for a real path of any length: a backing may be longer than the virtual
+    path."""
     if len(real) < PATH_MAX:
         yield AT_FDCWD, real
         return

@@ -13,9 +13,8 @@ import struct
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from viewos.abi.syscalls import TABLE
-
 from viewos.abi.row import signed32
+from viewos.abi.syscalls import TABLE
 from viewos.monitor import fixup
 from viewos.monitor.outcome import CONTINUE, FIX_UP, Outcome
 from viewos.monitor.pathcalls import fix_up_paths, may_continue, resolve_all, tracee_string
@@ -118,7 +117,8 @@ def _head(real: bytes) -> bytes:
 
 
 def parse_shebang(head: bytes) -> tuple[bytes, bytes | None] | None:
-    """(interpreter, its one argument) as fs/binfmt_script.c reads it; None: not a script after all."""
+    """(interpreter, its one argument) as fs/binfmt_script.c reads it; None: not a script after
+    all."""
     buffer = head[:BINPRM_BUF_SIZE].ljust(BINPRM_BUF_SIZE, b"\0")
     line = buffer[2:]
     end = line.find(b"\n")
@@ -196,7 +196,7 @@ def _through_loader(
     """Resolve PT_INTERP in the view; refuse a 32-bit program."""
     if len(head) < _ELF64.size:
         return True
-    ident, kind, machine, *_, _entry, offset, _sections, _flags, _size, entry_size, count = (
+    ident, _kind, machine, *_, _entry, offset, _sections, _flags, _size, entry_size, count = (
         _ELF64.unpack_from(head)
     )
     if machine == 3 or (machine == _EM_X86_64 and ident[4] != _ELFCLASS64):

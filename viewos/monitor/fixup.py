@@ -6,8 +6,9 @@ call with them. The view's cookie in a spare argument lets it pass the filter. A
 registers come back, all but the result.
 
 All of one fix-up happens in one thread, because everything about ptrace belongs to a thread.
--ERESTARTNOINTR and not -ERESTARTSYS: with a signal pending whose handler lacks SA_RESTART the latter
-turns into EINTR. Signals are blocked meanwhile, or a signal frame would overwrite the scratch string.
+-ERESTARTNOINTR and not -ERESTARTSYS: with a signal pending whose handler lacks SA_RESTART the
+latter turns into EINTR. Signals are blocked meanwhile, or a signal frame would overwrite the
+scratch string.
 """
 
 from __future__ import annotations
@@ -47,7 +48,8 @@ from viewos.abi.ptrace import (
 )
 
 STACK_SCRATCH = 360
-"""Bytes that fit below any stack's red zone: a goroutine's stack has 2 KB and a guard of some 800."""
+"""Bytes that fit below any stack's red zone: a goroutine's stack has 2 KB and a guard of some
+800."""
 _M64 = (1 << 64) - 1
 _ALL_SIGNALS = struct.pack("=Q", _M64)
 _SYSCALL_STOP = signal.SIGTRAP | 0x80
@@ -194,12 +196,11 @@ class _Session:
         """Wait for the stop that PTRACE_INTERRUPT asked for. Raises _Stop for any other."""
         tid, status = self.wait()
         registers = self.registers()
-        if status >> 16 == PTRACE_EVENT_STOP and status >> 8 & 0xFF == signal.SIGTRAP:
-            if registers["rax"] == -ERESTARTNOINTR & _M64:
-                self.original = registers
-                self.take_mask()
-                return
-        raise _Stop(tid, status)
+        is_interrupt = status >> 8 == PTRACE_EVENT_STOP << 8 | signal.SIGTRAP
+        if not is_interrupt or registers["rax"] != -ERESTARTNOINTR & _M64:
+            raise _Stop(tid, status)
+        self.original = registers
+        self.take_mask()
 
     def run(self, number: int, args: Sequence[int], *, first: bool, may_block: bool = False) -> int:
         """Let the tracee make one system call; its raw result. Raises _Stop, _Lost."""

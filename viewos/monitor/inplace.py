@@ -42,7 +42,8 @@ def fall_back(
         for address, _, new in patches:
             os.pwrite(memory.fileno(), new, address)
         router.notification.let_continue()
-        # In this thread and at once: the program may look at its string as soon as the call is over.
+        # In this thread and at once: the program may look at its string as soon as the call is
+        # over.
         with suppress(OSError):
             deadline = time.monotonic() + 0.002
             while not _has_read(syscall.fileno(), stat.fileno(), call.raw):

@@ -1,7 +1,8 @@
 """The monitor's log: one line an event, to a file of its own, or to the program's stderr.
 
 The monitor holds no descriptor of the user's (a pipe that it kept would never end), so a warning
-for the user is written to the descriptor 2 of the main program, if it still is the one of the launch.
+for the user is written to the descriptor 2 of the main program, if it still is the one of the
+launch.
 """
 
 from __future__ import annotations

@@ -13,7 +13,8 @@ PATH_MAX = 4096
 
 
 class Fault(Exception):
-    """The tracee's pointer is bad, or its string has no end: the kernel, asked again, will say so."""
+    """The tracee's pointer is bad, or its string has no end: the kernel, asked again, will say
+    so."""
 
 
 class TraceeGone(Exception):
@@ -21,7 +22,8 @@ class TraceeGone(Exception):
 
 
 class Unreadable(Exception):
-    """The tracee's memory may not be read (an unreadable executable, a process that is not dumpable)."""
+    """The tracee's memory may not be read (an unreadable executable, a process that is not
+    dumpable)."""
 
 
 class Memory:

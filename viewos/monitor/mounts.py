@@ -27,7 +27,8 @@ class MountTable:
         self.refresh()
 
     def expect_change(self) -> None:
-        """A call that changes mounts is about to run: for a while, each look reads the table anew."""
+        """A call that changes mounts is about to run: for a while, each look reads the table
+        anew."""
         self._stale_until = time.monotonic() + 2
 
     def refresh(self) -> None:

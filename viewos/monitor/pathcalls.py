@@ -155,9 +155,9 @@ def check_changes(router: Router, call: Call, places: list[Place]) -> None:
     """Refuse what a bind mount would: EROFS, EXDEV, EBUSY. Raises OSError."""
     for argument, place in zip(call.row.paths, places, strict=True):
         claim = place.claim
-        if place.target is not None and router.is_read_only(place.target):
-            if intention(router, call, argument)[0] in ("write", "create"):
-                raise OSError(errno.EROFS, "read-only claim")
+        target_is_read_only = place.target is not None and router.is_read_only(place.target)
+        if target_is_read_only and intention(router, call, argument)[0] in ("write", "create"):
+            raise OSError(errno.EROFS, "read-only claim")
         if claim is None or place is KERNEL:
             continue
         if argument.intent is Intent.REMOVE and place.virtual == claim.prefix:
@@ -230,7 +230,8 @@ def tracee_string(router: Router, call: Call, place: Place) -> bytes:
     if root != b"/":
         if not (real == root or real.startswith(root + b"/")):
             router.log.warning(
-                f"{call.name}: {os.fsdecode(real)} lies outside the root directory of process {call.tid}",
+                f"{call.name}: {os.fsdecode(real)} lies outside the root directory of process"
+                f" {call.tid}",
                 once="outside root",
             )
             raise OSError(errno.EACCES, "outside the root directory")

@@ -78,7 +78,8 @@ KERNEL = Place(b"", b"", None, True, False, True)
 
 @dataclass(slots=True)
 class _Walk:
-    """The state of one walk. `real` stands behind `virtual`; `kernel` is where the kernel would be."""
+    """The state of one walk. `real` stands behind `virtual`; `kernel` is where the kernel would
+    be."""
 
     task: Task | None
     root: Start
@@ -249,7 +250,8 @@ class Resolver:
         if walk.slash and real != b"/":
             real += b"/"
         return Place(
-            walk.virtual, real, walk.claim, walk.plain, walk.absolute, self.mounts.is_native(walk.real)
+            walk.virtual, real, walk.claim, walk.plain, walk.absolute,
+            self.mounts.is_native(walk.real)
         )  # fmt: skip
 
     def _is_directory(self, walk: _Walk) -> bool:

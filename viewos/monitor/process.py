@@ -52,7 +52,8 @@ def mounting(router: Router, call: Call) -> int | Outcome:
 
 
 def landlock(router: Router, call: Call) -> int | Outcome:
-    """landlock_restrict_self(2): from now on the kernel judges every path call of this task itself."""
+    """landlock_restrict_self(2): from now on the kernel judges every path call of this task
+    itself."""
     state = call.process_state
     if not state.confined:
         router.set_process_state(call, replace(state, confined=True))
@@ -60,7 +61,8 @@ def landlock(router: Router, call: Call) -> int | Outcome:
 
 
 def prctl(router: Router, call: Call) -> int | Outcome:
-    """PR_SET_DUMPABLE is kept from the kernel: the process would become unreadable for the monitor."""
+    """PR_SET_DUMPABLE is kept from the kernel: the process would become unreadable for the
+    monitor."""
     option, value = signed32(call.raw[0]), call.raw[1]
     if option == PR_SET_DUMPABLE:
         if value not in (0, 1):
@@ -72,7 +74,7 @@ def prctl(router: Router, call: Call) -> int | Outcome:
     return CONTINUE
 
 
-# ---- RLIMIT_LOCKS, whose soft value carries the token ---------------------------------------------
+# ---- RLIMIT_LOCKS, whose soft value carries the token ----------------------------------------
 
 
 def getrlimit(router: Router, call: Call) -> int | Outcome:

@@ -8,10 +8,9 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from viewos.abi.syscalls import BY_NUMBER, TABLE
-
 from viewos.abi.row import Row
 from viewos.abi.seccomp import AUDIT_ARCH_AARCH64, AUDIT_ARCH_X86_64
+from viewos.abi.syscalls import BY_NUMBER, TABLE
 from viewos.call import Call
 from viewos.monitor import answers, fixup, inplace
 from viewos.monitor.engine import Engine, Notification
@@ -188,8 +187,8 @@ class Router:
     def inject(self, call: Call, fd: int, *, cloexec: bool) -> int:
         """Give the tracee a copy of `fd`, close ours, and only then let it run.
 
-        In one step (ADDFD_FLAG_SEND) the tracee would run while we still hold a copy: ETXTBSY, locks
-        that stay, ends of FIFOs and sockets that do not come.
+        In one step (ADDFD_FLAG_SEND) the tracee would run while we still hold a copy: ETXTBSY,
+        locks         that stay, ends of FIFOs and sockets that do not come.
         """
         try:
             return self.notification.add_fd(fd, cloexec=cloexec)

@@ -11,10 +11,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from viewos.abi.syscalls import OPERATIONS, PATH_SYSCALLS
+from viewos.claims import Claim, ClaimMap, RealPath, VirtualPath
 from viewos.errors import ViewosError
 from viewos.filter import ArgumentRule, FilterPlan
-
-from viewos.claims import Claim, ClaimMap, RealPath, VirtualPath
 from viewos.module import VirtualModule
 from viewos.monitor.mounts import MountTable
 from viewos.monitor.paths import Resolver

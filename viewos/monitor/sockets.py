@@ -52,7 +52,8 @@ def _resolve(router: Router, call: Call, path: bytes, *, create: bool) -> Place 
 
 
 def named(router: Router, call: Call) -> int | Outcome:
-    """bind(2), connect(2), sendto(2) with an AF_UNIX path: made in the tracee, so that peers see its
+    """bind(2), connect(2), sendto(2) with an AF_UNIX path: made in the tracee, so that peers see
+    its
     credentials and not the monitor's."""
     if not router.view.claims:
         return CONTINUE
@@ -112,7 +113,7 @@ def _virtual_sockaddr(router: Router, data: bytes) -> bytes | None:
     """The same address with its path mapped back; None where nothing changes."""
     if len(data) <= 2 or data[2:3] == b"\0":
         return None
-    path, nul, rest = data[2:].partition(b"\0")
+    path, nul, _rest = data[2:].partition(b"\0")
     real = path
     link, _, name = path.rpartition(b"/")
     if router.view.scratch and path.startswith(router.view.scratch + b"/"):

@@ -8,9 +8,8 @@ import secrets
 import threading
 from typing import NoReturn
 
-from viewos.launcher import Layout, Session, launch
-
 from viewos import filter as bpf
+from viewos.launcher import Layout, Session, launch
 from viewos.monitor.engine import STACK_SIZE, Engine
 from viewos.monitor.log import Log
 from viewos.monitor.mounts import MountTable

@@ -27,7 +27,8 @@ def read_status(tid: int) -> bytes:
 
 @dataclass(slots=True)
 class Task:
-    """One tracee. The descriptor of /proc/TID never names another task, even when the id is reused."""
+    """One tracee. The descriptor of /proc/TID never names another task, even when the id is
+    reused."""
 
     tid: int
     tgid: int
@@ -65,7 +66,8 @@ class Task:
 
 
 class Tasks:
-    """A small cache of tasks. One a monitor; used by many threads, each operation is one dict step."""
+    """A small cache of tasks. One a monitor; used by many threads, each operation is one dict
+    step."""
 
     def __init__(self, size: int = 256) -> None:
         self._size = size
