@@ -149,7 +149,7 @@ class ClaimMap:
                 layer=layer,
             )
         for claim in self.by_prefix.values():
-            if claim.prefix != new.backing and lies_in(claim.prefix, new.backing):
+            if bytes(claim.prefix) != new.backing and lies_in(claim.prefix, new.backing):
                 prefix = VirtualPath(join(new.prefix, below(claim.prefix, new.backing)))
                 yield replace(
                     claim, prefix=prefix, layer=layer, read_only=new.read_only or claim.read_only

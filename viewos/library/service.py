@@ -15,6 +15,8 @@ from typing import Any
 
 from viewos.library.wire import Hangup, receive, send
 from viewos.monitor import fixup
+from viewos.monitor.rewrite import Argument, Ending, Result, Rewrite
+from viewos.monitor.traced import ExecStop, Traced
 
 
 class _FarStop:
@@ -30,18 +32,16 @@ class _FarStop:
         send(self._connection, ("write", address, data))
         receive(self._connection)
 
-    def remote_call(self, number: int, args: Sequence[fixup.Argument]) -> int:
+    def remote_call(self, number: int, args: Sequence[Argument]) -> int:
         """See `ExecStop.remote_call`."""
         send(self._connection, ("remote_call", number, list(args)))
-        return int(receive(self._connection)[0])
+        return int(receive(self._connection)[0][0])
 
 
-def far_fix_up(control: socket.socket, lock: threading.Lock) -> Callable[..., fixup.Result]:
+def far_fix_up(control: socket.socket, lock: threading.Lock) -> Callable[..., Result]:
     """A `fix_up` that is done by the process at the other end of `control`."""
 
-    def fix_up(
-        tid: int, cookie: int, rewrite: fixup.Rewrite, answer: Callable[[int], bool]
-    ) -> fixup.Result:
+    def fix_up(tid: int, cookie: int, rewrite: Rewrite, answer: Callable[[int], bool]) -> Result:
         near, far = socket.socketpair()
         plain = replace(rewrite, at_exec=_marker(rewrite.at_exec), after=_marker(rewrite.after))
         with near:
@@ -56,18 +56,16 @@ def _marker(callback: Any) -> Any:
     return None if callback is None else True
 
 
-def _converse(
-    connection: socket.socket, rewrite: fixup.Rewrite, answer: Callable[[int], bool]
-) -> fixup.Result:
+def _converse(connection: socket.socket, rewrite: Rewrite, answer: Callable[[int], bool]) -> Result:
     while True:
         try:
             (what, *rest), _ = receive(connection)
         except Hangup:
-            return fixup.Result(fixup.Ending.GONE)
+            return Result(Ending.GONE)
         if what == "result":
             return rest[0]  # type: ignore[no-any-return]
         if what == "traced":
-            raise fixup.Traced(rest[0])
+            raise Traced(rest[0])
         reply: Any = None
         if what == "answer":
             reply = answer(rest[0])
@@ -98,19 +96,24 @@ def serve_fix_ups(control: socket.socket) -> bool:
         ).start()
 
 
-def _do_one(connection: socket.socket, tid: int, cookie: int, rewrite: fixup.Rewrite) -> None:
+def _do_one(connection: socket.socket, tid: int, cookie: int, rewrite: Rewrite) -> None:
     def ask(*message: Any) -> Any:
         send(connection, message)
         (_, reply), _ = receive(connection)
         return reply
 
-    def at_exec(stop: fixup.ExecStop) -> None:
+    def at_exec(stop: ExecStop) -> None:
         send(connection, ("exec", stop.pid, stop.stack))
         while True:
             (what, *rest), _ = receive(connection)
             if what == "reply":
                 return
-            send(connection, stop.write(*rest) if what == "write" else stop.remote_call(*rest))
+            result = None
+            if what == "write":
+                stop.write(*rest)
+            else:
+                result = stop.remote_call(*rest)
+            send(connection, (result,))
 
     with connection, contextlib.suppress(Hangup, OSError):
         whole = replace(
@@ -120,7 +123,7 @@ def _do_one(connection: socket.socket, tid: int, cookie: int, rewrite: fixup.Rew
         )
         try:
             result = fixup.fix_up(tid, cookie, whole, lambda error: bool(ask("answer", error)))
-        except fixup.Traced as error:
+        except Traced as error:
             send(connection, ("traced", str(error)))
             return
         send(connection, ("result", result))

@@ -102,7 +102,7 @@ class View(views.View):
 
     # ---- programs -----------------------------------------------------------------------------
 
-    def Popen(self, args: Any, **options: Any) -> Popen[Any]:  # noqa: N802 - as subprocess has it
+    def Popen(self, args: Any, **options: Any) -> Popen:  # noqa: N802 - as subprocess has it
         """A program in this view; arguments and result as of `subprocess.Popen`."""
         from viewos.library.popen import Popen
 

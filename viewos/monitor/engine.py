@@ -159,7 +159,7 @@ class Engine:
     def _work(self) -> None:
         kernel.unshare_fs()  # a umask and a working directory of this thread's own
         me = object()
-        while not self._stopping:
+        while True:
             with self._guard:
                 if self._idle >= MOST_IDLE:
                     return

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING
 
 from viewos.abi.row import signed32
 from viewos.abi.syscalls import TABLE
-from viewos.monitor import fixup
 from viewos.monitor.outcome import CONTINUE, FIX_UP, Outcome
 from viewos.monitor.pathcalls import fix_up_paths, may_continue, resolve_all, tracee_string
 from viewos.monitor.paths import KERNEL, Place
+from viewos.monitor.rewrite import Argument, Rewrite, vector
+from viewos.monitor.traced import ExecStop
 
 if TYPE_CHECKING:
     from viewos.call import Call
@@ -262,7 +263,7 @@ def _ids(router: Router, call: Call) -> dict[int, int]:
 
 def _run_unchanged(router: Router, call: Call) -> int | Outcome:
     changes = _ids(router, call)
-    rewrite = fixup.Rewrite(
+    rewrite = Rewrite(
         call.row.number, list(call.raw[: len(call.row.args)]), call.row.cookie.arg,
         call.row.cookie.shift, at_exec=lambda stop: patch_auxiliary(stop, changes, None),
     )  # fmt: skip
@@ -287,16 +288,16 @@ def _run(router: Router, call: Call, program: Program, place: Place, at: int) ->
     string = _padded(real, len(name))
     row = TABLE["execve"]
 
-    def at_exec(stop: fixup.ExecStop) -> None:
+    def at_exec(stop: ExecStop) -> None:
         patch_auxiliary(stop, changes, name if len(name) <= len(string) else None)
         if program.comm is not None:
             stop.remote_call(157, [PR_SET_NAME, program.comm + b"\0"])
         if state != router.view.states.read(stop.pid):
             _write_state(router, stop, state)
 
-    argv: fixup.Argument = fixup.Table(program.argv) if program.rebuilt else call.raw[at + 1]
+    argv: Argument = vector(program.argv) if program.rebuilt else call.raw[at + 1]
     envp = call.raw[at + 2]
-    rewrite = fixup.Rewrite(
+    rewrite = Rewrite(
         row.number, [string + b"\0", argv, envp], row.cookie.arg, row.cookie.shift, at_exec=at_exec
     )
     # For a thread that cannot be traced: the kernel looks through the script once more.
@@ -304,7 +305,7 @@ def _run(router: Router, call: Call, program: Program, place: Place, at: int) ->
     return router.fix_up(call, rewrite, strings, plain=place.plain and not program.elsewhere)
 
 
-def _write_state(router: Router, stop: fixup.ExecStop, state: object) -> None:
+def _write_state(router: Router, stop: ExecStop, state: object) -> None:
     states = router.view.states
     try:
         states.write(stop.pid, state)  # type: ignore[arg-type]
@@ -313,7 +314,7 @@ def _write_state(router: Router, stop: fixup.ExecStop, state: object) -> None:
         stop.remote_call(TABLE["prlimit64"].number, [0, 10, pair, 0])
 
 
-def patch_auxiliary(stop: fixup.ExecStop, changes: dict[int, int], name: bytes | None) -> None:
+def patch_auxiliary(stop: ExecStop, changes: dict[int, int], name: bytes | None) -> None:
     """Give the new program the ids and the file name (AT_EXECFN) that it has in the view."""
     if not changes and name is None:
         return
@@ -329,7 +330,7 @@ def patch_auxiliary(stop: fixup.ExecStop, changes: dict[int, int], name: bytes |
                 stop.write(address + 16 * index + 8, struct.pack("=Q", wanted[key]))
 
 
-def _auxiliary_address(stop: fixup.ExecStop) -> int:
+def _auxiliary_address(stop: ExecStop) -> int:
     """Where the auxiliary vector stands: behind argc, argv and envp on the new stack."""
     fd = os.open(f"/proc/{stop.pid}/mem", os.O_RDONLY | os.O_CLOEXEC)
     try:

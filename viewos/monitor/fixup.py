@@ -13,442 +13,60 @@ scratch string.
 
 from __future__ import annotations
 
-import ctypes
-import enum
-import os
-import signal
-import struct
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 
 from viewos import kernel
 from viewos.abi.ptrace import (
     ARGUMENT_REGISTERS,
-    ERESTART_RESTARTBLOCK,
-    ERESTARTNOHAND,
     ERESTARTNOINTR,
-    ERESTARTSYS,
-    PTRACE_DETACH,
     PTRACE_EVENT_EXEC,
-    PTRACE_EVENT_STOP,
-    PTRACE_GETREGS,
-    PTRACE_GETSIGMASK,
     PTRACE_INTERRUPT,
-    PTRACE_O_TRACEEXEC,
-    PTRACE_O_TRACESYSGOOD,
-    PTRACE_SEIZE,
-    PTRACE_SETREGS,
-    PTRACE_SETSIGMASK,
-    PTRACE_SYSCALL,
     RED_ZONE,
-    REGISTERS,
-    SYSCALL_INSTRUCTION_SIZE,
-    USER_REGS,
 )
+from viewos.monitor.rewrite import Ending, Result, Rewrite, Scratch
+from viewos.monitor.traced import M64, RESTARTS, ExecStop, Lost, Session, Stop, signed, write_memory
 
 STACK_SCRATCH = 360
 """Bytes that fit below any stack's red zone: a goroutine's stack has 2 KB and a guard of some
 800."""
-_M64 = (1 << 64) - 1
-_ALL_SIGNALS = struct.pack("=Q", _M64)
-_SYSCALL_STOP = signal.SIGTRAP | 0x80
-_RESTARTS = frozenset(
-    -n & _M64 for n in (ERESTARTSYS, ERESTARTNOINTR, ERESTARTNOHAND, ERESTART_RESTARTBLOCK)
-)
 _NR_MMAP, _NR_MUNMAP = 9, 11
 _MAP_PRIVATE_ANONYMOUS = 0x22
 _PROT_READ_WRITE = 3
 
 
-class Traced(Exception):
-    """The thread has a tracer already (a debugger inside the view), or may not be traced."""
-
-
-class Ending(enum.Enum):
-    """How a fix-up ended."""
-
-    DONE = "done"
-    EXEC = "exec"
-    AGAIN = "again"
-    """Something came between: the call will be notified again."""
-    GONE = "gone"
-
-
-@dataclass(slots=True)
-class Table:
-    """An array of pointers to strings, such as execve's argv; ends with a null pointer."""
-
-    strings: Sequence[bytes | int]
-    """Bytes are written beside the table, integers are pointers of the tracee's own."""
-
-
-Argument = int | bytes | Table
-"""Bytes are placed in scratch memory (NUL included by the caller) and passed by address."""
-
-
-@dataclass(slots=True)
-class Rewrite:
-    """What the kernel is to run instead: plain data."""
-
-    number: int
-    args: list[Argument]
-    cookie_arg: int = 5
-    cookie_shift: int = 0
-    may_block: bool = False
-    at_exec: Callable[[ExecStop], None] | None = None
-    """Called when an execve has succeeded, before the new program's first instruction."""
-    after: Callable[[int], None] | None = None
-    """Called with the result of the call (negative: minus the errno), the tracee still stopped."""
-    again: bool = False
-    """Drop the result, and let the tracee make its own call again."""
-
-
-@dataclass(slots=True)
-class Result:
-    """How it ended, and what the call returned (negative: minus the errno)."""
-
-    ending: Ending
-    value: int = 0
-
-
-class _Lost(Exception):
-    """The tracee is gone."""
-
-
-class _Stop(Exception):
-    """An unexpected stop."""
-
-    def __init__(self, tid: int, status: int) -> None:
-        super().__init__(status)
-        self.tid, self.status = tid, status
-
-
-def _signed(value: int) -> int:
-    return value - (1 << 64) if value >> 63 else value
-
-
-class _Session:
-    """One seized thread, from PTRACE_SEIZE to PTRACE_DETACH."""
-
-    def __init__(self, tid: int, cookie: int) -> None:
-        self.tid = tid
-        self.cookie = cookie
-        self.mask = b""
-        self.original: dict[str, int] = {}
-        try:
-            kernel.ptrace(PTRACE_SEIZE, tid, 0, PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEEXEC)
-        except PermissionError as error:
-            raise Traced(str(error)) from None
-
-    # ---- ptrace, one line each ----------------------------------------------------------------
-
-    def registers(self) -> dict[str, int]:
-        buffer = ctypes.create_string_buffer(USER_REGS.size)
-        kernel.ptrace(PTRACE_GETREGS, self.tid, 0, buffer)
-        return dict(zip(REGISTERS, USER_REGS.unpack(buffer.raw), strict=True))
-
-    def set_registers(self, registers: dict[str, int]) -> None:
-        kernel.ptrace(PTRACE_SETREGS, self.tid, 0, USER_REGS.pack(*registers.values()))
-
-    def take_mask(self) -> None:
-        buffer = ctypes.create_string_buffer(8)
-        kernel.ptrace(PTRACE_GETSIGMASK, self.tid, 8, buffer)
-        self.mask = buffer.raw
-        kernel.ptrace(PTRACE_SETSIGMASK, self.tid, 8, _ALL_SIGNALS)
-
-    def detach(self, signal_number: int = 0) -> None:
-        try:
-            if self.mask:
-                kernel.ptrace(PTRACE_SETSIGMASK, self.tid, 8, self.mask)
-            kernel.ptrace(PTRACE_DETACH, self.tid, 0, signal_number)
-        except ProcessLookupError:
-            self.bury()
-
-    def bury(self) -> None:
-        """Wait until a dying tracee is dead: before that its real parent could not reap it."""
-        try:
-            while True:
-                _, status = kernel.wait_own()
-                if status & 0xFF != 0x7F:
-                    return
-        except ChildProcessError:
-            return
-
-    def wait(self, options: int = 0) -> tuple[int, int]:
-        """The next stop: (tid, status); tid 0 with WNOHANG. Raises _Lost when the tracee ends."""
-        while True:
-            try:
-                tid, status = kernel.wait_own(options)
-            except InterruptedError:
-                continue
-            except ChildProcessError:
-                raise _Lost from None
-            if tid and status & 0xFF != 0x7F:
-                if tid == self.tid:
-                    raise _Lost
-                continue
-            return tid, status
-
-    # ---- the steps ----------------------------------------------------------------------------
-
-    def stop_before_restart(self) -> None:
-        """Wait for the stop that PTRACE_INTERRUPT asked for. Raises _Stop for any other."""
-        tid, status = self.wait()
-        registers = self.registers()
-        is_interrupt = status >> 8 == PTRACE_EVENT_STOP << 8 | signal.SIGTRAP
-        if not is_interrupt or registers["rax"] != -ERESTARTNOINTR & _M64:
-            raise _Stop(tid, status)
-        self.original = registers
-        self.take_mask()
-
-    def run(self, number: int, args: Sequence[int], *, first: bool, may_block: bool = False) -> int:
-        """Let the tracee make one system call; its raw result. Raises _Stop, _Lost."""
-        registers = dict(self.original)
-        for name, value in zip(ARGUMENT_REGISTERS, args, strict=False):
-            registers[name] = value & _M64
-        if first:
-            registers["orig_rax"] = number
-        else:
-            registers["rip"] -= SYSCALL_INSTRUCTION_SIZE
-            registers["rax"] = number
-            registers["orig_rax"] = _M64  # no restart logic for what is no call any more
-        self.set_registers(registers)
-        self.resume_to_syscall_stop()
-        kernel.ptrace(PTRACE_SYSCALL, self.tid, 0, 0)
-        if may_block:
-            self.wait_watching_signals()
-        else:
-            self.expect_syscall_stop(*self.wait())
-        return self.registers()["rax"]
-
-    def resume_to_syscall_stop(self) -> None:
-        kernel.ptrace(PTRACE_SYSCALL, self.tid, 0, 0)
-        self.expect_syscall_stop(*self.wait())
-
-    def expect_syscall_stop(self, tid: int, status: int) -> None:
-        if status >> 8 != _SYSCALL_STOP:
-            raise _Stop(tid, status)
-
-    def wait_watching_signals(self) -> None:
-        """Wait for the end of a call that may block; a signal that is due interrupts it."""
-        mask = struct.unpack("=Q", self.mask)[0]
-        pause, interrupted = 0.0002, False
-        while True:
-            tid, status = self.wait(os.WNOHANG)
-            if tid:
-                self.expect_syscall_stop(tid, status)
-                return
-            time.sleep(pause)
-            pause = min(pause * 1.5, 0.01)
-            if not interrupted and pause > 0.001 and _due(self.tid, mask):
-                kernel.ptrace(PTRACE_INTERRUPT, self.tid, 0, 0)
-                interrupted = True
-
-    def give_back(self, value: int) -> None:
-        """Original registers with this result, and let go."""
-        registers = dict(self.original)
-        registers["rax"] = value
-        if value not in _RESTARTS:
-            registers["orig_rax"] = _M64
-        elif not _due(self.tid, struct.unpack("=Q", self.mask)[0]):
-            # Only our own interrupt was pending: the kernel would not restart the call, so we do.
-            self.give_back_call()
-            return
-        self.set_registers(registers)
-        self.detach()
-
-    def give_back_call(self) -> None:
-        """Original registers, before the system call instruction, and let go."""
-        registers = dict(self.original)
-        registers["rax"] = registers["orig_rax"]
-        registers["rip"] -= SYSCALL_INSTRUCTION_SIZE
-        registers["orig_rax"] = _M64
-        self.set_registers(registers)
-        self.detach()
-
-    def prepare_exec(self) -> None:
-        """The old program's registers mean nothing to the new one."""
-        self.original = {}
-
-    def abandon(self, stop: _Stop) -> None:
-        """Let go at an unexpected stop, as if nothing had been done: the call restarts."""
-        signal_number = stop.status >> 8 & 0xFF
-        event = stop.status >> 16
-        if self.original:
-            self.set_registers(self.original)
-        is_signal = event == 0 and signal_number not in (signal.SIGTRAP, _SYSCALL_STOP)
-        self.detach(signal_number if is_signal else 0)
-
-
-def _due(tid: int, mask: int) -> bool:
-    try:
-        with open(f"/proc/{tid}/status", "rb", buffering=0) as file:
-            lines = dict(line.split(b":", 1) for line in file.read().splitlines() if b":" in line)
-    except OSError:
-        return True
-    pending = int(lines[b"SigPnd"], 16) | int(lines[b"ShdPnd"], 16)
-    return bool(pending & ~(mask | int(lines[b"SigIgn"], 16)))
-
-
-def is_interrupted(tid: int) -> bool:
-    """Is a signal due that the thread, which waits in a call, neither blocks nor ignores?"""
-    try:
-        with open(f"/proc/{tid}/status", "rb", buffering=0) as file:
-            status = file.read()
-    except OSError:
-        return True
-    at = status.index(b"SigBlk:") + 7
-    return _due(tid, int(status[at : at + 20].split()[0], 16))
-
-
-class ExecStop:
-    """A process whose execve has just succeeded, stopped before its first instruction."""
-
-    def __init__(self, session: _Session) -> None:
-        self._session = session
-        self.pid = session.tid
-        self._start: dict[str, int] = {}
-        self._instruction = 0
-
-    @property
-    def stack(self) -> int:
-        """The initial stack pointer: argc stands there (System V ABI)."""
-        return self._session.registers()["rsp"]
-
-    def write(self, address: int, data: bytes) -> None:
-        """Write to the new program's memory."""
-        _write(self.pid, address, data)
-
-    def remote_call(self, number: int, args: Sequence[Argument]) -> int:
-        """Let the new program make a system call, by the instruction in its vdso; its result."""
-        if not self._start:
-            kernel.ptrace(PTRACE_SYSCALL, self.pid, 0, 0)  # on to the exit stop of execve
-            self._session.expect_syscall_stop(*self._session.wait())
-            self._start = self._session.registers()
-            self._instruction = _vdso_syscall(self.pid)
-        scratch = _Scratch(args)
-        base = (self._start["rsp"] - RED_ZONE - scratch.size) & ~15
-        values, blob = scratch.place(base)
-        if blob:
-            _write(self.pid, base, blob)
-        values += [0] * (5 - len(values)) + [self._session.cookie]
-        self._session.original = {
-            **self._start, "rip": self._instruction + SYSCALL_INSTRUCTION_SIZE, "orig_rax": _M64,
-        }  # fmt: skip
-        return _signed(self._session.run(number, values[:6], first=False))
-
-    def finish(self) -> None:
-        """Put the registers of the program's start back."""
-        if self._start:
-            self._session.set_registers({**self._start, "orig_rax": _M64})
-
-
-def _vdso_syscall(pid: int) -> int:
-    with open(f"/proc/{pid}/maps", "rb") as maps:
-        for line in maps:
-            if line.rstrip().endswith(b"[vdso]"):
-                first, last = (int(part, 16) for part in line.split(b" ")[0].split(b"-"))
-                break
-        else:
-            raise _Lost
-    fd = os.open(f"/proc/{pid}/mem", os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        at = os.pread(fd, last - first, first).find(b"\x0f\x05")
-    finally:
-        os.close(fd)
-    if at < 0:
-        raise _Lost
-    return first + at
-
-
-class _Scratch:
-    """Lays out the byte arguments of a rewrite at an address."""
-
-    def __init__(self, args: Sequence[Argument]) -> None:
-        self.args = args
-        self.size = sum(self._size(a) for a in args)
-
-    @staticmethod
-    def _size(argument: Argument) -> int:
-        if isinstance(argument, bytes):
-            return len(argument) + 7 & ~7
-        if isinstance(argument, Table):
-            strings = sum(len(s) + 1 for s in argument.strings if isinstance(s, bytes))
-            return (8 * (len(argument.strings) + 1) + strings + 7) & ~7
-        return 0
-
-    def place(self, base: int) -> tuple[list[int], bytes]:
-        """(register values, the bytes to write at `base`)."""
-        values: list[int] = []
-        blob = bytearray()
-        for argument in self.args:
-            if isinstance(argument, int):
-                values.append(argument)
-                continue
-            values.append(base + len(blob))
-            if isinstance(argument, bytes):
-                blob += argument
-            else:
-                self._place_table(argument, base, blob)
-            blob += bytes(-len(blob) % 8)
-        return values, bytes(blob)
-
-    @staticmethod
-    def _place_table(table: Table, base: int, blob: bytearray) -> None:
-        strings = bytearray()
-        at = base + len(blob) + 8 * (len(table.strings) + 1)
-        for entry in table.strings:
-            if isinstance(entry, int):
-                blob += struct.pack("=Q", entry)
-            else:
-                blob += struct.pack("=Q", at + len(strings))
-                strings += entry + b"\0"
-        blob += bytes(8) + strings
-
-
-def _write(tid: int, address: int, data: bytes) -> None:
-    # Through /proc/TID/mem: process_vm_writev gives EFAULT just below the stack's extent.
-    fd = os.open(f"/proc/{tid}/mem", os.O_WRONLY | os.O_CLOEXEC)
-    try:
-        os.pwrite(fd, data, address)
-    finally:
-        os.close(fd)
-
-
-def _drive(session: _Session, rewrite: Rewrite) -> Result:
+def _drive(session: Session, rewrite: Rewrite) -> Result:
     session.stop_before_restart()
     args = list(rewrite.args)
-    scratch = _Scratch(args)
+    scratch = Scratch(args)
     first, mapped = True, 0
     if scratch.size > STACK_SCRATCH:
         size = scratch.size + 4095 & ~4095
         base = session.run(
-            _NR_MMAP, [0, size, _PROT_READ_WRITE, _MAP_PRIVATE_ANONYMOUS, _M64, 0], first=True
+            _NR_MMAP, [0, size, _PROT_READ_WRITE, _MAP_PRIVATE_ANONYMOUS, M64, 0], first=True
         )
         first = False
-        if base > _M64 - 4096:
+        if base > M64 - 4096:
             session.give_back(base)
-            return Result(Ending.DONE, _signed(base))
+            return Result(Ending.DONE, signed(base))
         mapped = base
     else:
         base = (session.original["rsp"] - RED_ZONE - scratch.size) & ~15
     values, blob = scratch.place(base)
     if blob:
-        _write(session.tid, base, blob)
+        write_memory(session.tid, base, blob)
     values += [session.original[r] for r in ARGUMENT_REGISTERS[len(values) :]]
     keep = values[rewrite.cookie_arg] & ((1 << rewrite.cookie_shift) - 1)
-    values[rewrite.cookie_arg] = keep | session.cookie << rewrite.cookie_shift & _M64
+    values[rewrite.cookie_arg] = keep | session.cookie << rewrite.cookie_shift & M64
     value = session.run(rewrite.number, values, first=first, may_block=rewrite.may_block)
-    if rewrite.after is not None and value not in _RESTARTS:
-        rewrite.after(_signed(value))
+    if rewrite.after is not None and value not in RESTARTS:
+        rewrite.after(signed(value))
     if mapped:
         session.run(_NR_MUNMAP, [mapped, size], first=False)
     if rewrite.again:
         session.give_back_call()
-        return Result(Ending.AGAIN, _signed(value))
+        return Result(Ending.AGAIN, signed(value))
     session.give_back(value)
-    return Result(Ending.AGAIN if value in _RESTARTS else Ending.DONE, _signed(value))
+    return Result(Ending.AGAIN if value in RESTARTS else Ending.DONE, signed(value))
 
 
 def fix_up(tid: int, cookie: int, rewrite: Rewrite, answer: Callable[[int], bool]) -> Result:
@@ -458,21 +76,21 @@ def fix_up(tid: int, cookie: int, rewrite: Rewrite, answer: Callable[[int], bool
     it still was there. Raises Traced when somebody else traces the thread; then nothing was done.
     """
     try:
-        session = _Session(tid, cookie)
+        session = Session(tid, cookie)
     except ProcessLookupError:
         return Result(Ending.GONE)
     try:
         kernel.ptrace(PTRACE_INTERRUPT, tid, 0, 0)
         answer(ERESTARTNOINTR)
         return _drive(session, rewrite)
-    except _Stop as stop:
+    except Stop as stop:
         return _at_stop(session, stop, rewrite)
-    except (_Lost, ProcessLookupError):
+    except (Lost, ProcessLookupError):
         session.bury()
         return Result(Ending.GONE)
 
 
-def _at_stop(session: _Session, stop: _Stop, rewrite: Rewrite) -> Result:
+def _at_stop(session: Session, stop: Stop, rewrite: Rewrite) -> Result:
     try:
         if stop.status >> 16 == PTRACE_EVENT_EXEC:
             session.tid = stop.tid  # a non-leader's exec is reported at the group's id
@@ -487,6 +105,6 @@ def _at_stop(session: _Session, stop: _Stop, rewrite: Rewrite) -> Result:
             return Result(Ending.EXEC)
         session.abandon(stop)
         return Result(Ending.AGAIN)
-    except (_Lost, ProcessLookupError):
+    except (Lost, ProcessLookupError):
         session.bury()
         return Result(Ending.GONE)

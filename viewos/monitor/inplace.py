@@ -91,12 +91,17 @@ def _may_overrun(call: Call, address: int, size: int) -> bool:
 def short_name(router: Router, real: bytes) -> bytes:
     """A short path by which the kernel reaches `real`: through a link in the view's scratch
     directory to its parent, because a call may mean the name itself and not where it leads."""
+    parent, name = os.path.split(real)
+    return os.path.join(short_link(router, parent), name)
+
+
+def short_link(router: Router, real: bytes) -> bytes:
+    """A link to `real` in the view's scratch directory."""
     from viewos.monitor.setup import scratch_directory
 
-    parent, name = os.path.split(real)
     link = b"%s/%x" % (scratch_directory(router.view), next(_LINKS))
-    os.symlink(parent, link)
-    return os.path.join(link, name)
+    os.symlink(real, link)
+    return link
 
 
 def _has_read(syscall: int, stat: int, raw: tuple[int, ...]) -> bool:

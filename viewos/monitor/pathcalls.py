@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 from viewos.abi.row import HOW, Intent, PathArg, applies, follows, signed32
 from viewos.kernel import AT_FDCWD
-from viewos.monitor import fixup
+from viewos.monitor.descriptors import refuse_by_descriptor
 from viewos.monitor.emulate import EMULATIONS, open_arguments, read_how
 from viewos.monitor.outcome import CONTINUE, FIX_UP, Outcome
 from viewos.monitor.paths import KERNEL, PATH_MAX, Place
+from viewos.monitor.rewrite import Argument, Rewrite
 
 if TYPE_CHECKING:
     from viewos.call import Call
@@ -34,6 +35,8 @@ _BLOCKING = frozenset({"open", "openat", "openat2", "creat", "connect"})
 def path_call(router: Router, call: Call) -> int | Outcome:
     """The answer to a call that takes paths, when no module has answered it."""
     places = resolve_all(router, call)
+    if router.has_read_only:
+        refuse_by_descriptor(router, call)
     if places is None or all(may_continue(router, place) for place in places):
         return CONTINUE
     check_changes(router, call, places)
@@ -244,14 +247,14 @@ def tracee_string(router: Router, call: Call, place: Place) -> bytes:
 def fix_up_paths(router: Router, call: Call, places: list[Place]) -> int | Outcome:
     """Let the kernel run the call in the tracee, with the real paths."""
     row = call.row
-    args: list[fixup.Argument] = list(call.raw[: len(row.args)])
+    args: list[Argument] = list(call.raw[: len(row.args)])
     strings: dict[int, bytes] = {}
     for argument, place in zip(row.paths, places, strict=True):
         if place is KERNEL or not place.real:
             continue
         strings[argument.path] = tracee_string(router, call, place)
         args[argument.path] = strings[argument.path] + b"\0"
-    rewrite = fixup.Rewrite(
+    rewrite = Rewrite(
         row.number, args, row.cookie.arg, row.cookie.shift, may_block=row.name in _BLOCKING
     )
     if rewrite.may_block and not any(p.native for p in places):

@@ -20,12 +20,14 @@ from viewos.monitor.mounts import MountTable
 from viewos.monitor.outcome import ANSWERED, CONTINUE, Outcome
 from viewos.monitor.pathcalls import path_call, resolve_all
 from viewos.monitor.paths import Resolver
+from viewos.monitor.rewrite import Result, Rewrite
 from viewos.monitor.special import SPECIAL
 from viewos.monitor.task import Tasks
+from viewos.monitor.traced import Traced
 from viewos.view import ProcessState, View
 
 Base = Callable[["Router", Call], "int | Outcome"]
-FixUpRunner = Callable[[int, int, fixup.Rewrite, Callable[[int], bool]], fixup.Result]
+FixUpRunner = Callable[[int, int, Rewrite, Callable[[int], bool]], Result]
 _ARCH = {"x86_64": AUDIT_ARCH_X86_64, "aarch64": AUDIT_ARCH_AARCH64}[os.uname().machine]
 
 
@@ -196,7 +198,7 @@ class Router:
             os.close(fd)
 
     def fix_up(
-        self, call: Call, rewrite: fixup.Rewrite, strings: dict[int, bytes] | None, plain: bool
+        self, call: Call, rewrite: Rewrite, strings: dict[int, bytes] | None, plain: bool
     ) -> int | Outcome:
         """Run the call in the tracee with other arguments. For a thread that cannot be traced:
         `strings` are its new path arguments by index (None: they would not be enough), and `plain`
@@ -208,7 +210,7 @@ class Router:
             self._fix_up(
                 call.tid, self.cookie, rewrite, lambda error: notification.answer(error=error)
             )
-        except fixup.Traced as error:
+        except Traced as error:
             return inplace.fall_back(self, call, strings, plain, str(error))
         return ANSWERED
 
@@ -223,6 +225,11 @@ class Router:
     def cwd_hint(self, call: Call) -> bytes | None:
         """The claim through which the calling process entered its working directory."""
         return call.process_state.cwd
+
+    @property
+    def has_read_only(self) -> bool:
+        """Has the view a read-only claim?"""
+        return bool(self._read_only)
 
     def is_read_only(self, real: bytes) -> bool:
         """Does a real path stand behind a read-only claim?"""
@@ -295,7 +302,7 @@ class Router:
     def _set_state_within(self, call: Call, state: ProcessState) -> None:
         pair = self.view.states.token(state).to_bytes(8, "little") + b"\xff" * 8
         row = TABLE["prlimit64"]
-        rewrite = fixup.Rewrite(
+        rewrite = Rewrite(
             row.number, [0, 10, pair, 0], row.cookie.arg, row.cookie.shift, again=True
         )
         self._fix_up(call.tid, self.cookie, rewrite, lambda e: self.notification.answer(error=e))

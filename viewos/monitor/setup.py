@@ -15,6 +15,7 @@ from viewos.claims import Claim, ClaimMap, RealPath, VirtualPath
 from viewos.errors import ViewosError
 from viewos.filter import ArgumentRule, FilterPlan
 from viewos.module import VirtualModule
+from viewos.monitor.descriptors import CHANGES, CHANGING_IOCTLS
 from viewos.monitor.mounts import MountTable
 from viewos.monitor.paths import Resolver
 from viewos.monitor.process import CREDENTIAL_CALLS, MOUNT_CALLS
@@ -177,6 +178,9 @@ def plan(view: View, cookie: int) -> FilterPlan:
     if everything:
         trap |= _TAKES_PATHS
         rules += [ArgumentRule(name, arg, "!=", 0) for name, arg in _WITH_ADDRESS.items()]
+    if any(claim.read_only for claim in view.claims):
+        trap |= CHANGES
+        rules += [ArgumentRule("ioctl", 1, "==", request) for request in CHANGING_IOCTLS]
     if view.listed:
         trap |= {"getdents", "getdents64"}
     rules += [

@@ -1,8 +1,13 @@
-"""AF_UNIX names are paths: bind, connect and sendto lead to the backing, getsockname maps back."""
+"""AF_UNIX names are paths: bind, connect and sendto lead to the backing, getsockname maps back.
+
+A socket is known by the very string that it was bound to. A backing is bound with a second slash in
+front, so that its name can be told from one that a program bound by itself.
+"""
 
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import select
 import socket
@@ -11,10 +16,11 @@ from typing import TYPE_CHECKING
 
 from viewos import kernel
 from viewos.abi.row import signed32
-from viewos.monitor import fixup
-from viewos.monitor.inplace import short_name
+from viewos.monitor.inplace import short_link, short_name
 from viewos.monitor.outcome import CONTINUE, Outcome
 from viewos.monitor.pathcalls import may_continue, tracee_string
+from viewos.monitor.rewrite import Argument, Rewrite
+from viewos.monitor.traced import is_interrupted
 
 if TYPE_CHECKING:
     from viewos.call import Call
@@ -51,38 +57,48 @@ def _resolve(router: Router, call: Call, path: bytes, *, create: bool) -> Place 
     )  # fmt: skip
 
 
+def real_name(
+    router: Router, call: Call, address: int, length: int, *, create: bool
+) -> bytes | None:
+    """The sockaddr_un that leads to the backing; None where the tracee's own will do.
+
+    Raises OSError: EROFS, and what resolving gives.
+    """
+    path = _unix_path(router, call, address, length)
+    if path is None:
+        return None
+    place = _resolve(router, call, path, create=create)
+    if place is None or may_continue(router, place):
+        return None
+    if create and place.claim is not None and place.claim.read_only:
+        raise OSError(errno.EROFS, "read-only claim")
+    real = tracee_string(router, call, place)
+    if create:
+        real = b"/" + real
+    if len(real) >= SUN_PATH:
+        real = short_name(router, real)
+    if len(real) >= SUN_PATH and not create:
+        real = short_link(router, place.real)
+    return struct.pack("=H", socket.AF_UNIX) + real + b"\0"
+
+
 def named(router: Router, call: Call) -> int | Outcome:
     """bind(2), connect(2), sendto(2) with an AF_UNIX path: made in the tracee, so that peers see
-    its
-    credentials and not the monitor's."""
+    its credentials and not the monitor's."""
     if not router.view.claims:
         return CONTINUE
     at = 4 if call.name == "sendto" else 1
-    path = _unix_path(router, call, call.raw[at], signed32(call.raw[at + 1]))
-    if path is None:
+    length = signed32(call.raw[at + 1])
+    name = real_name(router, call, call.raw[at], length, create=call.name == "bind")
+    if name is None:
         return CONTINUE
-    create = call.name == "bind"
-    place = _resolve(router, call, path, create=create)
-    if place is None or may_continue(router, place):
-        return CONTINUE
-    if create and place.claim is not None and place.claim.read_only:
-        raise OSError(30, "read-only claim")
-    real = tracee_string(router, call, place)
-    if len(real) >= SUN_PATH:
-        directory, name = os.path.split(real)
-        real = (
-            os.path.join(short_name(router, directory), name)
-            if create
-            else short_name(router, real)
-        )
     row = call.row
-    args: list[fixup.Argument] = list(call.raw[: len(row.args)])
-    args[at] = struct.pack("=H", socket.AF_UNIX) + real + b"\0"
-    args[at + 1] = 2 + len(real) + 1
-    rewrite = fixup.Rewrite(
+    args: list[Argument] = list(call.raw[: len(row.args)])
+    args[at], args[at + 1] = name, len(name)
+    rewrite = Rewrite(
         row.number, args, row.cookie.arg, row.cookie.shift, may_block=call.name != "bind"
     )
-    return router.fix_up(call, rewrite, {}, place.plain)
+    return router.fix_up(call, rewrite, None, plain=False)
 
 
 # ---- names that come out ----------------------------------------------------------------------
@@ -114,13 +130,16 @@ def _virtual_sockaddr(router: Router, data: bytes) -> bytes | None:
     if len(data) <= 2 or data[2:3] == b"\0":
         return None
     path, nul, _rest = data[2:].partition(b"\0")
-    real = path
-    link, _, name = path.rpartition(b"/")
-    if router.view.scratch and path.startswith(router.view.scratch + b"/"):
+    if path[:2] == b"//":
+        real = path[1:]
+    elif router.view.scratch and path.startswith(router.view.scratch + b"/"):
+        link, _, name = path.rpartition(b"/")
         try:
             real = os.readlink(link) + b"/" + name
         except OSError:
             return None
+    else:
+        return None  # bound by this very name
     virtual = router.view.claims.reverse(real) if real[:1] == b"/" else None
     if virtual is None or virtual == path:
         return None
@@ -157,42 +176,60 @@ def asked(router: Router, call: Call) -> int | Outcome:
 
 def received(router: Router, call: Call) -> int | Outcome:
     """accept(2), accept4(2), recvfrom(2) with an address buffer: the peer's name is mapped back."""
-    if not _renames(router):
+    if not renames(router) or not wait_for_peer(router, call, dont_wait=_dont_wait(call)):
         return CONTINUE
-    found = _shared(call, signed32(call.raw[0]))
-    if found is None:
-        return CONTINUE
-    with found:
-        if found.getblocking() and not _dont_wait(call):
-            router.step_aside()
-            poll = select.poll()
-            poll.register(found, select.POLLIN | select.POLLHUP | select.POLLRDHUP)
-            while not poll.poll(_WAIT * 1000):
-                if fixup.is_interrupted(call.tid):
-                    return CONTINUE  # the kernel's own wait ends at once, with EINTR or a restart
     address, length_at = (call.raw[4], call.raw[5]) if call.name == "recvfrom" else call.raw[1:3]
+    room = router.read_exact(call, length_at, 4) if address else b""
 
     def after(result: int) -> None:
-        if result < 0 or not address:
-            return
-        (size,) = struct.unpack("=i", router.read_exact(call, length_at, 4))
-        data = _virtual_sockaddr(router, router.memory.read(call.tid, address, min(size, 110)))
-        if data is not None:
-            _write_sockaddr(router, call, data, address, length_at)
+        if result >= 0 and address:
+            map_back(router, call, address, length_at, room)
 
     row = call.row
-    rewrite = fixup.Rewrite(
+    rewrite = Rewrite(
         row.number, list(call.raw[: len(row.args)]), row.cookie.arg, row.cookie.shift,
         may_block=True, after=after,
     )  # fmt: skip
     return router.fix_up(call, rewrite, {}, plain=True)
 
 
+def wait_for_peer(router: Router, call: Call, *, dont_wait: bool) -> bool:
+    """Wait until the tracee's AF_UNIX socket has something to receive, and the call need not wait.
+
+    False where the kernel alone does it right: another family, or a signal is due, with which the
+    kernel's own wait ends at once, with EINTR or a restart.
+    """
+    found = _shared(call, signed32(call.raw[0]))
+    if found is None:
+        return False
+    with found:
+        if not found.getblocking() or dont_wait:
+            return True
+        router.step_aside()
+        poll = select.poll()
+        poll.register(found, select.POLLIN | select.POLLHUP | select.POLLRDHUP)
+        while not poll.poll(_WAIT * 1000):
+            if is_interrupted(call.tid):
+                return False
+    return True
+
+
+def map_back(router: Router, call: Call, address: int, length_at: int, room: bytes) -> None:
+    """Put the virtual name where the kernel has put a real one; `room` is what the length was."""
+    (size,) = struct.unpack("=i", router.read_exact(call, length_at, 4))
+    (space,) = struct.unpack("=i", room)
+    data = router.memory.read(call.tid, address, min(size, space, SUN_PATH + 2))
+    virtual = _virtual_sockaddr(router, data)
+    if virtual is not None:
+        router.memory.write(call.tid, address, virtual[:space])
+        router.memory.write(call.tid, length_at, struct.pack("=i", len(virtual)))
+
+
 def _dont_wait(call: Call) -> bool:
     return call.name == "recvfrom" and bool(call.raw[3] & MSG_DONTWAIT)
 
 
-def _renames(router: Router) -> bool:
+def renames(router: Router) -> bool:
     """Has the view a name that differs from its backing's? Else addresses need no mapping."""
     return any(
         c.module is not None or bytes(c.backing) != bytes(c.prefix) for c in router.view.claims

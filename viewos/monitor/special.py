@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from viewos.monitor import cwd, execve, links, listing, process, sockets
+from viewos.monitor import cwd, descriptors, execve, links, listing, msghdr, process, sockets
 from viewos.monitor.outcome import Outcome
 
 if TYPE_CHECKING:
@@ -36,6 +36,10 @@ SPECIAL: dict[str, Callable[[Router, Call], int | Outcome]] = {
     "accept": sockets.received,
     "accept4": sockets.received,
     "recvfrom": sockets.received,
+    **dict.fromkeys(("sendmsg", "sendmmsg"), msghdr.sent),
+    **dict.fromkeys(("recvmsg", "recvmmsg"), msghdr.received),
+    **dict.fromkeys(descriptors.CHANGES, descriptors.change),
+    "ioctl": descriptors.ioctl,
     **dict.fromkeys(process.CREDENTIAL_CALLS, process.credentials),
     **dict.fromkeys(process.MOUNT_CALLS, process.mounting),
 }

@@ -1,0 +1,61 @@
+"""Changes by a descriptor: refused behind a read-only claim, as a read-only mount does.
+
+Which name a descriptor was opened by is not known; a file behind a read-only claim counts as
+read-only.
+"""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING
+
+from viewos.abi.row import Intent, applies, signed32
+from viewos.monitor.outcome import CONTINUE, Outcome
+
+if TYPE_CHECKING:
+    from viewos.call import Call
+    from viewos.monitor.router import Router
+
+CHANGES = frozenset({"fchmod", "fchown", "fsetxattr", "fremovexattr"})
+CHANGING_IOCTLS = (0x40086602, 0x401C5820)
+"""FS_IOC_SETFLAGS, FS_IOC_FSSETXATTR (linux/fs.h): they need no descriptor that may write."""
+
+
+def change(router: Router, call: Call) -> int | Outcome:
+    """fchmod(2), fchown(2), fsetxattr(2), fremovexattr(2)."""
+    _refuse(router, call, signed32(call.raw[0]))
+    return CONTINUE
+
+
+def ioctl(router: Router, call: Call) -> int | Outcome:
+    """ioctl(2) with one of CHANGING_IOCTLS."""
+    if call.raw[1] & 0xFFFFFFFF in CHANGING_IOCTLS:
+        _refuse(router, call, signed32(call.raw[0]))
+    return CONTINUE
+
+
+def refuse_by_descriptor(router: Router, call: Call) -> None:
+    """A path call that means its dirfd itself: AT_EMPTY_PATH, or a null path. Raises EROFS."""
+    for argument in call.row.paths:
+        if argument.intent is not Intent.WRITE or argument.dirfd is None:
+            continue
+        address = call.raw[argument.path]
+        if address and not (applies(argument, call.raw) and _is_empty(router, call, address)):
+            continue
+        _refuse(router, call, signed32(call.raw[argument.dirfd]))
+
+
+def _is_empty(router: Router, call: Call, address: int) -> bool:
+    return not router.memory.read_string(call.tid, address)
+
+
+def _refuse(router: Router, call: Call, fd: int) -> None:
+    task, _ = router.tasks.get(call.tid)
+    if fd < 0 and fd != -100:
+        return
+    try:
+        real = task.link("cwd" if fd == -100 else f"fd/{fd}")
+    except OSError:
+        return  # EBADF: the kernel says so
+    if task.same_mounts and router.is_read_only(real):
+        raise OSError(errno.EROFS, "read-only claim")
