@@ -73,7 +73,7 @@ def real_name(
     if create and place.claim is not None and place.claim.read_only:
         raise OSError(errno.EROFS, "read-only claim")
     real = tracee_string(router, call, place)
-    if create:
+    if create and real != place.virtual and len(real) + 1 < SUN_PATH:
         real = b"/" + real
     if len(real) >= SUN_PATH:
         real = short_name(router, real)
