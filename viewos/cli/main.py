@@ -1,0 +1,92 @@
+"""viewos: the command line. Each command is imported when it is asked for."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from contextlib import suppress
+from importlib import import_module
+
+from viewos.errors import ViewosError
+
+COMMANDS = ("run", "modules", "doctor")
+
+USAGE = """\
+usage: viewos COMMAND [OPTION]...
+
+Runs unmodified programs in views of their own: their own files, host name, user id.
+
+{}
+
+  viewos COMMAND --help   more about one
+  viewos --version
+
+examples:
+  viewos run -m vfs:/mnt=/tmp/x -C /mnt -- make
+  viewos doctor
+"""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run a command; the exit status."""
+    words = sys.argv[1:] if argv is None else argv
+    try:
+        status = _dispatch(words)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except ViewosError as error:
+        _say(str(error))
+        return error.status
+    except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGINT)
+        return 130
+    except BrokenPipeError:
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, 1)  # or Python complains when it flushes at its end
+        return 128 + signal.SIGPIPE
+    return status
+
+
+def _dispatch(words: list[str]) -> int:
+    if not words:
+        _say("which COMMAND? (see `viewos --help`)")
+        return 2
+    name, *rest = words
+    if name in COMMANDS:
+        status: int = import_module(f"viewos.cli.{name}").main(rest)
+        return status
+    if name in ("-h", "--help", "help"):
+        if rest[:1] and rest[0] in COMMANDS:
+            return _dispatch([rest[0], "--help"])
+        lines = [
+            f"  {command:<10}{import_module(f'viewos.cli.{command}').HELP_LINE}"
+            for command in COMMANDS
+        ]
+        print(USAGE.format("\n".join(lines)), end="")
+        return 0
+    if name == "--version":
+        from viewos import __version__
+
+        print(f"viewos {__version__}")
+        return 0
+    _say(f"there is no command {name}{_hint(name)}")
+    return 2
+
+
+def _hint(name: str) -> str:
+    from difflib import get_close_matches
+
+    close = get_close_matches(name, COMMANDS, n=1)
+    return f": did you mean {close[0]}?" if close else f"; there are {', '.join(COMMANDS)}"
+
+
+def _say(text: str) -> None:
+    # By write(2): sys.stderr is None when it was closed.
+    with suppress(OSError):
+        os.write(2, os.fsencode(f"viewos: {text}\n"))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,79 @@
+"""viewos run: a program in a view."""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn
+
+from viewos.cli.options import HELP, Option, UsageError, describe, parse
+
+HELP_LINE = "run a program in a view"
+
+OPTIONS = (
+    Option(
+        "modules", ("-m", "--module"), "MODULE[:ITEM,...]",
+        "put a module on top of those before it; `viewos modules` lists\n"
+        "what there is, FILE.py:CLASS is one of your own",
+        repeats=True,
+    ),
+    Option("chdir", ("-C", "--chdir"), "DIR", "start in this directory of the view"),
+    Option("verbose", ("-v", "--verbose"), None, "say more of what the monitor does"),
+    Option("quiet", ("-q", "--quiet"), None, "say nothing while the program runs"),
+    Option("log", ("--log",), "FILE", "append what the monitor says to FILE, and not to stderr"),
+    Option(
+        "layout", ("--layout",), "LAYOUT",
+        "which process is whose parent: direct (the monitor stands beside\n"
+        "the program), ancestor (above it), auto (default)",
+        choices=("auto", "direct", "ancestor"),
+    ),
+    Option(
+        "no_continue", ("--no-continue",), None,
+        "for tests: answer also those calls on claimed paths that the\n"
+        "kernel alone would get right",
+    ),
+    HELP,
+)  # fmt: skip
+
+USAGE = f"""\
+usage: viewos run [OPTION]... [--] COMMAND [ARG]...
+
+Runs COMMAND in a view: modules decide what it sees of files, host name, user and so on.
+A view is a virtualisation, not a sandbox.
+
+{describe(OPTIONS)}
+
+The status is the program's; 127: not found, 126: not executable, 125: viewos failed,
+2: wrong usage.
+
+examples:
+  viewos run -m vfs:/mnt=/tmp/x -C /mnt -- make
+  viewos run -m vfs:/etc/hosts=hosts,ro -m hostname:build7 -m uid:0 -- ./install.sh
+  viewos run -m ./faults.py:DiskFull -- tar xf archive.tar
+"""
+
+
+def main(argv: list[str]) -> int:
+    """Become the program; returns only from --help. Raises ViewosError."""
+    values, command = parse("viewos run", argv, OPTIONS)
+    if not values["help"]:
+        _run(values, command)
+    print(USAGE, end="")
+    return 0
+
+
+def _run(values: dict[str, Any], command: list[str]) -> NoReturn:
+    if not command:
+        raise UsageError("viewos run: which COMMAND? (see `viewos run --help`)")
+
+    from viewos.loader import load
+    from viewos.monitor.start import run
+    from viewos.view import View
+
+    modules = [load(text) for text in values["modules"]]
+    run(
+        View(modules, no_continue=values["no_continue"]),
+        command,
+        chdir=values["chdir"],
+        layout=values["layout"] or "auto",
+        verbosity=1 + values["verbose"] - values["quiet"],
+        log=values["log"],
+    )
