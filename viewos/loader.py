@@ -102,6 +102,8 @@ def _in_file(path: str, class_name: str | None) -> type[VirtualModule]:
             return next(iter(classes.values()))
         raise SpecError(f"{path}: name the class, {path}:CLASS ({_listed(classes)})")
     found = getattr(namespace, class_name, None)
+    if isinstance(found, type) and not _is_module_class(found):
+        raise SpecError(f"{path}: {class_name} is no subclass of VirtualModule")
     if not _is_module_class(found):
         raise SpecError(f"{path} has no module class {class_name} ({_listed(classes)})")
     return found

@@ -17,9 +17,6 @@ from tests.system.view import Place, place, prefix, run_in_view
 
 pytestmark = pytest.mark.timeout(120)
 
-NEEDS_EXECUTED = pytest.mark.xfail(
-    strict=True, reason="the monitor does not tell modules of an execve that has succeeded"
-)
 USERS = (0, 65534) if os.getuid() == 0 else (os.getuid(),)
 PYTHON = "/usr/bin/python3"
 
@@ -205,7 +202,6 @@ def test_each_process_has_its_own(here: Place) -> None:
     assert output(here, ["uid:0:0"], ["sh", "-c", script]) == "5\n6\n0\n"
 
 
-@NEEDS_EXECUTED
 def test_setpriv_drops_for_good(here: Place) -> None:
     program = """
         import os
@@ -267,7 +263,6 @@ def test_the_auxiliary_vector(here: Place, ids_program: str) -> None:
     assert output(here, ["uid:3:4"], [ids_program]) == "3 3 4 4 0 3 3 3\n"
 
 
-@NEEDS_EXECUTED
 def test_an_exec_saves_the_effective_id(here: Place, ids_program: str) -> None:
     assert output(here, ["uid:0:0"], [ids_program, "9"]).endswith("\n7 8 0 0 0 7 8 8\n")
 

@@ -24,6 +24,7 @@ from viewos.monitor.traced import ExecStop
 if TYPE_CHECKING:
     from viewos.call import Call
     from viewos.monitor.router import Router
+    from viewos.view import ProcessState
 
 BINPRM_BUF_SIZE = 256
 MAX_NESTING = 4
@@ -261,11 +262,27 @@ def _ids(router: Router, call: Call) -> dict[int, int]:
     return changes
 
 
+def _state_after(router: Router, call: Call, executable: bytes | None) -> ProcessState:
+    """What is remembered of the process when the new program begins."""
+    state = replace(call.process_state, executable=executable)
+    for layer, module in router.view.layers.items():
+        executed, kept = getattr(module, "executed", None), state.of(layer)
+        if executed is not None and kept is not None:
+            state = state.with_module(layer, executed(kept))
+    return state
+
+
 def _run_unchanged(router: Router, call: Call) -> int | Outcome:
     changes = _ids(router, call)
+    state = _state_after(router, call, None)
+
+    def at_exec(stop: ExecStop) -> None:
+        patch_auxiliary(stop, changes, None)
+        _write_state(router, stop, state)
+
     rewrite = Rewrite(
         call.row.number, list(call.raw[: len(call.row.args)]), call.row.cookie.arg,
-        call.row.cookie.shift, at_exec=lambda stop: patch_auxiliary(stop, changes, None),
+        call.row.cookie.shift, at_exec=at_exec,
     )  # fmt: skip
     return router.fix_up(call, rewrite, {}, plain=True)
 
@@ -284,7 +301,7 @@ def _run(router: Router, call: Call, program: Program, place: Place, at: int) ->
     name = router.memory.read_string(call.tid, call.raw[at])
     real = tracee_string(router, call, program.place)
     changes = _ids(router, call)
-    state = replace(call.process_state, executable=program.executable)
+    state = _state_after(router, call, program.executable)
     string = _padded(real, len(name))
     row = TABLE["execve"]
 
@@ -292,8 +309,7 @@ def _run(router: Router, call: Call, program: Program, place: Place, at: int) ->
         patch_auxiliary(stop, changes, name if len(name) <= len(string) else None)
         if program.comm is not None:
             stop.remote_call(157, [PR_SET_NAME, program.comm + b"\0"])
-        if state != router.view.states.read(stop.pid):
-            _write_state(router, stop, state)
+        _write_state(router, stop, state)
 
     argv: Argument = vector(program.argv) if program.rebuilt else call.raw[at + 1]
     envp = call.raw[at + 2]
@@ -305,12 +321,14 @@ def _run(router: Router, call: Call, program: Program, place: Place, at: int) ->
     return router.fix_up(call, rewrite, strings, plain=place.plain and not program.elsewhere)
 
 
-def _write_state(router: Router, stop: ExecStop, state: object) -> None:
+def _write_state(router: Router, stop: ExecStop, state: ProcessState) -> None:
     states = router.view.states
+    if state == states.read(stop.pid):
+        return
     try:
-        states.write(stop.pid, state)  # type: ignore[arg-type]
+        states.write(stop.pid, state)
     except PermissionError:
-        pair = states.token(state).to_bytes(8, "little") + b"\xff" * 8  # type: ignore[arg-type]
+        pair = states.token(state).to_bytes(8, "little") + b"\xff" * 8
         stop.remote_call(TABLE["prlimit64"].number, [0, 10, pair, 0])
 
 
