@@ -1,0 +1,202 @@
+"""A process, its memory and its calls, with no kernel below them."""
+
+from __future__ import annotations
+
+import errno
+import inspect
+import posixpath
+from collections.abc import Callable
+from typing import Any
+
+from viewos.abi.syscalls import TABLE, Kind
+from viewos.call import Call
+from viewos.module import PASS, Verdict, VirtualModule
+from viewos.view import ProcessState
+
+AT_FDCWD = -100
+
+
+class FakeMemory:
+    """The memory of a process that does not exist. Address 0 and all that was not allocated are
+    bad (EFAULT)."""
+
+    def __init__(self) -> None:
+        self._areas: dict[int, bytearray] = {}
+        self._next = 0x1000
+
+    def place(self, data: bytes) -> int:
+        """Put data into new memory; its address."""
+        address = self._next
+        self._areas[address] = bytearray(data)
+        self._next += (len(data) // 0x1000 + 2) * 0x1000
+        return address
+
+    def allocate(self, size: int) -> int:
+        """New memory of `size` zero bytes; its address."""
+        return self.place(bytes(size))
+
+    def read(self, address: int, size: int) -> bytes:
+        """`size` bytes at `address`. Raises OSError EFAULT."""
+        area, at = self._find(address, size)
+        return bytes(area[at : at + size])
+
+    def read_string(self, address: int) -> bytes:
+        """The bytes up to a zero byte. Raises OSError EFAULT."""
+        area, at = self._find(address, 1)
+        end = area.find(b"\0", at)
+        if end < 0:
+            raise OSError(errno.EFAULT, "bad address")
+        return bytes(area[at:end])
+
+    def write(self, address: int, data: bytes) -> None:
+        """Raises OSError EFAULT."""
+        area, at = self._find(address, len(data))
+        area[at : at + len(data)] = data
+
+    def _find(self, address: int, size: int) -> tuple[bytearray, int]:
+        for start, area in self._areas.items():
+            if start <= address and address + size <= start + len(area):
+                return area, address - start
+        raise OSError(errno.EFAULT, "bad address")
+
+
+class FakeProcess:
+    """A process in a view of some modules, the first at the bottom: memory, working directory,
+    and what the modules keep for it."""
+
+    def __init__(self, *modules: VirtualModule, cwd: bytes = b"/", pid: int = 1000) -> None:
+        self.modules = modules
+        self.cwd = cwd
+        self.pid = pid
+        self.memory = FakeMemory()
+        self.state = ProcessState()
+
+    def fork(self) -> FakeProcess:
+        """A child: it inherits what the modules keep, and a copy of the memory."""
+        child = FakeProcess(*self.modules, cwd=self.cwd, pid=self.pid + 1)
+        child.state = self.state
+        child.memory._areas = {at: bytearray(area) for at, area in self.memory._areas.items()}
+        child.memory._next = self.memory._next
+        return child
+
+
+class FakeCall(Call):
+    """A system call that is answered by modules, with no kernel below them.
+
+    `FakeCall(module, "openat", path=b"/x", flags=os.O_RDONLY).answer()`
+
+    Arguments: a module or a `FakeProcess`; the name of a system call; its arguments by their
+    names in the manual page. Bytes are placed in the memory of the process, strings with their
+    zero byte, and passed by address; what is not given is 0, a dirfd AT_FDCWD. `below` is what the
+    kernel would answer: a value, an OSError to raise, or a function of the call; without it
+    `call.below()` raises OSError ENOSYS. Raises TypeError for an argument that the call lacks.
+    """
+
+    __slots__ = ("_below", "process")
+
+    def __init__(
+        self,
+        subject: VirtualModule | FakeProcess,
+        syscall: str,
+        /,
+        *,
+        below: Any = OSError(errno.ENOSYS, "no `below` was given"),  # noqa: B008
+        **arguments: int | bytes,
+    ) -> None:
+        self.process = subject if isinstance(subject, FakeProcess) else FakeProcess(subject)
+        self._below = below
+        row = TABLE[syscall]
+        raw = [self._register(arg.kind, arguments.pop(arg.name, None)) for arg in row.args]
+        if arguments:
+            raise TypeError(f"{syscall} has no argument {', '.join(arguments)}")
+        raw += [0] * (6 - len(raw))
+        services = _Services(self.process)
+        super().__init__(row, self.process.pid, tuple(raw), services)
+
+    def _register(self, kind: Kind, value: int | bytes | None) -> int:
+        if value is None:
+            value = AT_FDCWD if kind == Kind.DIRFD else 0
+        if isinstance(value, bytes):
+            text = kind in (Kind.PATH, Kind.STR)
+            value = self.process.memory.place(value + b"\0" * text)
+        return value & 0xFFFFFFFFFFFFFFFF
+
+    def answer(self) -> Verdict:
+        """What the modules say, as the monitor asks them: hooks first, then handlers, each from
+        the top module down. A value, or PASS; raises OSError. An `async def` is run to its end."""
+        return self._ask(self._chain(), 0)
+
+    def _chain(self) -> list[tuple[int, Callable[[Call], Verdict]]]:
+        chain = []
+        for kind in ("hooks", "handlers"):
+            for layer, module in reversed(list(enumerate(self.process.modules))):
+                methods: dict[str, str] = getattr(module, kind)
+                named = {methods.get(self.name), methods.get(self.operation)}
+                chain += [(layer, getattr(module, name)) for name in sorted(filter(None, named))]
+        return chain
+
+    def _ask(self, chain: list[tuple[int, Callable[[Call], Verdict]]], start: int) -> Verdict:
+        for index in range(start, len(chain)):
+            self.layer, method = chain[index]
+
+            def ask_below(at: int = index + 1, layer: int = self.layer) -> Any:
+                verdict = self._ask(chain, at)
+                self.layer = layer
+                return self.services.native(self) if verdict is PASS else verdict
+
+            self._ask_below = ask_below
+            verdict = method(self)
+            if inspect.isawaitable(verdict):
+                verdict = _run(verdict)
+            if verdict is not PASS:
+                return verdict
+        return PASS
+
+
+def _run(awaitable: Any) -> Any:
+    import anyio
+
+    async def main() -> Any:
+        return await awaitable
+
+    return anyio.run(main)
+
+
+class _Services:
+    """What a call asks of the monitor, answered from a `FakeProcess`."""
+
+    def __init__(self, process: FakeProcess) -> None:
+        self._process = process
+
+    def read_memory(self, tid: int, address: int, size: int) -> bytes:
+        return self._process.memory.read(address, size)
+
+    def read_string(self, tid: int, address: int) -> bytes:
+        return self._process.memory.read_string(address)
+
+    def write_memory(self, tid: int, address: int, data: bytes) -> None:
+        self._process.memory.write(address, data)
+
+    def process_of(self, tid: int) -> int:
+        return self._process.pid
+
+    def virtual_path(self, call: Call, index: int) -> bytes | None:
+        """By its letters: there are no symbolic links, and a dirfd is the working directory."""
+        if index >= len(call.row.paths):
+            return None
+        path = self._process.memory.read_string(call.raw[call.row.paths[index].path])
+        lexical = posixpath.normpath(posixpath.join(self._process.cwd, path))
+        return b"/" + lexical.lstrip(b"/") if path else None
+
+    def process_state(self, call: Call) -> ProcessState:
+        return self._process.state
+
+    def set_process_state(self, call: Call, state: ProcessState) -> None:
+        hash(state)  # the monitor interns it: a value that cannot be hashed fails there as here
+        self._process.state = state
+
+    def native(self, call: Call) -> Any:
+        below = call._below if isinstance(call, FakeCall) else None
+        if isinstance(below, BaseException):
+            raise below
+        return below(call) if callable(below) else below
