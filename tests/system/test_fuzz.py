@@ -58,8 +58,10 @@ def ground(where: str, user: int) -> Iterator[Ground]:
             "twin": Ground(
                 directory,
                 None,
-                ("unshare", "-m", "--propagation", "private")
-                + ("sh", "-c", BIND, "sh", str(source), str(directory)),
+                (
+                    *("unshare", "-m", "--propagation", "private"),
+                    *("sh", "-c", BIND, "sh", str(source), str(directory)),
+                ),
             ),
             "bound": Ground(directory, (f"vfs:{directory}={source}",)),
         }[where]

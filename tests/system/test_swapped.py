@@ -33,7 +33,10 @@ class Case:
     expected: str
 
 
-ERRNO = 'python3 -c "import os,sys,errno\ntry: {}; print(0)\nexcept OSError as e: print(errno.errorcode[e.errno])"'
+ERRNO = (
+    'python3 -c "import os,sys,errno\ntry: {}; print(0)\n'
+    'except OSError as e: print(errno.errorcode[e.errno])"'
+)
 """A call of Python's os module, printed as its errno."""
 
 
@@ -90,7 +93,8 @@ CASES = {
         SWAP, "echo x >T/a/x; exec 3<T/a/x; rm T/a/x; readlink /proc/self/fd/3", "T/a/x (deleted)\n"
     ),
     # Programs and scripts keep the name by which they were called.
-    "script": Case(SWAP, "T/a/script 1 2; cd T/a/sub; ../script", "T/a/script 1 2\nT\n../script \nT/a/sub\n"),
+    "script": Case(SWAP, "T/a/script 1 2; cd T/a/sub; ../script",
+                   "T/a/script 1 2\nT\n../script \nT/a/sub\n"),
     "interpreter": Case(SWAP, "T/a/interpreted 1", "b says -x T/a/interpreted 1\n"),
     "PATH": Case(SWAP, "PATH=T/a:$PATH; say hello; script", "b says hello\nT/a/script \nT\n"),
     "find": Case(SWAP, "find a b -name g -o -name f | sort", "a/f\na/sub/g\nb/f\nb/sub/g\n"),
@@ -105,10 +109,12 @@ CASES = {
         "new\nnew\nls: cannot access 'b/n': No such file or directory\ndeep in b\n",
     ),
     "cwd deleted": Case(
-        SWAP, f"mkdir a/x; cd a/x; rmdir ../x; {errno_of('os.getcwd()')}; readlink /proc/self/cwd; ls",
+        SWAP,
+        f"mkdir a/x; cd a/x; rmdir ../x; {errno_of('os.getcwd()')}; readlink /proc/self/cwd; ls",
         "ENOENT\nT/a/x (deleted)\n",
     ),
-    "cwd renamed": Case(SWAP, "mkdir a/x; cd a/x; mv ../x ../y; /bin/pwd; ls -d ../y", "T/a/y\n../y\n"),
+    "cwd renamed": Case(SWAP, "mkdir a/x; cd a/x; mv ../x ../y; /bin/pwd; ls -d ../y",
+                        "T/a/y\n../y\n"),
     # Two mounts are two devices to rename and link, even of one file system.
     "rename to another claim": Case(SWAP, errno_of("os.rename('T/a/f', 'T/b/x')"), "EXDEV\n"),
     "rename out of a claim": Case(SWAP, errno_of("os.rename('T/a/f', 'T/x')"), "EXDEV\n"),
@@ -126,7 +132,8 @@ CASES = {
     # The backing of T/a lies in what T/b hides.
     "hidden": Case(
         ("vfs:T/a=T/b/sub,T/b=T/d",),
-        "cat a/g; ls b; cd -P a; pwd; cat g; cd -P ..; pwd; cat b/of-d; exec 3<a/g; readlink /proc/self/fd/3",
+        "cat a/g; ls b; cd -P a; pwd; cat g; cd -P ..; pwd; cat b/of-d; exec 3<a/g;"
+        " readlink /proc/self/fd/3",
         "deep in b\nof-d\nT/a\ndeep in b\nT\nof d\nT/a/g\n",
     ),
     # One directory under three names: the cwd has the one by which it was entered.
@@ -135,36 +142,49 @@ CASES = {
         "T/a/sub\ndeep in b\nT/a\nT/mnt\ndeep in b\nT\nT/b/sub\ndeep in b\nT/b\n",
     ),
     "overlapping descriptors": Case(  # any of its names will do
-        OVER, "exec 3<a/sub/g 4<mnt/g 5<b/sub/g; for n in 3 4 5; do cat $(readlink /proc/self/fd/$n); done",
+        OVER,
+        "exec 3<a/sub/g 4<mnt/g 5<b/sub/g;"
+        " for n in 3 4 5; do cat $(readlink /proc/self/fd/$n); done",
         "deep in b\n" * 3,
     ),
     "claim in a claim": Case(
-        NESTED, "ls a/sub; cat a/f a/sub/of-d; cd -P a/sub; pwd; cat of-d; cd -P ..; pwd; cat f; ls sub b/sub",
-        "of-d\nin b\nof d\nT/a/sub\nof d\nT/a\nin b\nls: cannot access 'b/sub': No such file or directory\nsub:\nof-d\n",
+        NESTED,
+        "ls a/sub; cat a/f a/sub/of-d; cd -P a/sub; pwd; cat of-d; cd -P ..; pwd; cat f;"
+        " ls sub b/sub",
+        "of-d\nin b\nof d\nT/a/sub\nof d\nT/a\nin b\n"
+        "ls: cannot access 'b/sub': No such file or directory\nsub:\nof-d\n",
     ),
     "claim in a claim, other order": Case(
         ("vfs:T/a/sub=T/d,T/a=T/b",), "ls a/sub b/sub; cat a/f", "a/sub:\nof-d\n\nb/sub:\ng\nin b\n"
     ),
     # A file at the place of a file.
     "file": Case(
-        FILE, "cat a/f; cd a; cat f ./f ../a/rel; ls -l f | cut -c1-10; stat -c %s f; echo more >>f; cat ../other",
+        FILE,
+        "cat a/f; cd a; cat f ./f ../a/rel; ls -l f | cut -c1-10; stat -c %s f; echo more >>f;"
+        " cat ../other",
         "other\nother\nother\nother\n-rw-r--r--\n6\nother\nmore\n",
     ),
     "file is no directory": Case(FILE, "cat a/f/; cat a/f/x",
                                  "cat: a/f/: Not a directory\ncat: a/f/x: Not a directory\n"),
     "file is busy": Case(FILE, errno_of("os.unlink('T/a/f')"), "EBUSY\n"),
     "file is busy, rename": Case(FILE, errno_of("os.rename('T/a/say', 'T/a/f')"), "EBUSY\n"),
-    "file that is a program": Case(("vfs:T/a/script=T/b/say",), "a/script x; cat b/f", "b says x\nin b\n"),
+    "file that is a program": Case(("vfs:T/a/script=T/b/say",), "a/script x; cat b/f",
+                                   "b says x\nin b\n"),
     # Stacked modules: a backing is a path of what lies below.
-    "stacked": Case(("vfs:T/a=T/b", "vfs:T/c=T/a"), "cat c/f a/f; cd c; /bin/pwd", "in b\nin b\nT/c\n"),
+    "stacked": Case(("vfs:T/a=T/b", "vfs:T/c=T/a"), "cat c/f a/f; cd c; /bin/pwd",
+                    "in b\nin b\nT/c\n"),
     "stacked, other order": Case(("vfs:T/c=T/a", "vfs:T/a=T/b"), "cat c/f a/f; cd c; /bin/pwd",
                                  "in a\nin b\nT/c\n"),
-    "within one module": Case(("vfs:T/a=T/b,T/c=T/a",), "cat c/f a/f; cd c; /bin/pwd", "in a\nin b\nT/c\n"),
-    "stacked over each other": Case(("vfs:T/a=T/b", "vfs:T/a=T/d"), "ls a; cat b/f", "of-d\nin b\n"),
+    "within one module": Case(("vfs:T/a=T/b,T/c=T/a",), "cat c/f a/f; cd c; /bin/pwd",
+                              "in a\nin b\nT/c\n"),
+    "stacked over each other": Case(("vfs:T/a=T/b", "vfs:T/a=T/d"), "ls a; cat b/f",
+                                    "of-d\nin b\n"),
     "claim below comes along": Case(("vfs:T/a/sub=T/d", "vfs:T/c=T/a"), "ls c/sub a/sub; cat c/f",
                                     "a/sub:\nof-d\n\nc/sub:\nof-d\nin a\n"),
-    "claim below is hidden": Case(("vfs:T/a/sub=T/d", "vfs:T/a=T/b"), "ls a/sub; cat a/f", "g\nin b\n"),
-    "swapped twice": Case(SWAP * 2, "cat a/f b/f; cd a; /bin/pwd; cat ../b/out", "in a\nin b\nT/a\nin a\n"),
+    "claim below is hidden": Case(("vfs:T/a/sub=T/d", "vfs:T/a=T/b"), "ls a/sub; cat a/f",
+                                  "g\nin b\n"),
+    "swapped twice": Case(SWAP * 2, "cat a/f b/f; cd a; /bin/pwd; cat ../b/out",
+                          "in a\nin b\nT/a\nin a\n"),
     "read-only from below": Case(
         ("vfs:T/a=T/b,ro", "vfs:T/c=T/a"), errno_of("os.mkdir('T/c/x')"), "EROFS\n"
     ),
@@ -240,9 +260,11 @@ def test_a_name_of_a_thousand_bytes(how: str, prefix: str, backing: str, ground:
     at = f"T/{prefix}"
     script = (
         f"cat {at}/sub/f; cd {at}/sub; /bin/pwd; cat f; ../run; {at}/run; readlink /proc/self/cwd;"
-        f" exec 3<f; readlink /proc/self/fd/3; echo x >{at}/new; mv {at}/new {at}/newer; cat ../newer;"
-        f' /usr/bin/python3 -I -c \'import socket as s, os; os.chdir(".."); a = s.socket(s.AF_UNIX);'
-        ' a.bind("socket"); a.listen(); print(a.getsockname()); s.socket(s.AF_UNIX).connect("socket")\''
+        f" exec 3<f; readlink /proc/self/fd/3; echo x >{at}/new; mv {at}/new {at}/newer;"
+        " cat ../newer;"
+        " /usr/bin/python3 -I -c 'import socket as s, os;"
+        ' os.chdir(".."); a = s.socket(s.AF_UNIX); a.bind("socket"); a.listen();'
+        ' print(a.getsockname()); s.socket(s.AF_UNIX).connect("socket")\''
     )
     assert ground.says(how, [f"vfs:T/{prefix}=T/{backing}"], script) == (
         f"found\n{at}/sub\nfound\nrun as ../run\nrun as {at}/run\n{at}/sub\n{at}/sub/f\nx\nsocket\n"
@@ -264,26 +286,35 @@ def test_a_backing_too_long_to_be_named(how: str, ground: Tree) -> None:
         file.write("found\n")
     os.close(here)
     deep = "/".join([LONG] * 3)
-    script = f"cat c/{deep}/f; cd c/{LONG}; cat {LONG}/{LONG}/f; cd {LONG}/{LONG}; cat f; /bin/pwd | wc -c"
+    script = (
+        f"cat c/{deep}/f; cd c/{LONG}; cat {LONG}/{LONG}/f; cd {LONG}/{LONG}; cat f;"
+        " /bin/pwd | wc -c"
+    )
     length = len(f"{ground.root}/c/{deep}\n")
     expected = "found\n" * 3 + f"{length}\n"
     assert ground.says(how, [f"vfs:T/c=T/d/{LONG}"], script) == expected
 
 
 MISSING = {
-    "listed": ("T/new", "ls T | grep -x new; ls -d T/new; ls -a T | sort | uniq -d", "new\nT/new\n"),
-    "a directory": ("T/new", "stat -c %F T/new; [ -d T/new ] && find T -name new -type d", "directory\nT/new\n"),
-    "entered": ("T/new", "cat new/f; cd new; /bin/pwd; cat f ../b/f; cd -P ..; pwd", "in b\nT/new\nin b\nin b\nT\n"),
+    "listed": ("T/new", "ls T | grep -x new; ls -d T/new; ls -a T | sort | uniq -d",
+               "new\nT/new\n"),
+    "a directory": ("T/new", "stat -c %F T/new; [ -d T/new ] && find T -name new -type d",
+                    "directory\nT/new\n"),
+    "entered": ("T/new", "cat new/f; cd new; /bin/pwd; cat f ../b/f; cd -P ..; pwd",
+                "in b\nT/new\nin b\nin b\nT\n"),
     "found": ("T/new", "find T/new -name g; find T -path '*new/f'", "T/new/sub/g\nT/new/f\n"),
     "made": ("T/new", errno_of("os.mkdir('T/new')"), "EEXIST\n"),
     "several": ("T/n1/n2/n3", "ls n1 n1/n2; ls T | grep n1; ls n1/n2/n3/sub; stat -c %F n1 n1/n2",
                 "n1:\nn2\n\nn1/n2:\nn3\nn1\ng\ndirectory\ndirectory\n"),
-    "several, walked": ("T/n1/n2/n3", "cd n1; /bin/pwd; cd n2; /bin/pwd; cd n3; /bin/pwd; cat f; cd -P ../..; pwd; cd -P ../n1/n2/n3/sub; pwd; cat ../../../../b/f",
+    "several, walked": ("T/n1/n2/n3",
+                        "cd n1; /bin/pwd; cd n2; /bin/pwd; cd n3; /bin/pwd; cat f; cd -P ../..;"
+                        " pwd; cd -P ../n1/n2/n3/sub; pwd; cat ../../../../b/f",
                         "T/n1\nT/n1/n2\nT/n1/n2/n3\nin b\nT/n1\nT/n1/n2/n3/sub\nin b\n"),
     "several, found": ("T/n1/n2/n3", "find T -name 'n[123]' | sort", "T/n1\nT/n1/n2\nT/n1/n2/n3\n"),
     "a missing neighbour": ("T/n1/n2/n3", "cat n1/x", "cat: n1/x: No such file or directory\n"),
     "below a claim": ("T/c/x/y", "ls c/x; cat c/x/y/f; cd c/x/y; /bin/pwd", "y\nin b\nT/c/x/y\n"),
-    "inside another tree's directory": ("T/a/sub/new", "ls a/sub; cat a/sub/g a/sub/new/f", "g\nnew\ndeep in a\nin b\n"),
+    "inside another tree's directory": ("T/a/sub/new", "ls a/sub; cat a/sub/g a/sub/new/f",
+                                        "g\nnew\ndeep in a\nin b\n"),
 }  # fmt: skip
 
 

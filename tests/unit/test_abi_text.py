@@ -81,7 +81,8 @@ def test_as_strace_prints_it(first: int) -> None:
     flags = f.O_WRONLY | f.O_NOFOLLOW | f.O_DIRECTORY | f.O_NONBLOCK | f.O_CLOEXEC
     program = f"import os\ntry: os.open({name!r}, {flags})\nexcept OSError: pass"
     done = subprocess.run(
-        [strace, "-s", "999", "-e", "trace=openat", "-o", "/dev/stdout", sys.executable, "-c", program],
+        [strace, "-s", "999", "-e", "trace=openat", "-o", "/dev/stdout", sys.executable,
+         "-c", program],
         capture_output=True, text=True, timeout=30, check=True,
     )  # fmt: skip
     row, strings = TABLE["openat"], {0x1000: name}
