@@ -106,6 +106,14 @@ class ClaimMap:
         `hint` is the prefix of the claim (b"" for the real name) that counts where several would
         do.
         """
+        return next(self._names(real, hint), None)
+
+    def is_ambiguous(self, real: bytes) -> bool:
+        """Does the view show a real path by more than one name?"""
+        return len(set(self._names(real.rstrip(b"/") or b"/", None))) > 1
+
+    def _names(self, real: bytes, hint: bytes | None) -> Iterator[bytes]:
+        """The virtual names of a real path, the best one first."""
         names = [
             (
                 claim.prefix == hint, len(claim.backing), claim.layer,
@@ -117,8 +125,7 @@ class ClaimMap:
         names.append((hint == b"", -1, -1, real))
         for *_, name in sorted(names, key=lambda n: n[:3], reverse=True):
             if self.forward(name)[1] == real:
-                return name
-        return None
+                yield name
 
     def with_layer(self, claims: Iterable[Claim], layer: int) -> ClaimMap:
         """This map with one more layer on top, whose backings are paths of this map's view."""

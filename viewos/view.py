@@ -32,8 +32,9 @@ class ProcessState:
     """The real path of the program where /proc/PID/exe shows a loader."""
     confined: bool = False
     """The process imposed Landlock on itself: the monitor must not act for it."""
-    dumpable: int | None = None
-    """What the process set with PR_SET_DUMPABLE, which is not passed on to the kernel."""
+    dumpable: tuple[int, bytes] | None = None
+    """What the process set with PR_SET_DUMPABLE, which is not passed on to the kernel, and which
+    program it was then: an execve makes the next one dumpable."""
     locks: tuple[int, int] | None = None
     """The RLIMIT_LOCKS that the process believes it has."""
 

@@ -27,7 +27,9 @@ def chdir(router: Router, call: Call) -> int | Outcome:
     if place is not KERNEL:
         hint = b"" if place.claim is None else place.claim.prefix
         state = call.process_state
-        if state.cwd != hint:
+        # Only where it is needed: threads with working directories of their own (CLONE_FS) share
+        # the hint, and one that enters / would take it from one that is in a claim.
+        if state.cwd != hint and router.view.claims.is_ambiguous(place.real):
             router.set_process_state(call, replace(state, cwd=hint))
     if may_continue(router, place):
         return CONTINUE

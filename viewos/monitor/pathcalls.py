@@ -18,6 +18,7 @@ from viewos.monitor.rewrite import Argument, Rewrite
 
 if TYPE_CHECKING:
     from viewos.call import Call
+    from viewos.claims import Claim
     from viewos.monitor.router import Router
 
 _NAME_INTENTS = frozenset({Intent.CREATE, Intent.REMOVE})
@@ -168,10 +169,33 @@ def check_changes(router: Router, call: Call, places: list[Place]) -> None:
         if claim.read_only:
             _check_read_only(router, call, argument, place)
     if call.operation in ("rename", "link") and len(places) == 2:
-        old, new = places
-        if old.claim is not new.claim and KERNEL not in (old, new):
+        _check_same_mount(router, call, *places)
+
+
+def _check_same_mount(router: Router, call: Call, old: Place, new: Place) -> None:
+    """rename(2) and link(2) stay in one mount, and a mount point is busy."""
+    if KERNEL in (old, new):
+        return
+    is_rename = call.operation == "rename"
+    there = _mount_of_parent(router, new)
+    if (_mount_of_parent(router, old) if is_rename else old.claim) is not there:
+        for place in (old, new):
+            os.lstat(place.parent + b"/.")  # what does not exist comes first
+        if not is_rename:
             os.lstat(old.real)
-            raise OSError(errno.EXDEV, "another claim")
+            if os.path.lexists(new.real):
+                raise OSError(errno.EEXIST, "exists")
+        raise OSError(errno.EXDEV, "another claim")
+    if is_rename and new.claim is not None and new.virtual == new.claim.prefix != b"/":
+        os.lstat(old.real)
+        raise OSError(errno.EBUSY, "mount point")
+
+
+def _mount_of_parent(router: Router, place: Place) -> Claim | None:
+    """The claim of the directory in which the name stands."""
+    if place.claim is None or place.virtual != place.claim.prefix:
+        return place.claim
+    return router.view.claims.find(os.path.dirname(place.virtual))
 
 
 def _refuse_mount_point(call: Call, place: Place) -> None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 PR_GET_DUMPABLE, PR_SET_DUMPABLE = 3, 4
 CAP_SYS_RESOURCE = 24
+AT_RANDOM = 25
 _LIMIT = struct.Struct("=QQ")
 
 CREDENTIAL_CALLS = frozenset(
@@ -61,17 +62,30 @@ def landlock(router: Router, call: Call) -> int | Outcome:
 
 
 def prctl(router: Router, call: Call) -> int | Outcome:
-    """PR_SET_DUMPABLE is kept from the kernel: the process would become unreadable for the
+    """PR_SET_DUMPABLE to 0 is kept from the kernel: the process would become unreadable for the
     monitor."""
     option, value = signed32(call.raw[0]), call.raw[1]
     if option == PR_SET_DUMPABLE:
         if value not in (0, 1):
             raise OSError(errno.EINVAL, "dumpable")
-        router.set_process_state(call, replace(call.process_state, dumpable=value))
-        return 0
+        kept = None if value else (value, _program_mark(router, call))
+        if kept != call.process_state.dumpable:
+            router.set_process_state(call, replace(call.process_state, dumpable=kept))
+        return CONTINUE if value else 0
     if option == PR_GET_DUMPABLE and call.process_state.dumpable is not None:
-        return call.process_state.dumpable
+        value, mark = call.process_state.dumpable
+        return value if mark == _program_mark(router, call) else CONTINUE
     return CONTINUE
+
+
+def _program_mark(router: Router, call: Call) -> bytes:
+    """16 bytes that differ from one execve to the next, and not between parent and child.
+
+    An execve is not always seen: a view without paths does not trap it.
+    """
+    with open(f"/proc/{call.tid}/auxv", "rb", buffering=0) as file:
+        address = dict(struct.iter_unpack("=QQ", file.read())).get(AT_RANDOM, 0)
+    return router.memory.read_exact(call.tid, address, 16)
 
 
 # ---- RLIMIT_LOCKS, whose soft value carries the token ----------------------------------------

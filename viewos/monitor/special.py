@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from viewos.monitor import cwd, descriptors, execve, links, listing, msghdr, process, sockets
+from viewos.monitor import (
+    cwd,
+    descriptors,
+    execve,
+    links,
+    listing,
+    msghdr,
+    process,
+    reports,
+    sockets,
+)
 from viewos.monitor.outcome import Outcome
 
 if TYPE_CHECKING:
@@ -17,6 +27,7 @@ SPECIAL: dict[str, Callable[[Router, Call], int | Outcome]] = {
     "getcwd": cwd.getcwd,
     "readlink": links.readlink,
     "readlinkat": links.readlink,
+    **dict.fromkeys(("open", "openat", "openat2"), reports.open_),
     "execve": execve.execve,
     "execveat": execve.execve,
     "chroot": process.chroot,

@@ -1,0 +1,123 @@
+"""Files of procfs whose lines hold names: maps and its kin, mounts and its kin, in view names.
+
+Who opens one gets what it says at that moment, with names mapped back, as a file of its own; where
+no name changes, the kernel's own file is opened. Such a copy cannot be polled.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from viewos.monitor.emulate import open_arguments, read_how
+from viewos.monitor.outcome import Outcome
+from viewos.monitor.pathcalls import path_call, resolve_all
+
+if TYPE_CHECKING:
+    from viewos.call import Call
+    from viewos.claims import ClaimMap
+    from viewos.monitor.paths import Place
+    from viewos.monitor.router import Router
+
+_DELETED = b" (deleted)"
+_MAPPING = re.compile(rb"(?m)^([0-9a-f]+-[0-9a-f]+ [rwxps-]{4} [0-9a-f]+ \S+ \d+ +)(/.*)$")
+_NUMA = re.compile(rb"(?m)( file=)(/\S*)")
+_ESCAPE = re.compile(rb"\\([0-7]{3})")
+_SPECIAL = re.compile(rb"[\\\s#]")
+_REPORT = re.compile(rb"/\d+(?:/task/\d+)?/(maps|smaps|numa_maps|mountinfo|mounts|mountstats)\Z")
+
+
+def open_(router: Router, call: Call) -> int | Outcome:
+    """open(2) and its kin."""
+    places = resolve_all(router, call)
+    if places is not None and places[0].native:
+        report = _report(router, call, places[0])
+        if report is not None:
+            return report
+    return path_call(router, call)
+
+
+def _report(router: Router, call: Call, place: Place) -> int | None:
+    """A copy of the report, given to the tracee; None where the kernel's own will do."""
+    proc = router.mounts.proc_root(place.real)
+    match = _REPORT.match(place.real, 0 if proc in (None, b"/") else len(proc or b""))
+    if proc is None or match is None or not call.task.like_us:
+        return None
+    flags = read_how(router, call)[0] if call.name == "openat2" else open_arguments(call)[0]
+    if flags & (os.O_ACCMODE | os.O_PATH | os.O_DIRECTORY):
+        return None
+    try:
+        with open(place.real, "rb") as file:
+            text = file.read()
+    except OSError:
+        return None
+    said = _TRANSLATIONS[match[1]](router.view.claims, text)
+    if said == text:
+        return None
+    return router.inject(call, _file_of(said), cloexec=bool(flags & os.O_CLOEXEC))
+
+
+def _file_of(text: bytes) -> int:
+    """A descriptor that can only read `text`."""
+    with open(os.memfd_create("viewos-report"), "wb", buffering=0) as file:
+        rest = memoryview(text)
+        while rest:
+            rest = rest[file.write(rest) :]
+        return os.open(f"/proc/self/fd/{file.fileno()}", os.O_RDONLY | os.O_CLOEXEC)
+
+
+# ---- translations -------------------------------------------------------------------------------
+
+
+def _unescape(name: bytes) -> bytes:
+    return _ESCAPE.sub(lambda m: bytes([int(m[1], 8) & 0xFF]), name)
+
+
+def _mapped(pattern: re.Pattern[bytes], escape: Callable[[bytes], bytes]) -> _Translation:
+    def translate(claims: ClaimMap, text: bytes) -> bytes:
+        def name_of(match: re.Match[bytes]) -> bytes:
+            tail = _DELETED if match[2].endswith(_DELETED) else b""
+            name = claims.reverse(_unescape(match[2].removesuffix(tail)))
+            return match[0] if name is None else match[1] + escape(name) + tail
+
+        return pattern.sub(name_of, text)
+
+    return translate
+
+
+def _escape_newline(name: bytes) -> bytes:
+    return name.replace(b"\n", b"\\012")
+
+
+def _escape_special(name: bytes) -> bytes:
+    return _SPECIAL.sub(lambda m: b"\\%03o" % m[0][0], name)
+
+
+def _mounted(field: int) -> _Translation:
+    """Lines with a mount point in that field; one that the view does not show is left out, as the
+    kernel leaves out what cannot be reached from the root."""
+
+    def translate(claims: ClaimMap, text: bytes) -> bytes:
+        lines = []
+        for line in text.splitlines(keepends=True):
+            words = line.split(b" ")
+            name = claims.reverse(_unescape(words[field])) if len(words) > field else None
+            if name is not None:
+                words[field] = _escape_special(name)
+                lines.append(b" ".join(words))
+        return b"".join(lines)
+
+    return translate
+
+
+_Translation = Callable[["ClaimMap", bytes], bytes]
+_TRANSLATIONS: dict[bytes, _Translation] = {
+    b"maps": _mapped(_MAPPING, _escape_newline),
+    b"smaps": _mapped(_MAPPING, _escape_newline),
+    b"numa_maps": _mapped(_NUMA, _escape_special),
+    b"mountinfo": _mounted(4),
+    b"mounts": _mounted(1),
+    b"mountstats": _mounted(4),
+}
