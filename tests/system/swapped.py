@@ -7,6 +7,7 @@ namespace in which `mount --bind` has made what the view shows.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -53,7 +54,7 @@ class Tree:
 
     def name(self, text: str) -> str:
         """`text` with T written out."""
-        return text.replace("T/", f"{self.root}/")
+        return re.sub(r"\bT(?=[/ ;]|$)", str(self.root), text)
 
     def run(
         self, how: str, modules: Sequence[str], argv: Sequence[str], *, cwd: str = "T/"
