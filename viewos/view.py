@@ -55,6 +55,10 @@ class States:
         self._states = [initial]
         self._tokens = {initial: 0}
 
+    def renew_lock(self) -> None:
+        """In a forked child: a thread that is not there may have held the lock."""
+        self._lock = threading.Lock()
+
     @property
     def initial(self) -> ProcessState:
         """The state of a process whose limit carries no token."""

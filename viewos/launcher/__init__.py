@@ -38,6 +38,8 @@ def launch(
     clean_up: Callable[[], None] = lambda: None,
     executable: bytes | None = None,
     report: Report = say,
+    prepare: Callable[[], object] = lambda: None,
+    shell_runs_scripts: bool = True,
 ) -> NoReturn:
     """Run `command` under a seccomp program, with `serve` answering in a process of its own.
 
@@ -49,6 +51,8 @@ def launch(
     over (or `serve` raised), in a process that holds none of the caller's descriptors.
     `executable` is executed instead of `command[0]`, which stays the program's argv[0]. `report` is
     told what failed after the filter was installed; it makes no call that can be trapped.
+    `prepare` is called in the program's process just before the execve, and answered by the view.
+    `shell_runs_scripts`: /bin/sh runs a file without a format that the kernel knows.
 
     Raises LaunchError when the program cannot be started and nothing of the launch is left; after
     that, failures end the process: 125 viewos, 126 cannot be executed, 127 not found.
@@ -61,8 +65,9 @@ def launch(
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     program = Program(
-        argv, _environment(env), chdir, program_filter, {int(n) for n in mask}, executable, report
-    )
+        argv, _environment(env), chdir, program_filter, {int(n) for n in mask}, executable, report,
+        prepare, shell_runs_scripts,
+    )  # fmt: skip
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
             stream.flush()

@@ -47,6 +47,10 @@ class Program(NamedTuple):
     """What to execute, searched in PATH; None: argv[0]."""
     report: Report = say
     """Where a failure is reported after the filter is in: no call of it may be trapped."""
+    prepare: Callable[[], object] = lambda: None
+    """The last thing before the execve; what it calls is answered by the view."""
+    shell_runs_scripts: bool = True
+    """As execvp(3): a file that the kernel finds no format in is run by /bin/sh."""
 
 
 def become(program: Program, wire: Wire, started: Callable[[], object] = lambda: None) -> NoReturn:
@@ -68,6 +72,10 @@ def become(program: Program, wire: Wire, started: Callable[[], object] = lambda:
             die(program, f"{os.fsdecode(program.chdir)}: {error.strerror}", FAILED, error)
     started()
     restore_signals(program.mask)
+    try:
+        program.prepare()
+    except OSError as error:
+        die(program, f"cannot start the program: {error.strerror}", FAILED, error)
     _execvp(program)
 
 
@@ -131,7 +139,7 @@ def _execvp(program: Program) -> NoReturn:
     failure = OSError(errno.ENOENT, os.strerror(errno.ENOENT))
     for path in _candidates(name, env):
         failure = raw.execve(path, argv, env)
-        if failure.errno == errno.ENOEXEC:  # a script without #!
+        if failure.errno == errno.ENOEXEC and program.shell_runs_scripts:  # a script without #!
             failure = raw.execve(b"/bin/sh", [b"/bin/sh", path, *argv[1:]], env)
         if failure.errno == errno.EACCES:
             denied = failure

@@ -6,28 +6,54 @@ The helper hands the listener to the caller, and does its fix-ups (see `viewos.l
 from __future__ import annotations
 
 import os
+import shutil
+import signal
 import socket
 import sys
 from typing import Any, NoReturn
 
 from viewos.launcher import FAILED, LaunchError, Layout, Session, launch
+from viewos.launcher.side import say
 from viewos.library.service import serve_fix_ups
 from viewos.library.wire import Hangup, receive, send
+
+IN_DIRECTORY, IN_PROGRAM, IN_PREPARATION, IN_VIEWOS = b"DPIV"
+"""Where a start failed, as the first byte of what the failure pipe brings."""
 
 
 def main(control_fd: int, failure_fd: int) -> NoReturn:
     """Run what the caller asks for over `control_fd`; say on `failure_fd` if that fails."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     for fd in (control_fd, failure_fd):
         os.set_inheritable(fd, False)
     control = socket.socket(fileno=control_fd)
-    (command, options), _ = receive(control)
+    try:
+        (command, options), _ = receive(control)
+    except Hangup:
+        sys.exit(FAILED)
+
+    preparing = False
+
+    def prepare() -> None:
+        nonlocal preparing
+        preparing = True
+        _prepare(options)
+        preparing = False
 
     def report(text: str, error: OSError | None) -> None:
-        os.write(failure_fd, b"%d %s" % (error.errno or 0 if error else 0, os.fsencode(text)))
+        if error is None or not error.errno:
+            where = IN_VIEWOS
+        elif preparing:
+            where = IN_PREPARATION
+        else:
+            where = IN_PROGRAM if error.filename is None else IN_DIRECTORY
+        number = 0 if error is None else error.errno or 0
+        os.write(failure_fd, b"%c%d %s" % (where, number, os.fsencode(text)))
 
     def serve(session: Session) -> None:
         os.close(failure_fd)  # its end tells the caller that the program runs
-        _serve(control, session)
+        _serve(control, session, options["scratch"])
 
     try:
         launch(
@@ -37,23 +63,45 @@ def main(control_fd: int, failure_fd: int) -> NoReturn:
             program_filter=options["program_filter"],
             layout=Layout(options["layout"]),
             chdir=options["chdir"],
-            env=options["env"],
+            env=dict(options["env"]),
             executable=options["executable"],
+            prepare=prepare,
+            shell_runs_scripts=False,
         )
     except LaunchError as error:
         report(str(error), None)
         sys.exit(FAILED)
 
 
-def _serve(control: socket.socket, session: Session) -> None:
+def _prepare(options: dict[str, Any]) -> None:
+    """What `subprocess` does between chdir and execve, in its order."""
+    for number in options["ignored"]:
+        signal.signal(number, signal.SIG_IGN)
+    groups, gid, uid = options["identity"]
+    if groups is not None:
+        os.setgroups(groups)
+    if gid is not None:
+        os.setregid(gid, gid)
+    if uid is not None:
+        os.setreuid(uid, uid)
+
+
+def _serve(control: socket.socket, session: Session, scratch: bytes) -> None:
     hello: tuple[Any, ...] = ("listener", session.pid)
-    send(control, hello, (session.listener,))
-    os.close(session.listener)  # when the caller goes, calls must fail and not wait for ever
     try:
+        send(control, hello, (session.listener,))
+        os.close(session.listener)  # when the caller goes, calls must fail and not wait for ever
         receive(control)
-        session.ready()
-        served = serve_fix_ups(control)
-    except Hangup:
-        served = False
-    if not served:
-        os._exit(1)  # the guard tells the program's user
+    except (Hangup, OSError):
+        os._exit(1)  # the program is told, and does not start
+    session.ready()
+    if serve_fix_ups(control):
+        return
+    say(
+        session.pid,
+        session.stderr_identity,
+        "the process that served this view has ended: the system calls that it answered for the"
+        " programs of the view now fail with ENOSYS (Function not implemented)",
+    )
+    if scratch:
+        shutil.rmtree(scratch, ignore_errors=True)

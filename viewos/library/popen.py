@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
+import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, NoReturn
 
+import viewos
 from viewos.errors import ViewosError
+from viewos.library import identity
+from viewos.library.child import IN_DIRECTORY, IN_PROGRAM, IN_VIEWOS
 from viewos.library.served import Served
 from viewos.library.wire import Hangup, receive, send
 
@@ -25,28 +32,39 @@ _START = (
 class Popen(subprocess.Popen[Any]):
     """A program in a view. Arguments, methods and exceptions are those of `subprocess.Popen`.
 
-    It differs where a view has to: `cwd` and the program are looked up in the view, a program
-    without a format that the kernel knows is run by /bin/sh as execvp(3) would, and
-    `preexec_fn` runs before the filter is there.
+    It differs where a view has to: `cwd` and the program are looked up in the view, `user`, `group`
+    and `extra_groups` are set in it, and `preexec_fn` runs before the filter is there.
 
     Raises OSError (FileNotFoundError ...) when the program cannot be executed, ViewosError when it
     cannot be served.
     """
 
-    def __init__(self, view: View, args: Any, **options: Any) -> None:
+    def __init__(self, view: View, args: Any, bufsize: int = -1, **options: Any) -> None:
         view.open()
-        command, executable = _command(
+        command, shown = _command(
             args, bool(options.pop("shell", False)), options.pop("executable", None)
         )
-        cwd, env = options.pop("cwd", None), options.pop("env", None)
-        near, far = socket.socketpair()
+        cwd = options.pop("cwd", None)
+        order = {
+            "program_filter": view.program_filter,
+            "layout": view.layout,
+            "scratch": view.scratch,
+            "chdir": _directory(view, cwd),
+            "env": _environment(options.pop("env", None)),
+            "executable": _encoded(shown),
+            "identity": identity.take(options),
+            "ignored": [] if options.get("restore_signals", True) else _ignored(),
+        }
+        near, far = (_lifted(end) for end in socket.socketpair())
         failure, failing = os.pipe()
+        failing = _lifted_number(failing)
         try:
             with far, open(failing, "wb", buffering=0):
                 passed = (far.fileno(), failing)
                 start = _START.format(path=_search_path(), control=passed[0], failure=passed[1])
-                options["pass_fds"] = (*options.get("pass_fds", ()), *passed)
-                super().__init__([sys.executable, "-I", "-S", "-c", start], **options)
+                options["pass_fds"] = (*_kept(options), *passed)
+                words = [sys.executable, "-I", "-S", "-c", start]
+                super().__init__(words, bufsize, **options)
         except BaseException:
             near.close()
             os.close(failure)
@@ -54,63 +72,140 @@ class Popen(subprocess.Popen[Any]):
         self.args = args
         with open(failure, "rb") as failures:
             try:
-                _hand_over(view, near, command, executable, cwd, env)
+                with suppress(Hangup):
+                    _hand_over(view, near, command, order)
                 said = failures.read()
-            except (Hangup, OSError):
-                said = failures.read() or b"0 the launching process died"
-        if said:
+            except BaseException:
+                near.close()
+                self.kill()
+                self._give_up()
+                raise
+        if said or near.fileno() < 0:
             near.close()
-            self._fail(said, cwd)
+            self._give_up()
+            _fail(said or b"%c0 the launching process died" % IN_VIEWOS, shown, cwd)
 
-    def _fail(self, said: bytes, cwd: Any) -> None:
+    def _give_up(self) -> None:
         for stream in (self.stdin, self.stdout, self.stderr):
             if stream is not None:
-                stream.close()
+                with suppress(BrokenPipeError):
+                    stream.close()
         self.wait()
-        number, _, text = os.fsdecode(said).partition(" ")
-        if not int(number):
-            raise ViewosError(text)
-        raise OSError(int(number), os.strerror(int(number)), text.partition(": ")[0])
 
 
-def _command(args: Any, shell: bool, executable: Any) -> tuple[list[bytes], bytes | None]:
-    if isinstance(args, str | bytes | os.PathLike):
-        args = [args]
-    words = [os.fsencode(word) for word in args]
+def _fail(said: bytes, executable: Any, cwd: Any) -> NoReturn:
+    where, (number, _, text) = said[0], os.fsdecode(said[1:]).partition(" ")
+    if where == IN_VIEWOS:
+        raise ViewosError(text)
+    reason = os.strerror(int(number))
+    if where in (IN_DIRECTORY, IN_PROGRAM):
+        raise OSError(int(number), reason, cwd if where == IN_DIRECTORY else executable)
+    raise OSError(int(number), reason)
+
+
+# ---- arguments --------------------------------------------------------------------------------
+
+
+def _command(args: Any, shell: bool, executable: Any) -> tuple[list[bytes], Any]:
+    """(argv, what is executed, as the caller gave it)."""
+    if isinstance(args, os.PathLike) and shell:
+        raise TypeError("path-like args is not allowed when shell is true")
+    words = [args] if isinstance(args, str | bytes | os.PathLike) else list(args)
     if shell:
-        words = [b"/bin/sh" if executable is None else os.fsencode(executable), b"-c", *words]
-        executable = None
-    if not words:
-        raise ValueError("there is no command")
-    for word in words:
-        if b"\0" in word:
-            raise ValueError("embedded null byte")
-    return words, None if executable is None else os.fsencode(executable)
+        words = ["/bin/sh" if executable is None else executable, "-c", *words]
+    elif executable is not None:
+        return [_encoded(word) for word in words], executable
+    return [_encoded(word) for word in words], words[0]
+
+
+def _encoded(word: Any) -> bytes:
+    encoded = os.fsencode(word)
+    if b"\0" in encoded:
+        raise ValueError("embedded null byte")
+    return encoded
+
+
+def _environment(env: Mapping[Any, Any] | None) -> list[tuple[bytes, bytes]]:
+    items = os.environb.items() if env is None else env.items()
+    encoded = [(_encoded(name), _encoded(value)) for name, value in items]
+    if any(b"=" in name for name, _ in encoded):
+        raise ValueError("illegal environment variable name")
+    return encoded
+
+
+def _directory(view: View, cwd: Any) -> bytes | None:
+    """Where the program is to start, None for where this process is; resolved in the view."""
+    wanted = None if cwd is None else _encoded(cwd)
+    if not view.claims:
+        return wanted
+    try:
+        here = os.getcwdb()
+    except OSError:  # it has been removed
+        return wanted
+    if wanted is not None:
+        return os.path.join(here, wanted) if wanted else wanted
+    return here if view.claims.find(here) is not None else None
+
+
+def _ignored() -> list[int]:
+    """The signals that `restore_signals` is about, as far as this process ignores them."""
+    numbers = (signal.SIGPIPE, signal.SIGXFSZ)
+    return [int(number) for number in numbers if signal.getsignal(number) is signal.SIG_IGN]
+
+
+# ---- descriptors ------------------------------------------------------------------------------
+
+
+def _kept(options: dict[str, Any]) -> list[int]:
+    """What the program gets besides 0, 1 and 2. The two of our own have to be passed by number,
+    so `close_fds=False` becomes the list of what is inheritable now."""
+    wanted = [int(fd) for fd in options.get("pass_fds", ())]
+    if not options.get("close_fds", True) and not wanted:
+        wanted = [fd for fd in map(int, os.listdir("/proc/self/fd")) if fd > 2 and _inherits(fd)]
+    options["close_fds"] = True
+    return wanted
+
+
+def _inherits(fd: int) -> bool:
+    try:
+        return os.get_inheritable(fd)
+    except OSError:  # the one by which the directory was read
+        return False
+
+
+def _lifted(end: socket.socket) -> socket.socket:
+    return end if end.fileno() > 2 else socket.socket(fileno=_lifted_number(end.detach()))
+
+
+def _lifted_number(fd: int) -> int:
+    """The descriptor, or a copy that is none of 0, 1 and 2: those are the program's."""
+    if fd > 2:
+        return fd
+    high = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3)
+    os.close(fd)
+    return high
 
 
 def _search_path() -> list[str]:
-    return [os.path.abspath(entry) for entry in sys.path]
+    # An editable installation is found by a hook, and not by any of these entries.
+    entries = [*sys.path, os.path.dirname(viewos.__path__[0])]
+    return list(dict.fromkeys(map(os.path.abspath, entries)))
+
+
+# ---- the launch -------------------------------------------------------------------------------
 
 
 def _hand_over(
-    view: View,
-    control: socket.socket,
-    command: list[bytes],
-    executable: bytes | None,
-    cwd: Any,
-    env: Mapping[Any, Any] | None,
+    view: View, control: socket.socket, command: list[bytes], order: dict[str, Any]
 ) -> None:
-    """Tell the new process what to run, and serve it. Raises Hangup when it could not start."""
-    from viewos.library.view import directory_of
-
-    items = os.environb.items() if env is None else env.items()
-    options = {
-        "program_filter": view.program_filter,
-        "layout": view.layout,
-        "chdir": directory_of(view, cwd),
-        "env": {os.fsencode(name): os.fsencode(value) for name, value in items},
-        "executable": executable,
-    }
-    send(control, (command, options))
-    (_, pid), (listener,) = receive(control)
-    Served(view, control, listener, pid).start()
+    """Tell the new process what to run, and serve it. Raises Hangup when it could not start;
+    `control` is closed then."""
+    try:
+        send(control, (command, order))
+        (_, pid), descriptors = receive(control)
+        if not descriptors:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        Served(view, control, descriptors[0], pid).start()
+    except (Hangup, ConnectionError):
+        control.close()
+        raise Hangup from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import socket
 import threading
 from typing import TYPE_CHECKING
@@ -57,11 +58,23 @@ class Served:
         self._ready = threading.Event()
 
     def start(self) -> None:
-        """Return when calls are being answered."""
-        self._view.serve(self)
-        self._thread.start()
+        """Return when calls are being answered. Raises ConnectionError when the helper has gone,
+        ViewosError when the view is closed, RuntimeError when there are no more threads."""
+        try:
+            self._view.serve(self)
+            self._thread.start()
+        except BaseException:
+            os.close(self._listener)
+            raise
         self._ready.wait()
         send(self._control, ("serving",))
+
+    def let_go(self) -> None:
+        """In a forked child: what it inherited of the parent's would keep calls waiting for ever
+        when the parent ends."""
+        for fd in (self._listener, self._control.detach()):
+            with contextlib.suppress(OSError):
+                os.close(fd)
 
     def _serve(self) -> None:
         engine = self._router.engine
@@ -69,6 +82,7 @@ class Served:
         try:
             engine.serve(self._ready.set)
         finally:
+            self._ready.set()
             with contextlib.suppress(OSError):
                 send(self._control, ("over",))
             self._control.close()

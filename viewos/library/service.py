@@ -7,6 +7,7 @@ where the fix-up has a question: answer the notification, an exec has happened, 
 from __future__ import annotations
 
 import contextlib
+import errno
 import socket
 import threading
 from collections.abc import Callable, Sequence
@@ -42,12 +43,24 @@ def far_fix_up(control: socket.socket, lock: threading.Lock) -> Callable[..., Re
     """A `fix_up` that is done by the process at the other end of `control`."""
 
     def fix_up(tid: int, cookie: int, rewrite: Rewrite, answer: Callable[[int], bool]) -> Result:
+        answered = False
+
+        def answer_once(error: int) -> bool:
+            nonlocal answered
+            answered = True
+            return answer(error)
+
         near, far = socket.socketpair()
         plain = replace(rewrite, at_exec=_marker(rewrite.at_exec), after=_marker(rewrite.after))
         with near:
-            with far, lock:
-                send(control, ("fix_up", tid, cookie, plain), (far.fileno(),))
-            return _converse(near, rewrite, answer)
+            try:
+                with far, lock:
+                    send(control, ("fix_up", tid, cookie, plain), (far.fileno(),))
+                return _converse(near, rewrite, answer_once)
+            except (Hangup, ConnectionError):
+                if answered:
+                    return Result(Ending.GONE)
+                raise OSError(errno.ENOSYS, "the helper beside the program has gone") from None
 
     return fix_up
 
@@ -58,10 +71,7 @@ def _marker(callback: Any) -> Any:
 
 def _converse(connection: socket.socket, rewrite: Rewrite, answer: Callable[[int], bool]) -> Result:
     while True:
-        try:
-            (what, *rest), _ = receive(connection)
-        except Hangup:
-            return Result(Ending.GONE)
+        (what, *rest), _ = receive(connection)
         if what == "result":
             return rest[0]  # type: ignore[no-any-return]
         if what == "traced":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import secrets
 import subprocess
@@ -22,13 +23,17 @@ if TYPE_CHECKING:
     from viewos.library.popen import Popen
     from viewos.library.process import Process
 
+_OPEN: set[View] = set()
+"""Views whose modules run: they are stopped when the process ends, if nobody has closed them."""
+
 
 class View(views.View):
     """Programs of one stack of modules, served by threads of this process.
 
     `with View([Vfs("/mnt", "/tmp/x"), MyModule()]) as view: view.run(["ls", "/mnt"])`. Leaving the
     block waits for the last process of the view, daemons included, as their calls need an answer.
-    Any number of views may be there at once, in any threads.
+    Any number of views may be there at once, in any threads. When this process ends, what still
+    runs in a view gets ENOSYS for the calls that were answered here, and one line says why.
 
     Arguments: `modules`, the first at the bottom; `layout` as of `viewos run --layout`;
     `no_continue` as there.
@@ -75,6 +80,7 @@ class View(views.View):
                     tear_down(self)
                     raise
                 self.mounts = mounts
+                _OPEN.add(self)
 
     def close(self) -> None:
         """Wait for the last process of the view, and stop the modules."""
@@ -84,13 +90,20 @@ class View(views.View):
 
     def _close(self) -> None:
         with self._lock:
-            opened, self._closed = not self._closed and self.mounts is not None, True
-            if opened and not self._served:
-                tear_down(self)
+            self._closed = True
+            if not self._served:
+                self._tear_down()
+
+    def _tear_down(self) -> None:
+        if self in _OPEN:
+            _OPEN.discard(self)
+            tear_down(self)
 
     def serve(self, served: Served) -> None:
-        """Remember a program until its last process has ended."""
+        """Remember a program until its last process has ended. Raises ViewosError when closed."""
         with self._lock:
+            if self._closed:
+                raise ViewosError(f"{self!r} is closed")
             self._served.append(served)
 
     def forget(self, served: Served) -> None:
@@ -98,7 +111,20 @@ class View(views.View):
         with self._lock:
             self._served.remove(served)
             if self._closed and not self._served:
-                tear_down(self)
+                self._tear_down()
+
+    def _at_exit(self) -> None:
+        with self._lock:
+            self._tear_down()
+
+    def _in_forked_child(self) -> None:
+        """The programs and the scratch directory are the parent's; a lock may have been held by a
+        thread that this process does not have. New programs are this process's own."""
+        self._lock = threading.Lock()
+        self.states.renew_lock()
+        served, self._served = self._served, []
+        for one in served:
+            one.let_go()
 
     # ---- programs -----------------------------------------------------------------------------
 
@@ -175,9 +201,16 @@ class View(views.View):
             await to_thread.run_sync(self.close)
 
 
-def directory_of(view: views.View, cwd: Any) -> bytes | None:
-    """Where a program is to start, None for where this process is; resolved in the view."""
-    if cwd is not None:
-        return os.fsencode(cwd)
-    here = os.getcwdb()
-    return here if view.claims.find(here) is not None else None
+def _at_exit() -> None:
+    for view in list(_OPEN):
+        view._at_exit()
+
+
+def _in_forked_child() -> None:
+    for view in list(_OPEN):
+        view._in_forked_child()
+    _OPEN.clear()
+
+
+atexit.register(_at_exit)
+os.register_at_fork(after_in_child=_in_forked_child)

@@ -29,14 +29,20 @@ def send(connection: socket.socket, message: Any, descriptors: tuple[int, ...] =
 
 def receive(connection: socket.socket) -> tuple[Any, list[int]]:
     """The next message and its descriptors. Raises Hangup."""
-    head, descriptors, _, _ = socket.recv_fds(connection, _LENGTH.size, 4)
+    try:
+        # Without the flag a program that is started at this moment would inherit them.
+        head, descriptors, _, _ = socket.recv_fds(
+            connection, _LENGTH.size, 4, socket.MSG_CMSG_CLOEXEC
+        )
+    except ConnectionError:
+        raise Hangup from None
     head += _exactly(connection, _LENGTH.size - len(head))
     (size,) = _LENGTH.unpack(head)
     return pickle.loads(_exactly(connection, size)), descriptors
 
 
 def _exactly(connection: socket.socket, size: int) -> bytes:
-    data = b""
+    data = bytearray()
     while len(data) < size:
         try:
             more = connection.recv(size - len(data))
@@ -45,4 +51,4 @@ def _exactly(connection: socket.socket, size: int) -> bytes:
         if not more:
             raise Hangup
         data += more
-    return data
+    return bytes(data)

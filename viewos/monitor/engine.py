@@ -241,6 +241,6 @@ class Engine:
     def _doze(self) -> None:
         self._awake.clear()
         self._dozing = True
-        if not self._busy:
+        if not self._busy and not self._stopping:  # `close` may have come before the clear
             self._awake.wait()
         self._dozing = False
