@@ -36,10 +36,9 @@ def launch(
     chdir: bytes | None = None,
     env: Mapping[bytes, bytes] | None = None,
     clean_up: Callable[[], None] = lambda: None,
-    executable: bytes | None = None,
+    paths: Sequence[bytes] | None = None,
     report: Report = say,
     prepare: Callable[[], object] = lambda: None,
-    shell_runs_scripts: bool = True,
 ) -> NoReturn:
     """Run `command` under a seccomp program, with `serve` answering in a process of its own.
 
@@ -49,10 +48,9 @@ def launch(
     process was started with, byte for byte. `serve` runs until the last tracee is gone; it calls
     `Session.ready` when it answers. `clean_up` runs only when the monitor died before `serve` was
     over (or `serve` raised), in a process that holds none of the caller's descriptors.
-    `executable` is executed instead of `command[0]`, which stays the program's argv[0]. `report` is
+    `paths` are tried with execve(2) in turn, instead of a search for `command[0]`. `report` is
     told what failed after the filter was installed; it makes no call that can be trapped.
     `prepare` is called in the program's process just before the execve, and answered by the view.
-    `shell_runs_scripts`: /bin/sh runs a file without a format that the kernel knows.
 
     Raises LaunchError when the program cannot be started and nothing of the launch is left; after
     that, failures end the process: 125 viewos, 126 cannot be executed, 127 not found.
@@ -65,8 +63,8 @@ def launch(
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     program = Program(
-        argv, _environment(env), chdir, program_filter, {int(n) for n in mask}, executable, report,
-        prepare, shell_runs_scripts,
+        argv, _environment(env), chdir, program_filter, {int(n) for n in mask}, paths, report,
+        prepare,
     )  # fmt: skip
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:

@@ -12,7 +12,7 @@ import os
 import signal
 import stat
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, NoReturn
 
 from viewos.launcher import raw
@@ -43,14 +43,12 @@ class Program(NamedTuple):
     filter: bytes
     mask: set[int]
     """The signals that it starts with blocked."""
-    executable: bytes | None = None
-    """What to execute, searched in PATH; None: argv[0]."""
+    paths: Sequence[bytes] | None = None
+    """The files to execute, the first that can be; None: argv[0], as execvp(3) finds it."""
     report: Report = say
     """Where a failure is reported after the filter is in: no call of it may be trapped."""
     prepare: Callable[[], object] = lambda: None
     """The last thing before the execve; what it calls is answered by the view."""
-    shell_runs_scripts: bool = True
-    """As execvp(3): a file that the kernel finds no format in is run by /bin/sh."""
 
 
 def become(program: Program, wire: Wire, started: Callable[[], object] = lambda: None) -> NoReturn:
@@ -76,7 +74,9 @@ def become(program: Program, wire: Wire, started: Callable[[], object] = lambda:
         program.prepare()
     except OSError as error:
         die(program, f"cannot start the program: {error.strerror}", FAILED, error)
-    _execvp(program)
+    if program.paths is None:
+        _execvp(program)
+    _execute_one(program, program.paths)
 
 
 def die(program: Program, text: str, status: int, error: OSError | None = None) -> NoReturn:
@@ -127,19 +127,30 @@ def _put_under_filter(program: Program, wire: Wire) -> None:
         die(program, f"cannot hand over the listener: {failure[0].strerror}", FAILED, failure[0])
 
 
-# ---- execvp(3) ---------------------------------------------------------------------------------
+# ---- execve(2) and execvp(3) --------------------------------------------------------------------
+
+
+def _execute_one(program: Program, paths: Sequence[bytes]) -> NoReturn:
+    """As Python's subprocess: a failure that is not about a missing name is the one to tell."""
+    failure = OSError(errno.ENOENT, os.strerror(errno.ENOENT))
+    for path in paths:
+        error = raw.execve(path, program.argv, program.env)
+        missing = (errno.ENOENT, errno.ENOTDIR)
+        if error.errno not in missing or failure.errno in missing:
+            failure = error
+    die(program, f"cannot execute the program: {failure.strerror}", CANNOT_EXECUTE, failure)
 
 
 def _execvp(program: Program) -> NoReturn:
     """execvp(3) as glibc does it, but each attempt is resolved in the view."""
     argv, env = program.argv, program.env
-    name = argv[0] if program.executable is None else program.executable
+    name = argv[0]
     shown = os.fsdecode(name)
     denied: OSError | None = None
     failure = OSError(errno.ENOENT, os.strerror(errno.ENOENT))
     for path in _candidates(name, env):
         failure = raw.execve(path, argv, env)
-        if failure.errno == errno.ENOEXEC and program.shell_runs_scripts:  # a script without #!
+        if failure.errno == errno.ENOEXEC:  # a script without #!
             failure = raw.execve(b"/bin/sh", [b"/bin/sh", path, *argv[1:]], env)
         if failure.errno == errno.EACCES:
             denied = failure

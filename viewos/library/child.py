@@ -64,9 +64,8 @@ def main(control_fd: int, failure_fd: int) -> NoReturn:
             layout=Layout(options["layout"]),
             chdir=options["chdir"],
             env=dict(options["env"]),
-            executable=options["executable"],
+            paths=options["paths"],
             prepare=prepare,
-            shell_runs_scripts=False,
         )
     except LaunchError as error:
         report(str(error), None)

@@ -44,14 +44,15 @@ class Popen(subprocess.Popen[Any]):
         command, shown = _command(
             args, bool(options.pop("shell", False)), options.pop("executable", None)
         )
-        cwd = options.pop("cwd", None)
+        cwd, env = options.pop("cwd", None), options.pop("env", None)
+        paths = _paths(_encoded(shown), env)
         order = {
             "program_filter": view.program_filter,
             "layout": view.layout,
             "scratch": view.scratch,
             "chdir": _directory(view, cwd),
-            "env": _environment(options.pop("env", None)),
-            "executable": _encoded(shown),
+            "env": _environment(env),
+            "paths": paths,
             "identity": identity.take(options),
             "ignored": [] if options.get("restore_signals", True) else _ignored(),
         }
@@ -123,6 +124,12 @@ def _encoded(word: Any) -> bytes:
     if b"\0" in encoded:
         raise ValueError("embedded null byte")
     return encoded
+
+
+def _paths(executable: bytes, env: Mapping[Any, Any] | None) -> list[bytes]:
+    if os.path.dirname(executable):
+        return [executable]
+    return [os.path.join(os.fsencode(entry), executable) for entry in os.get_exec_path(env)]
 
 
 def _environment(env: Mapping[Any, Any] | None) -> list[tuple[bytes, bytes]]:

@@ -128,11 +128,11 @@ class View(views.View):
 
     # ---- programs -----------------------------------------------------------------------------
 
-    def Popen(self, args: Any, **options: Any) -> Popen:  # noqa: N802 - as subprocess has it
+    def Popen(self, args: Any, bufsize: int = -1, **options: Any) -> Popen:  # noqa: N802
         """A program in this view; arguments and result as of `subprocess.Popen`."""
         from viewos.library.popen import Popen
 
-        return Popen(self, args, **options)
+        return Popen(self, args, bufsize, **options)
 
     def run(
         self,
