@@ -10,6 +10,8 @@ import ctypes
 import os
 import struct
 
+from viewos.abi.machine import MACHINE
+
 libc = ctypes.CDLL(None, use_errno=True)
 _syscall = libc.syscall
 _syscall.restype = ctypes.c_long
@@ -31,7 +33,7 @@ _NR = {
         "unlinkat": 263,
         "faccessat": 269, "openat": 257,
     },
-}[os.uname().machine]  # fmt: skip
+}.get(MACHINE, {})  # fmt: skip
 NR = _NR
 
 

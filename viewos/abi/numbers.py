@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
-
-MACHINE = os.uname().machine
+from viewos.abi.machine import MACHINE
 
 if MACHINE == "x86_64":
     from viewos.abi.numbers_x86_64 import NUMBERS

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any, NoReturn
 
+from viewos.abi.machine import MACHINE
 from viewos.cli.options import HELP, Option, UsageError, describe, parse
+from viewos.errors import ViewosError
 
 HELP_LINE = "run a program in a view"
 
@@ -63,6 +65,9 @@ def main(argv: list[str]) -> int:
 def _run(values: dict[str, Any], command: list[str]) -> NoReturn:
     if not command:
         raise UsageError("viewos run: which COMMAND? (see `viewos run --help`)")
+
+    if MACHINE != "x86_64":
+        raise ViewosError(f"viewos runs on x86_64, and not on {MACHINE} (see `viewos doctor`)")
 
     from viewos.loader import load
     from viewos.monitor.start import run
