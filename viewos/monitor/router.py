@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from viewos.abi.machine import MACHINE
 from viewos.abi.row import Row
 from viewos.abi.seccomp import AUDIT_ARCH_AARCH64, AUDIT_ARCH_X86_64
 from viewos.abi.syscalls import BY_NUMBER, TABLE
@@ -28,7 +29,7 @@ from viewos.view import ProcessState, View
 
 Base = Callable[["Router", Call], "int | Outcome"]
 FixUpRunner = Callable[[int, int, Rewrite, Callable[[int], bool]], Result]
-_ARCH = {"x86_64": AUDIT_ARCH_X86_64, "aarch64": AUDIT_ARCH_AARCH64}[os.uname().machine]
+_ARCH = {"x86_64": AUDIT_ARCH_X86_64, "aarch64": AUDIT_ARCH_AARCH64}[MACHINE]
 
 
 def _continue(router: Router, call: Call) -> Outcome:
