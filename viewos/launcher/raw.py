@@ -64,13 +64,18 @@ def set_name(name: bytes) -> None:
     _prctl(PR_SET_NAME, ctypes.addressof(buffer))
 
 
+def set_filter(program: bytes, flags: int) -> int:
+    """seccomp(2), SECCOMP_SET_MODE_FILTER: with NEW_LISTENER, its descriptor. Raises OSError."""
+    instructions = ctypes.create_string_buffer(program, len(program))
+    fprog = _SOCK_FPROG.pack(len(program) // 8, ctypes.addressof(instructions))
+    return kernel.syscall(kernel.NR["seccomp"], abi.SECCOMP_SET_MODE_FILTER, flags, fprog)
+
+
 def install_filter(program: bytes) -> int:
     """Put the calling thread under a seccomp program; its listener (O_CLOEXEC).
 
     The thread needs no_new_privs or CAP_SYS_ADMIN. Raises LaunchError: nothing was installed.
     """
-    instructions = ctypes.create_string_buffer(program, len(program))
-    fprog = _SOCK_FPROG.pack(len(program) // 8, ctypes.addressof(instructions))
     flags = abi.SECCOMP_FILTER_FLAG_NEW_LISTENER | abi.SECCOMP_FILTER_FLAG_SPEC_ALLOW
     wait_killable = abi.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV
     attempts = [flags | wait_killable, flags]  # Linux 5.19 has it
@@ -78,7 +83,7 @@ def install_filter(program: bytes) -> int:
         attempts = [flags]
     for attempt in attempts:
         try:
-            return kernel.syscall(kernel.NR["seccomp"], abi.SECCOMP_SET_MODE_FILTER, attempt, fprog)
+            return set_filter(program, attempt)
         except OSError as error:
             failure = error
             if error.errno != errno.EINVAL:
