@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from viewos.abi.utsname import Utsname
 from viewos.module import PASS
-from viewos.monitor.emulate import EMULATIONS, open_arguments
+from viewos.monitor.emulate import EMULATIONS, open_arguments, umask_of
 from viewos.monitor.pathcalls import emulable, resolve_all
 from viewos.monitor.task import read_status
 
@@ -160,9 +160,8 @@ def _native_open(router: Router, call: Call) -> Any:
     if places is None or not emulable(call, places) or call.name == "openat2":
         raise OSError(errno.EOPNOTSUPP, "below() cannot open this for the caller")
     flags, mode = open_arguments(call)
-    if flags & os.O_CREAT:
-        os.umask(call.task.umask())
-    return _Opened(os.open(places[0].real, flags | os.O_CLOEXEC, mode))
+    with umask_of(call.task.umask() if flags & os.O_CREAT else 0o077):
+        return _Opened(os.open(places[0].real, flags | os.O_CLOEXEC, mode))
 
 
 _NATIVE: dict[str, Callable[[Router, Call], Any]] = {

@@ -45,6 +45,17 @@ def emulates(*names: str) -> Callable[[Emulation], Emulation]:
 
 
 @contextmanager
+def umask_of(mask: int) -> Iterator[None]:
+    """Take on a tracee's umask. It is this thread's own, but a module's handler may run here next,
+    and what that makes or starts must not get it."""
+    before = os.umask(mask)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
+@contextmanager
 def reach(real: bytes) -> Iterator[tuple[int, bytes]]:
     """(dirfd, path) for a real path of any length: a backing may be longer than the virtual
     path."""
@@ -95,8 +106,11 @@ def _open(router: Router, call: Call, place: Place, flags: int, make: Callable[[
         status = call.task.read("status")
         if not room_for_descriptor(call, status):
             raise OSError(errno.EMFILE, "descriptors")
-        os.umask(int(status[status.index(b"\nUmask:") + 7 :].split(None, 1)[0], 8))
-    return router.inject(call, make(), cloexec=bool(flags & os.O_CLOEXEC))
+        with umask_of(int(status[status.index(b"\nUmask:") + 7 :].split(None, 1)[0], 8)):
+            made = make()
+    else:
+        made = make()
+    return router.inject(call, made, cloexec=bool(flags & os.O_CLOEXEC))
 
 
 @emulates("open", "openat", "creat")
@@ -224,16 +238,11 @@ def readlink(router: Router, call: Call, places: list[Place]) -> Answer:
 # ---- changing -------------------------------------------------------------------------------
 
 
-def _set_umask(call: Call) -> None:
-    os.umask(call.task.umask())
-
-
 @emulates("mkdir", "mkdirat")
 def mkdir(router: Router, call: Call, places: list[Place]) -> Answer:
     """mkdir(2), mkdirat(2)."""
-    _set_umask(call)
     mode = call.raw[1 if call.name == "mkdir" else 2] & 0xFFFF
-    with reach(places[0].real) as (dirfd, path):
+    with umask_of(call.task.umask()), reach(places[0].real) as (dirfd, path):
         return syscall(NR["mkdirat"], dirfd, path, mode)
 
 
