@@ -14,3 +14,16 @@ class SpecError(ViewosError):
     """A module, or the words given to it, that are not right."""
 
     status = 2
+
+
+def told(error: BaseException, path: str | None = None) -> str:
+    """One line about an exception: the place in the file `path`, if any, and the text."""
+    line = getattr(error, "lineno", None) if isinstance(error, SyntaxError) else None
+    trace = error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == path:
+            line = trace.tb_lineno
+        trace = trace.tb_next
+    text = " ".join(str(error).split())
+    where = f"line {line}: " if line else ""
+    return f"{where}{type(error).__name__}{': ' if text else ''}{text}"

@@ -26,6 +26,7 @@ from viewos.abi.seccomp import (
     SECCOMP_RET_USER_NOTIF,
 )
 from viewos.abi.syscalls import LAST_NUMBER, TABLE
+from viewos.errors import ViewosError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -71,10 +72,16 @@ def build(plan: FilterPlan) -> bytes:
     """The seccomp program for a plan, as an array of `struct sock_filter`.
 
     Raises KeyError for a name that the table lacks, and ValueError for a plan that contradicts
-    itself or that a seccomp program cannot express.
+    itself or that a seccomp program cannot express; ViewosError where libseccomp fails.
     """
     _check(plan)
-    program = _preamble() + _exported(plan)
+    try:
+        program = _preamble() + _exported(plan)
+    except OSError as error:
+        raise ViewosError(
+            f"libseccomp cannot make the filter: {error.strerror} (the kernel lacks seccomp user"
+            " notification, or a container's filter forbids it: see `viewos doctor`)"
+        ) from error
     if len(program) > BPF_MAXINSNS * _SOCK_FILTER.size:
         raise ValueError("the filter is longer than the kernel takes (BPF_MAXINSNS)")
     return program
@@ -200,8 +207,11 @@ def _tests(row: Row, rule: ArgumentRule) -> tuple[_Comparison, ...]:
 
 
 def _pyseccomp() -> Any:
-    with _cheap_find_library():
-        import pyseccomp
+    try:
+        with _cheap_find_library():
+            import pyseccomp
+    except (ImportError, RuntimeError, OSError) as error:
+        raise ViewosError(f"libseccomp cannot be used: {error} (see `viewos doctor`)") from error
     return pyseccomp
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import os
 import struct
+from contextlib import suppress
 
 from viewos.abi.machine import MACHINE
 
@@ -112,8 +113,14 @@ def unshare_fs() -> None:
 
 
 def close_range(first: int, last: int = 0xFFFFFFFF) -> None:
-    """close_range(2), Linux 5.9."""
-    syscall(_NR["close_range"], first, last, 0)
+    """close_range(2), Linux 5.9; one by one where it is missing or forbidden."""
+    try:
+        syscall(_NR["close_range"], first, last, 0)
+    except OSError:
+        for fd in [int(name) for name in os.listdir("/proc/self/fd")]:
+            if first <= fd <= last:
+                with suppress(OSError):  # the one by which the directory was read
+                    os.close(fd)
 
 
 # ---- other processes ------------------------------------------------------------------------

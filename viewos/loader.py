@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard
 
-from viewos.errors import SpecError, ViewosError
+from viewos.errors import SpecError, ViewosError, told
 from viewos.module import VirtualModule
 from viewos.spec import Items, ModuleSpec, parse
 
@@ -29,11 +29,14 @@ def load(text: str) -> VirtualModule:
         if not item.text:
             raise items.error(None, "there is an empty item (a comma too many?)")
     try:
-        return cls.from_items(items)
+        module: object = cls.from_items(items)
     except ViewosError:
         raise
     except Exception as error:
-        raise ViewosError(f"module {items.module}: {_said(error)}") from error
+        raise ViewosError(f"module {items.module}: {told(error)}") from error
+    if not isinstance(module, VirtualModule):
+        raise ViewosError(f"module {items.module}: from_items() gave {module!r}, and no module")
+    return module
 
 
 def find(spec: ModuleSpec) -> type[VirtualModule]:
@@ -81,7 +84,7 @@ def _by_entry_point(entry: EntryPoint) -> type[VirtualModule]:
     try:
         found = entry.load()
     except Exception as error:
-        raise ViewosError(f"module {entry.name} ({entry.value}): {_said(error)}") from error
+        raise ViewosError(f"module {entry.name} ({entry.value}): {told(error)}") from error
     if not _is_module_class(found):
         raise ViewosError(f"module {entry.name}: {entry.value} is no VirtualModule class")
     return found
@@ -125,29 +128,19 @@ def _import(path: str) -> ModuleType:
     found = spec_from_loader(name, SourceFileLoader(name, path))
     assert found is not None and found.loader is not None
     module = sys.modules[name] = module_from_spec(found)
+    writes_bytecode, sys.dont_write_bytecode = sys.dont_write_bytecode, True
     try:
         found.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         del sys.modules[name]
-        raise ViewosError(f"module {path}: {_said(error, path)}") from error
+        raise ViewosError(f"module {path}: {told(error, path)}") from error
+    finally:
+        sys.dont_write_bytecode = writes_bytecode
     return module
 
 
 def _is_module_class(value: object) -> TypeGuard[type[VirtualModule]]:
     return isinstance(value, type) and issubclass(value, VirtualModule)
-
-
-def _said(error: Exception, path: str | None = None) -> str:
-    """One line about an exception: the place in the user's own file, if any, and the text."""
-    line = getattr(error, "lineno", None) if isinstance(error, SyntaxError) else None
-    trace = error.__traceback__
-    while trace is not None:
-        if trace.tb_frame.f_code.co_filename == path:
-            line = trace.tb_lineno
-        trace = trace.tb_next
-    text = " ".join(str(error).split())
-    where = f"line {line}: " if line else ""
-    return f"{where}{type(error).__name__}{': ' if text else ''}{text}"
 
 
 # ---- what there is ----------------------------------------------------------------------------

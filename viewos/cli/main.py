@@ -46,6 +46,15 @@ def main(argv: list[str] | None = None) -> int:
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, 1)  # or Python complains when it flushes at its end
         return 128 + signal.SIGPIPE
+    except OSError as error:
+        where = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
+        _say(f"{where}{error.strerror or error}")
+        return ViewosError.status
+    except Exception:
+        from traceback import format_exc
+
+        _say(f"a bug of viewos, please report it:\n{format_exc().rstrip()}")
+        return ViewosError.status
     return status
 
 

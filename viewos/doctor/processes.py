@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import errno
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -236,19 +235,6 @@ def unshare() -> str:
 
     def body() -> str:
         kernel.unshare_fs()
-        return ""
-
-    return attempt(body)
-
-
-def close_range() -> str:
-    """Close a range of descriptors."""
-
-    def body() -> str:
-        try:
-            kernel.close_range(1 << 20)
-        except OSError as error:
-            raise Missing(error.strerror or errno.errorcode[error.errno or 0]) from error
         return ""
 
     return attempt(body)

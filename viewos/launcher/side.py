@@ -110,8 +110,9 @@ def run_monitor(wire: Wire, serve: Serve, layout: Layout, stderr: Identity, aliv
     for number in _MONITOR_IGNORES:
         signal.signal(number, signal.SIG_IGN)
     for limit in _OWN_WORK:
-        _, hard = resource.getrlimit(limit)
-        resource.setrlimit(limit, (hard, hard))
+        with suppress(OSError):  # a container's filter may forbid it
+            _, hard = resource.getrlimit(limit)
+            resource.setrlimit(limit, (hard, hard))
     raw.set_name(b"viewos-monitor")
     let_go(keep_own=True)
     gc.enable()

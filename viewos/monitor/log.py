@@ -11,6 +11,7 @@ import os
 import threading
 import time
 import traceback
+from contextlib import suppress
 
 QUIET, NORMAL, VERBOSE = 0, 1, 2
 
@@ -28,6 +29,12 @@ class Log:
         self._stderr: tuple[int, int] | None = None
         self._said: set[str] = set()
         self._lock = threading.Lock()
+
+    def close(self) -> None:
+        """Close the file, if there is one."""
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
 
     @property
     def descriptors(self) -> tuple[int, ...]:
@@ -61,7 +68,8 @@ class Log:
     def _write(self, text: str, to_user: bool) -> None:
         if self._file is not None:
             stamp = time.strftime("%Y-%m-%dT%H:%M:%S")
-            os.write(self._file, os.fsencode(f"{stamp} {text}\n"))
+            with suppress(OSError):  # a full disk is no reason to fail a call
+                os.write(self._file, os.fsencode(f"{stamp} {text}\n"))
         elif to_user:
             self._write_to_program(os.fsencode(f"viewos: {text}\n"))
 

@@ -6,9 +6,11 @@ import os
 import resource
 import secrets
 import threading
+from contextlib import suppress
 from typing import NoReturn
 
 from viewos import filter as bpf
+from viewos.errors import ViewosError
 from viewos.launcher import Layout, Session, launch
 from viewos.monitor.engine import STACK_SIZE, Engine
 from viewos.monitor.log import Log
@@ -29,17 +31,17 @@ def run(
 ) -> NoReturn:
     """Become the program (or the process that waits for it). Raises ViewosError."""
     if log is not None:
-        log = os.path.abspath(log)
-        Log(log, verbosity)  # a file that cannot be written is an error now, not in the background
+        log = _writable(log, verbosity)
     mounts = set_up(view)
     try:
         cookie = secrets.randbits(64) | 1 << 63
         program_filter = bpf.build(plan(view, cookie))
         directory = chdir
         if directory is None and view.claims:
-            here = os.getcwdb()
-            if view.claims.find(here) is not None:
-                directory = os.fsdecode(here)  # the kernel's cwd becomes the backing
+            with suppress(FileNotFoundError):  # it has been removed, and is in no claim
+                here = os.getcwdb()
+                if view.claims.find(here) is not None:
+                    directory = os.fsdecode(here)  # the kernel's cwd becomes the backing
 
         def serve(session: Session) -> None:
             monitor(view, cookie, session, mounts, Log(log, verbosity))
@@ -57,10 +59,21 @@ def run(
         raise
 
 
+def _writable(log: str, verbosity: int) -> str:
+    # An error now, and not in the background.
+    try:
+        log = os.path.abspath(log)
+        Log(log, verbosity).close()
+    except OSError as error:
+        raise ViewosError(f"--log {log}: {error.strerror}") from error
+    return log
+
+
 def monitor(view: View, cookie: int, session: Session, mounts: MountTable, log: Log) -> None:
     """Serve one listener until the last tracee is gone; runs in the monitor process."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    with suppress(OSError):  # a container's filter may forbid it
+        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     threading.stack_size(STACK_SIZE)
     log.attach(session.pid, session.stderr_identity)
     router = Router(view, cookie, log, mounts=mounts)
@@ -68,4 +81,4 @@ def monitor(view: View, cookie: int, session: Session, mounts: MountTable, log: 
     try:
         router.engine.serve(session.ready)
     finally:
-        tear_down(view)
+        tear_down(view, log.warning)

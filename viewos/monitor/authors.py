@@ -1,0 +1,80 @@
+"""Where the methods of a module are called before and after its view: what an author gets wrong
+becomes one line that names the module, the method and the place."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TypeVar
+
+from viewos.abi.syscalls import OPERATIONS
+from viewos.claims import Claim
+from viewos.errors import ViewosError, told
+from viewos.module import VirtualModule
+
+T = TypeVar("T")
+
+
+def start(module: VirtualModule, directory: bytes) -> None:
+    """Call its `start`. Raises ViewosError."""
+    try:
+        module.start(directory)
+    except OSError as error:
+        raise _refused(module, error) from error
+    except Exception as error:
+        raise _broken(module, "start", error) from error
+
+
+def stop(modules: tuple[VirtualModule, ...], report: Callable[[str], object] | None) -> None:
+    """Call their `stop`. One that fails keeps no other from stopping, and is reported."""
+    for module in modules:
+        try:
+            module.stop()
+        except Exception as error:
+            if report is not None:
+                report(str(_broken(module, "stop", error)))
+
+
+def claims(module: VirtualModule) -> list[Claim]:
+    """What it claims, each of the right form. Raises ViewosError."""
+    try:
+        found = list(module.claims())
+    except ViewosError:
+        raise
+    except OSError as error:
+        raise _refused(module, error) from error
+    except Exception as error:
+        raise _broken(module, "claims", error) from error
+    for claim in found:
+        _check(module, claim)
+    return found
+
+
+def _check(module: VirtualModule, claim: object) -> None:
+    def wrong(why: str) -> ViewosError:
+        return ViewosError(f"module {module.name}: claims(): {why}")
+
+    if not isinstance(claim, Claim):
+        raise wrong(f"{claim!r} is no Claim")
+    for name, path in (("prefix", claim.prefix), ("backing", claim.backing)):
+        if not isinstance(path, bytes):
+            raise wrong(f"the {name} {path!r} is no bytes")
+        if not path.startswith(b"/") or 0 in path:
+            raise wrong(f"the {name} {os.fsdecode(path)!r} is no absolute path")
+    unknown = set(claim.operations or ()) - set(OPERATIONS)
+    if unknown:
+        raise wrong(f"there is no operation {', '.join(map(str, sorted(unknown, key=str)))}")
+
+
+def _refused(module: VirtualModule, error: OSError) -> ViewosError:
+    where = "" if error.filename is None else f": {os.fsdecode(error.filename)}"
+    return ViewosError(f"module {module.name}: {error.strerror or error}{where}")
+
+
+def _broken(module: VirtualModule, method: str, error: Exception) -> ViewosError:
+    path = None
+    with suppress(AttributeError, KeyError):
+        path = sys.modules[type(module).__module__].__file__
+    return ViewosError(f"module {module.name}: {method}(): {told(error, path)}")
