@@ -7,7 +7,7 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from viewos.abi.syscalls import OPERATIONS, PATH_SYSCALLS
@@ -15,6 +15,7 @@ from viewos.claims import Claim, ClaimMap, RealPath, VirtualPath
 from viewos.errors import ViewosError
 from viewos.filter import ArgumentRule, FilterPlan
 from viewos.module import VirtualModule
+from viewos.monitor import authors
 from viewos.monitor.descriptors import CHANGES, CHANGING_IOCTLS
 from viewos.monitor.mounts import MountTable
 from viewos.monitor.paths import Resolver
@@ -33,22 +34,48 @@ def set_up(view: View) -> MountTable:
 
     Raises ViewosError: a backing that is not there, a module that refuses.
     """
+    _need_proc()
     mounts = MountTable()
+    started: tuple[VirtualModule, ...] = ()
     try:
         for layer, module in view.layers.items():
+            started = (*started, module)
             _start(view, layer, module)
             view.claims = _with_layer(view, layer, module, mounts)
         _show_missing_mount_points(view)
-    except BaseException:
-        tear_down(view)
+    except BaseException as error:
+        authors.stop(started, None)
+        _remove_scratch(view)
+        if isinstance(error, OSError):
+            raise ViewosError(_scratch_failed(error)) from error
         raise
     return mounts
 
 
-def tear_down(view: View) -> None:
-    """Stop the modules that were started, and remove the scratch directory."""
-    for module in view.modules:
-        module.stop()
+def _need_proc() -> None:
+    try:
+        is_ours = int(os.readlink("/proc/self")) == os.getpid()
+    except OSError:
+        is_ours = False
+    if not is_ours:
+        raise ViewosError(
+            "/proc is not mounted, or belongs to other processes: a monitor needs it"
+            " (mount -t proc proc /proc)"
+        )
+
+
+def _scratch_failed(error: OSError) -> str:
+    where = "" if error.filename is None else f": {os.fsdecode(error.filename)}"
+    return f"scratch directory: {error.strerror or error}{where} (TMPDIR says where it is made)"
+
+
+def tear_down(view: View, report: Callable[[str], object] | None = None) -> None:
+    """Stop the modules, and remove the scratch directory. `report` is told what fails."""
+    authors.stop(view.modules, report)
+    _remove_scratch(view)
+
+
+def _remove_scratch(view: View) -> None:
     if view.scratch:
         shutil.rmtree(view.scratch, ignore_errors=True)
         view.scratch = b""
@@ -68,16 +95,13 @@ def _start(view: View, layer: int, module: VirtualModule) -> None:
         directory = os.path.join(scratch_directory(view), b"m%d" % layer)
         os.mkdir(directory, 0o755)
         os.chmod(directory, 0o755)
-    try:
-        module.start(directory)
-    except OSError as error:
-        raise ViewosError(f"{module.name}: {error.strerror}: {error.filename}") from error
+    authors.start(module, directory)
 
 
 def _with_layer(view: View, layer: int, module: VirtualModule, mounts: MountTable) -> ClaimMap:
     below = Resolver(view.claims, mounts)
     placed: list[Claim] = []
-    for claim in module.claims():
+    for claim in authors.claims(module):
         here = Resolver(view.claims.with_layer(placed, layer), mounts)
         prefix, _ = here.canonical(claim.prefix)
         backing = claim.backing
