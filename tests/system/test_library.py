@@ -1,4 +1,4 @@
-"""viewos as a library, as root and as an ordinary user; the checks are in `tests.system.library`."""
+"""viewos as a library, as root and as an ordinary user; `tests.system.library` has the checks."""
 
 from __future__ import annotations
 

@@ -85,7 +85,10 @@ class Process:
     async def wait(self) -> int:
         """The status of the program, when it has ended."""
         while (status := self._popen.poll()) is None:
-            pidfd = os.pidfd_open(self.pid)
+            try:
+                pidfd = os.pidfd_open(self.pid)
+            except ProcessLookupError:  # somebody else has just waited for it
+                continue
             try:
                 await anyio.wait_readable(pidfd)
             finally:
@@ -129,7 +132,9 @@ async def open_process(view: View, command: Any, **options: Any) -> Process:
     """See `View.open_process`."""
     for name in ("stdin", "stdout", "stderr"):
         options.setdefault(name, subprocess.PIPE)
-    options["shell"] = isinstance(command, str | bytes)
+    options["shell"] = isinstance(command, str | bytes | os.PathLike)
+    if isinstance(command, os.PathLike):
+        command = os.fspath(command)
     start = partial(view.Popen, command, bufsize=0, **options)
     return Process(await to_thread.run_sync(start))
 
@@ -138,7 +143,9 @@ async def run_process(
     view: View, command: Any, *, input: bytes | None, check: bool, **options: Any
 ) -> subprocess.CompletedProcess[bytes]:
     """See `View.run_process`."""
-    options.setdefault("stdin", subprocess.DEVNULL if input is None else subprocess.PIPE)
+    if input is not None and options.get("stdin") is not None:
+        raise ValueError("only one of stdin and input is allowed")
+    options["stdin"] = subprocess.PIPE if input else options.get("stdin")
     async with await open_process(view, command, **options) as process:
         collected: dict[str, bytes] = {}
         async with anyio.create_task_group() as tasks:
