@@ -9,7 +9,8 @@ from __future__ import annotations
 import ctypes
 import os
 import struct
-from contextlib import suppress
+import threading
+from contextlib import AbstractContextManager, nullcontext, suppress
 
 from viewos.abi.machine import MACHINE
 
@@ -32,7 +33,7 @@ _NR = {
         "fstatfs": 138,
         "setsid": 112, "fchmodat": 268, "wait4": 61, "mkdirat": 258, "symlinkat": 266,
         "unlinkat": 263,
-        "faccessat": 269, "openat": 257,
+        "faccessat": 269, "openat": 257, "execveat": 322,
     },
 }.get(MACHINE, {})  # fmt: skip
 NR = _NR
@@ -107,9 +108,25 @@ def raw_statfs(path: bytes) -> bytes:
 CLONE_FS = 0x200
 
 
+class _Umask:
+    guard: AbstractContextManager[object] = nullcontext()
+
+
 def unshare_fs() -> None:
-    """Give the calling thread a working directory and a umask of its own (unshare(2))."""
-    syscall(_NR["unshare"], CLONE_FS)
+    """Give the calling thread a working directory and a umask of its own (unshare(2)).
+
+    Where that is forbidden (as by Docker's own profile) threads take turns: see `umask_guard`.
+    """
+    try:
+        syscall(_NR["unshare"], CLONE_FS)
+    except OSError:
+        if isinstance(_Umask.guard, nullcontext):
+            _Umask.guard = threading.Lock()
+
+
+def umask_guard() -> AbstractContextManager[object]:
+    """To be held while a thread has taken on another umask."""
+    return _Umask.guard
 
 
 def close_range(first: int, last: int = 0xFFFFFFFF) -> None:

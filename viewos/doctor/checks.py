@@ -113,7 +113,8 @@ CHECKS = (
     ),
     Check(
         "unshare", "a thread has an umask of its own: unshare(CLONE_FS)", processes.unshare,
-        cost="files and directories are made by fix-up, which takes 100 microseconds more",
+        cost="calls that make files wait for each other; a Python program that has views sees its"
+        " own umask change meanwhile",
         remedy=f"{_CONTAINER} nothing",
     ),
     Check(

@@ -234,7 +234,7 @@ def unshare() -> str:
     """Give a thread an umask of its own."""
 
     def body() -> str:
-        kernel.unshare_fs()
+        kernel.syscall(kernel.NR["unshare"], kernel.CLONE_FS)
         return ""
 
     return attempt(body)

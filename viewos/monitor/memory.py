@@ -66,6 +66,21 @@ class Memory:
         finally:
             os.close(fd)
 
+    def _write_mem(self, tid: int, address: int, data: bytes) -> int:
+        # Page protections do not count here: better than a call that cannot be answered.
+        try:
+            fd = os.open(f"/proc/{tid}/mem", os.O_WRONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            raise TraceeGone from None
+        except OSError as why:
+            raise Unreadable(str(why)) from None
+        try:
+            return os.pwrite(fd, data, address)
+        except (OSError, OverflowError):
+            raise OSError(errno.EFAULT, "bad address") from None
+        finally:
+            os.close(fd)
+
     def read_exact(self, tid: int, address: int, size: int) -> bytes:
         """Exactly `size` bytes. Raises Fault if some of them are not there."""
         data = self.read(tid, address, size)
@@ -105,6 +120,8 @@ class Memory:
         except OSError as error:
             if error.errno == errno.ESRCH:
                 raise TraceeGone from None
-            raise OSError(errno.EFAULT, "bad address") from None
+            if error.errno == errno.EFAULT:
+                raise OSError(errno.EFAULT, "bad address") from None
+            count = self._write_mem(tid, address, data)
         if count != len(data):
             raise OSError(errno.EFAULT, "bad address")
