@@ -48,11 +48,12 @@ def emulates(*names: str) -> Callable[[Emulation], Emulation]:
 def umask_of(mask: int) -> Iterator[None]:
     """Take on a tracee's umask. It is this thread's own, but a module's handler may run here next,
     and what that makes or starts must not get it."""
-    before = os.umask(mask)
-    try:
-        yield
-    finally:
-        os.umask(before)
+    with kernel.umask_guard():
+        before = os.umask(mask)
+        try:
+            yield
+        finally:
+            os.umask(before)
 
 
 @contextmanager

@@ -62,6 +62,7 @@ class Router:
         self.engine: Engine | None = None
         self._fix_up = fix_up
         self._current = threading.local()
+        self._keeps_nothing = False
         self._chains = {
             number: chain for number, row in BY_NUMBER.items() if (chain := self._chain(row))
         }
@@ -225,7 +226,7 @@ class Router:
 
     def cwd_hint(self, call: Call) -> bytes | None:
         """The claim through which the calling process entered its working directory."""
-        return call.process_state.cwd
+        return None if self._keeps_nothing else call.process_state.cwd
 
     @property
     def has_read_only(self) -> bool:
@@ -293,6 +294,9 @@ class Router:
         states = self.view.states
         if state == states.read(call.tid):
             return
+        if self._keeps_nothing:
+            self._forget(call, state)
+            return
         try:
             states.write(call.tid, state)
         except PermissionError:
@@ -300,13 +304,25 @@ class Router:
             self.log.detail(f"the state of {call.tid} is set by the process itself")
             self._set_state_within(call, state)
 
+    def _forget(self, call: Call, state: ProcessState) -> None:
+        """Nothing can be remembered: go on without a hint, but never as if ids had changed."""
+        self.log.warning(
+            "prlimit(2) is forbidden here: nothing can be remembered of a process", once="prlimit"
+        )
+        if state.modules != self.process_state(call).modules:
+            raise OSError(errno.EPERM, "prlimit")
+
     def _set_state_within(self, call: Call, state: ProcessState) -> None:
         pair = self.view.states.token(state).to_bytes(8, "little") + b"\xff" * 8
         row = TABLE["prlimit64"]
         rewrite = Rewrite(
             row.number, [0, 10, pair, 0], row.cookie.arg, row.cookie.shift, again=True
         )
-        self._fix_up(call.tid, self.cookie, rewrite, lambda e: self.notification.answer(error=e))
+        result = self._fix_up(
+            call.tid, self.cookie, rewrite, lambda e: self.notification.answer(error=e)
+        )
+        # It comes back. Where prlimit(2) is forbidden altogether, that would never end.
+        self._keeps_nothing = result.value == -errno.EPERM
         raise _Redo
 
     def native(self, call: Call) -> Any:
