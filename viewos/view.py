@@ -127,6 +127,8 @@ class View:
         """Real directory -> (name, DT_*) of the mount points that it lacks."""
         self.states = States(ProcessState(cwd=b""))
         self.scratch = b""
+        self.links: dict[bytes, bytes] = {}
+        """Real path -> a short link to it in the scratch directory."""
         self.name = f"view-{next(_NAMES)}"
 
     def __repr__(self) -> str:

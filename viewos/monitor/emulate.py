@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from viewos import kernel
 from viewos.kernel import AT_FDCWD, NR, syscall
 from viewos.monitor.outcome import FIX_UP, Outcome
-from viewos.monitor.paths import PATH_MAX, Place
+from viewos.monitor.paths import PATH_MAX, RESOLVE_MASK, Place
 
 if TYPE_CHECKING:
     from viewos.call import Call
@@ -142,16 +142,34 @@ def read_how(router: Router, call: Call) -> tuple[int, int, int]:
     return _OPEN_HOW.unpack(router.memory.read_exact(call.tid, call.raw[2], _OPEN_HOW.size))
 
 
+def pack_how(flags: int, mode: int, resolve: int) -> bytes:
+    """A struct open_how."""
+    return _OPEN_HOW.pack(flags, mode, resolve)
+
+
+def checked_how(router: Router, call: Call) -> tuple[int, int, int]:
+    """openat2's (flags, mode, resolve), after the kernel has found nothing wrong with them: it
+    looks at them before it looks at the path. Raises OSError."""
+    size = call.raw[3]
+    if not _OPEN_HOW.size <= size <= 4096:
+        raise OSError(errno.EINVAL if size < _OPEN_HOW.size else errno.E2BIG, "struct open_how")
+    how = router.memory.read_exact(call.tid, call.raw[2], size)
+    try:
+        syscall(NR["openat2"], AT_FDCWD, b"", how, size)
+    except OSError as error:
+        if error.errno != errno.ENOENT:
+            raise
+    return _OPEN_HOW.unpack_from(how)
+
+
 @emulates("openat2")
 def openat2(router: Router, call: Call, places: list[Place]) -> Answer:
     """openat2(2). The resolver has obeyed the RESOLVE_* bits already."""
     flags, mode, resolve = read_how(router, call)
-    if call.raw[3] != _OPEN_HOW.size:
-        return FIX_UP
 
     def make() -> int:
         with reach(places[0].real) as (dirfd, path):
-            return kernel.openat2(dirfd, path, flags | os.O_CLOEXEC, resolve & ~0x3F, mode)
+            return kernel.openat2(dirfd, path, flags | os.O_CLOEXEC, resolve & ~RESOLVE_MASK, mode)
 
     return _open(router, call, places[0], flags, make)
 

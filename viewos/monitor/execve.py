@@ -13,8 +13,10 @@ import struct
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from viewos.abi.fcntl import AT_EXECVE_CHECK
 from viewos.abi.row import signed32
 from viewos.abi.syscalls import TABLE
+from viewos.kernel import AT_FDCWD, NR, syscall
 from viewos.monitor.outcome import CONTINUE, FIX_UP, Outcome
 from viewos.monitor.pathcalls import fix_up_paths, may_continue, resolve_all, tracee_string
 from viewos.monitor.paths import KERNEL, Place
@@ -159,10 +161,21 @@ def _through_script(
         words.append(argument)
     program.argv = [*words, program.name, *program.argv[1:]]
     program.rebuilt = True
+    script = program.place.real
     program.place, program.name = place, interpreter
     if not os.path.lexists(place.real):
+        _check(script)
         raise OSError(errno.ENOENT, "interpreter")
     return natural
+
+
+def _check(real: bytes) -> None:
+    """Raise what the kernel says of a file before it looks at what is in it (ETXTBSY)."""
+    try:
+        syscall(NR["execveat"], AT_FDCWD, real, None, None, AT_EXECVE_CHECK)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # before Linux 6.14
+            raise
 
 
 def _resolve(router: Router, call: Call, path: bytes) -> Place:

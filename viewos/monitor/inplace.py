@@ -7,19 +7,17 @@ call is over. It must fit, so it is a short link in the scratch directory.
 from __future__ import annotations
 
 import errno
-import itertools
 import os
 import time
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
 from viewos.monitor.outcome import ANSWERED, CONTINUE, Outcome
+from viewos.monitor.scratch import short_name
 
 if TYPE_CHECKING:
     from viewos.call import Call
     from viewos.monitor.router import Router
-
-_LINKS = itertools.count()
 
 
 def fall_back(
@@ -60,7 +58,7 @@ def _patch(
 ) -> tuple[int, bytes, bytes]:
     """(address, what stands there, what is to stand there)."""
     length = len(router.memory.read_string(call.tid, address))
-    new = string if len(string) <= length else min(string, short_name(router, string), key=len)
+    new = string if len(string) <= length else min(string, short_name(router.view, string), key=len)
     if len(new) > length and not _may_overrun(call, address, len(new) + 1):
         raise _refusal(router, call, why, f"no room for {os.fsdecode(string)} in its string")
     old = router.memory.read_exact(call.tid, address, max(length, len(new)) + 1)
@@ -86,22 +84,6 @@ def _may_overrun(call: Call, address: int, size: int) -> bool:
             return b"\nThreads:\t1\n" in file.read()
     except OSError:
         return False
-
-
-def short_name(router: Router, real: bytes) -> bytes:
-    """A short path by which the kernel reaches `real`: through a link in the view's scratch
-    directory to its parent, because a call may mean the name itself and not where it leads."""
-    parent, name = os.path.split(real)
-    return os.path.join(short_link(router, parent), name)
-
-
-def short_link(router: Router, real: bytes) -> bytes:
-    """A link to `real` in the view's scratch directory."""
-    from viewos.monitor.setup import scratch_directory
-
-    link = b"%s/%x" % (scratch_directory(router.view), next(_LINKS))
-    os.symlink(real, link)
-    return link
 
 
 def _has_read(syscall: int, stat: int, raw: tuple[int, ...]) -> bool:

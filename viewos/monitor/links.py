@@ -1,4 +1,5 @@
-"""readlink of what procfs says about names: mapped back from the backing to the view."""
+"""Links: readlink of what procfs says about names, mapped back to the view; hard links to what a
+descriptor names."""
 
 from __future__ import annotations
 
@@ -7,15 +8,20 @@ import os
 import re
 from typing import TYPE_CHECKING
 
+from viewos.abi.fcntl import AT_EMPTY_PATH, AT_SYMLINK_FOLLOW
+from viewos.abi.row import signed32
+from viewos.kernel import AT_FDCWD, NR, syscall
 from viewos.monitor.emulate import readlink as emulated_readlink
 from viewos.monitor.outcome import CONTINUE, Outcome
 from viewos.monitor.pathcalls import (
+    check_changes,
     emulable,
     fix_up_paths,
     may_continue,
+    path_call,
     resolve_all,
 )
-from viewos.monitor.paths import Place
+from viewos.monitor.paths import KERNEL, Place
 
 if TYPE_CHECKING:
     from viewos.call import Call
@@ -60,6 +66,29 @@ def _names(router: Router, call: Call, place: Place, pid: int, what: bytes) -> i
         raise OSError(errno.EINVAL, "buffer size")
     router.memory.write(call.tid, call.raw[at], name[:size])
     return min(len(name), size)
+
+
+def linkat(router: Router, call: Call) -> int | Outcome:
+    """linkat(2) with AT_EMPTY_PATH, which takes CAP_DAC_READ_SEARCH or a descriptor that the caller
+    itself has opened (Linux 6.10): one that was injected has the monitor as its opener."""
+    flags = call.raw[4] & 0xFFFFFFFF
+    if not flags & AT_EMPTY_PATH or signed32(call.raw[0]) == AT_FDCWD:
+        return path_call(router, call)
+    places = resolve_all(router, call)
+    if places is None or not call.task.like_us or call.process_state.confined:
+        return path_call(router, call)
+    if router.memory.read_string(call.tid, call.raw[1]):
+        call.raw = (*call.raw[:4], flags & ~AT_EMPTY_PATH, *call.raw[5:])
+        answer = path_call(router, call)
+        return fix_up_paths(router, call, places) if answer is CONTINUE else answer
+    new = places[1]
+    if new is KERNEL or new.native or flags & ~(AT_EMPTY_PATH | AT_SYMLINK_FOLLOW):
+        return path_call(router, call)
+    check_changes(router, call, places)
+    old = b"/proc/%d/fd/%d" % (call.tid, signed32(call.raw[0]))
+    if not os.path.lexists(old):
+        raise OSError(errno.EBADF, "dirfd")
+    return syscall(NR["linkat"], AT_FDCWD, old, AT_FDCWD, new.real, AT_SYMLINK_FOLLOW)
 
 
 def virtual_name(router: Router, text: bytes, pid: int, what: bytes) -> bytes:

@@ -8,13 +8,16 @@ import stat
 import struct
 from typing import TYPE_CHECKING
 
+from viewos.abi.fcntl import AT_EMPTY_PATH
 from viewos.abi.row import HOW, Intent, PathArg, applies, follows, signed32
-from viewos.kernel import AT_FDCWD
+from viewos.kernel import AT_FDCWD, NR, syscall
 from viewos.monitor.descriptors import refuse_by_descriptor
-from viewos.monitor.emulate import EMULATIONS, open_arguments, read_how
+from viewos.monitor.emulate import EMULATIONS, checked_how, open_arguments, pack_how, read_how
+from viewos.monitor.memory import Fault
 from viewos.monitor.outcome import CONTINUE, FIX_UP, Outcome
-from viewos.monitor.paths import KERNEL, PATH_MAX, Place
+from viewos.monitor.paths import KERNEL, PATH_MAX, RESOLVE_MASK, Place
 from viewos.monitor.rewrite import Argument, Rewrite
+from viewos.monitor.scratch import endless_path
 
 if TYPE_CHECKING:
     from viewos.call import Call
@@ -57,18 +60,25 @@ def path_call(router: Router, call: Call) -> int | Outcome:
 def resolve_all(router: Router, call: Call) -> list[Place] | None:
     """The places of the call's path arguments; None where only the kernel can judge.
 
-    Remembered in the call. Raises OSError ELOOP, EXDEV, ENAMETOOLONG; Fault.
+    Remembered in the call. Raises OSError ELOOP, EXDEV, ENAMETOOLONG.
     """
     if call.places is not None:
         return call.places or None
     call.task, root = router.tasks.get(call.tid)
     places: list[Place] = []
     if call.task.same_mounts:
-        places = [resolve_one(router, call, argument, root) for argument in call.row.paths]
+        places = [_resolve_or_leave(router, call, argument, root) for argument in call.row.paths]
     else:
         router.left_view(call)
     call.places = places
     return places or None
+
+
+def _resolve_or_leave(router: Router, call: Call, argument: PathArg, root_real: bytes) -> Place:
+    try:
+        return resolve_one(router, call, argument, root_real)
+    except Fault:
+        return KERNEL  # it finds the same bad pointer, and orders the errors rightly
 
 
 def resolve_one(router: Router, call: Call, argument: PathArg, root_real: bytes) -> Place:
@@ -80,11 +90,15 @@ def resolve_one(router: Router, call: Call, argument: PathArg, root_real: bytes)
         return KERNEL
     if not address and argument.null_ok:
         return KERNEL
+    rules = 0
+    if argument.follow is HOW:
+        rules = checked_how(router, call)[2] & RESOLVE_MASK
     path = router.memory.read_string(call.tid, address)
     if not path:
         return KERNEL  # the descriptor itself with AT_EMPTY_PATH, ENOENT without
-    rules = read_how(router, call)[2] & 0x1F if argument.follow is HOW else 0
     intent, follow, keep_last = intention(router, call, argument)
+    if argument.intent is Intent.OPEN and intent == "create" and path.endswith(b"/"):
+        keep_last = True  # EISDIR, whatever stands there
     resolver = router.resolver
     root = resolver.root_of(root_real)
     start = None
@@ -92,10 +106,16 @@ def resolve_one(router: Router, call: Call, argument: PathArg, root_real: bytes)
         dirfd = -100 if argument.dirfd is None else signed32(call.raw[argument.dirfd])
         hint = router.cwd_hint(call) if dirfd == -100 else None
         start = resolver.start(call.task, dirfd, hint)
-    return resolver.resolve(
-        call.task, root, start, path,
-        follow=follow, keep_last=keep_last, intent=intent, rules=rules,
-    )  # fmt: skip
+    try:
+        return resolver.resolve(
+            call.task, root, start, path,
+            follow=follow, keep_last=keep_last, intent=intent, rules=rules,
+        )  # fmt: skip
+    except OSError as error:
+        if error.errno != errno.ELOOP or rules:
+            raise
+        # The kernel finds this one endless as well, in the order in which it checks arguments.
+        return Place(path, endless_path(router.view), None, False)
 
 
 def _inside(router: Router, call: Call, argument: PathArg, root_real: bytes) -> Place:
@@ -124,7 +144,7 @@ def intention(router: Router, call: Call, argument: PathArg) -> tuple[str, bool,
         is_how = argument.follow is HOW
         flags = (read_how(router, call)[0] if is_how else open_arguments(call)[0]) & 0xFFFFFFFF
         follow = follows(argument, call.raw, flags if is_how else 0)
-        if flags & os.O_CREAT:
+        if flags & os.O_CREAT and not flags & os.O_PATH:
             return "create", follow, False
         writes = flags & os.O_ACCMODE or flags & os.O_TRUNC
         return ("write" if writes else "read"), follow, False
@@ -178,17 +198,31 @@ def _check_same_mount(router: Router, call: Call, old: Place, new: Place) -> Non
         return
     is_rename = call.operation == "rename"
     there = _mount_of_parent(router, new)
-    if (_mount_of_parent(router, old) if is_rename else old.claim) is not there:
+    differs = (_mount_of_parent(router, old) if is_rename else old.claim) is not there
+    is_busy = is_rename and new.claim is not None and new.virtual == new.claim.prefix != b"/"
+    if not differs and not is_busy:
+        return
+    # What else is wrong comes first: the kernel will say it.
+    try:
+        _probe_flags(call)
         for place in (old, new):
-            os.lstat(place.parent + b"/.")  # what does not exist comes first
-        if not is_rename:
+            os.lstat(place.parent + b"/.")
+        if not differs or not is_rename:
             os.lstat(old.real)
-            if os.path.lexists(new.real):
-                raise OSError(errno.EEXIST, "exists")
-        raise OSError(errno.EXDEV, "another claim")
-    if is_rename and new.claim is not None and new.virtual == new.claim.prefix != b"/":
-        os.lstat(old.real)
-        raise OSError(errno.EBUSY, "mount point")
+    except OSError:
+        return
+    if is_rename or not os.path.lexists(new.real.rstrip(b"/")):
+        raise OSError(*((errno.EXDEV, "another claim") if differs else (errno.EBUSY, "busy")))
+
+
+def _probe_flags(call: Call) -> None:
+    """Raise OSError EINVAL for flags that the kernel refuses before it looks at paths."""
+    if call.name in ("renameat2", "linkat"):
+        flags = call.raw[4] & 0xFFFFFFFF & ~(AT_EMPTY_PATH if call.name == "linkat" else 0)
+        try:
+            syscall(NR[call.name], AT_FDCWD, b"", AT_FDCWD, b"", flags)
+        except FileNotFoundError:
+            return
 
 
 def _mount_of_parent(router: Router, place: Place) -> Claim | None:
@@ -274,10 +308,14 @@ def fix_up_paths(router: Router, call: Call, places: list[Place]) -> int | Outco
     args: list[Argument] = list(call.raw[: len(row.args)])
     strings: dict[int, bytes] = {}
     for argument, place in zip(row.paths, places, strict=True):
-        if place is KERNEL or not place.real:
+        if place is KERNEL or not place.real or place.best:
             continue
         strings[argument.path] = tracee_string(router, call, place)
         args[argument.path] = strings[argument.path] + b"\0"
+        if argument.follow is HOW:  # the resolver has obeyed them, and the path is another one
+            flags, mode, rules = read_how(router, call)
+            how = pack_how(flags, mode, rules & ~RESOLVE_MASK)
+            args[2], args[3] = how, len(how)
     rewrite = Rewrite(
         row.number, args, row.cookie.arg, row.cookie.shift, may_block=row.name in _BLOCKING
     )

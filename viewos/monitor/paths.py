@@ -31,6 +31,8 @@ RESOLVE_NO_MAGICLINKS = 0x02
 RESOLVE_NO_SYMLINKS = 0x04
 RESOLVE_BENEATH = 0x08
 RESOLVE_IN_ROOT = 0x10
+RESOLVE_MASK = 0x1F
+"""The bits of openat2(2) that the resolver obeys."""
 
 _LOOK = struct.pack("=QQQ", os.O_PATH | os.O_CLOEXEC, 0, RESOLVE_NO_SYMLINKS)
 _LOOK_NOFOLLOW = struct.pack(
@@ -57,6 +59,8 @@ class Place:
     """Only the tracee itself may act on it (procfs, devices, magic links)."""
     target: bytes | None = None
     """What a magic link at the end stands for (a real path), else None."""
+    best: bool = False
+    """The tracee's own string is the best there is; `real` asks for more permissions."""
 
     @property
     def parent(self) -> bytes:
@@ -95,6 +99,10 @@ class _Walk:
     links: int = 0
     entered: bool = False
     claim: Claim | None = None
+    rooted: bool = False
+    """It began at the root, or has met `..` (fs/namei.c: nd->root is set)."""
+    inside: bool = False
+    """It began in the middle of the tree, where the directories above ask for no permission."""
 
 
 def _split(path: bytes) -> list[bytes]:
@@ -106,6 +114,22 @@ def _split(path: bytes) -> list[bytes]:
 
 def _up(path: bytes, root: bytes) -> bytes:
     return path if path == root else os.path.dirname(path)
+
+
+def _is_searchable(directory: bytes) -> bool:
+    """Is it a directory in which this process may look a name up? `.` and `..` are such names."""
+    seen = vouch(AT_FDCWD, directory + b"/.", _LOOK)
+    if seen >= 0:
+        os.close(seen)
+    return seen >= 0
+
+
+def _is_directory(real: bytes) -> bool:
+    """A descriptor may also stand for a symbolic link itself (O_PATH)."""
+    try:
+        return stat.S_ISDIR(os.lstat(real).st_mode)
+    except OSError as error:
+        return error.errno == errno.EACCES  # some directory above asks for more than a descriptor
 
 
 class Resolver:
@@ -128,6 +152,8 @@ class Resolver:
         except OSError:
             return None
         if real[:1] != b"/" or real.endswith(b" (deleted)"):
+            return None
+        if dirfd != AT_FDCWD and not _is_directory(real):
             return None
         virtual = self.claims.reverse(real, hint)
         return None if virtual is None else Start(virtual, real)
@@ -160,7 +186,7 @@ class Resolver:
         if start is None:
             return KERNEL
         if not rules:
-            place = self._fast(start, path, absolute, follow and not keep_last, intent)
+            place = self._fast(start, path, absolute, follow, keep_last, intent)
             if place is not None:
                 return place
         if rules & RESOLVE_IN_ROOT:
@@ -169,6 +195,8 @@ class Resolver:
             task, root, start.virtual, self.claims.forward(start.virtual)[1], start.real,
             _split(path), True, absolute, path.endswith(b"/"), rules, start.virtual,
         )  # fmt: skip
+        walk.rooted = absolute or bool(rules & RESOLVE_IN_ROOT)
+        walk.entered = walk.inside = not absolute  # a dirfd may be any file
         walk.plain = walk.real == walk.kernel and not rules & RESOLVE_IN_ROOT
         walk.claim = self.claims.find(start.virtual)
         return self._walk(walk, follow, keep_last, intent)
@@ -188,21 +216,31 @@ class Resolver:
     # ---- the fast path -----------------------------------------------------------------------
 
     def _fast(
-        self, start: Start, path: bytes, absolute: bool, follow: bool, intent: str
+        self,
+        start: Start,
+        path: bytes,
+        absolute: bool,
+        follow: bool,
+        keep_last: bool,
+        intent: str,
     ) -> Place | None:
         """The lexical answer, where the kernel vouches that no symbolic link was met."""
+        if keep_last and path.rstrip(b"/").rpartition(b"/")[2] in (b"", b".", b".."):
+            return None
         virtual, kernel = start.virtual, start.real
         rest = path
+        if rest[:1] == b"." and not _is_searchable(kernel):
+            return None
         while rest[:2] == b"..":  # `..` of a canonical directory is lexical
             if len(rest) > 2 and rest[2:3] != b"/":
                 break
-            if absolute or virtual == b"/" or kernel == b"/":
+            if absolute or virtual == b"/" or kernel == b"/" or not _is_searchable(kernel):
                 return None
             virtual, kernel = os.path.dirname(virtual), os.path.dirname(kernel)
             rest = rest[2:].lstrip(b"/")
         if b"/." in rest or rest[:1] == b".":
             parts = [part for part in rest.split(b"/") if part != b"."]
-            if b".." in parts or rest.endswith(b"/."):
+            if b".." in parts or rest.rstrip(b"/").endswith(b"/."):
                 return None
             rest = b"/".join(parts)
         if b"//" in rest:
@@ -215,7 +253,8 @@ class Resolver:
         claim, real = self.claims.forward(virtual, intent)
         if len(real) >= PATH_MAX - 1:
             return None
-        seen = vouch(AT_FDCWD, real, _LOOK if follow or slash else _LOOK_NOFOLLOW)
+        looked_through = slash or (follow and not keep_last)
+        seen = vouch(AT_FDCWD, real, _LOOK if looked_through else _LOOK_NOFOLLOW)
         if seen >= 0:
             os.close(seen)
         elif seen not in _TRUSTED:
@@ -234,9 +273,9 @@ class Resolver:
             last = not walk.todo
             if name in (b".", b".."):
                 if last and keep_last:
-                    return self._unresolved(walk, walk.real, name)
-                if not self._is_directory(walk):
-                    return self._unresolved(walk, walk.real, name)
+                    return self._arrived_at(walk, walk.real, name)
+                if walk.entered and not _is_searchable(walk.real):
+                    return self._arrived_at(walk, walk.real, name)
                 if name == b"..":
                     self._ascend(walk)
                 continue
@@ -246,23 +285,10 @@ class Resolver:
             place = self._descend(walk, name, last, intent)
             if place is not None:
                 return place
-        real = walk.real
-        if walk.slash and real != b"/":
-            real += b"/"
-        return Place(
-            walk.virtual, real, walk.claim, walk.plain, walk.absolute,
-            self.mounts.is_native(walk.real)
-        )  # fmt: skip
-
-    def _is_directory(self, walk: _Walk) -> bool:
-        if not walk.entered:
-            return True
-        try:
-            return stat.S_ISDIR(os.lstat(walk.real).st_mode)
-        except OSError:
-            return False
+        return self._arrived_at(walk, walk.real)
 
     def _ascend(self, walk: _Walk) -> None:
+        walk.rooted = True
         if walk.virtual == walk.floor and walk.rules & RESOLVE_BENEATH:
             raise OSError(errno.EXDEV, "..")
         if walk.virtual != walk.root.virtual:
@@ -272,8 +298,10 @@ class Resolver:
         walk.entered = False
 
     def _arrive(self, walk: _Walk, claim: Claim | None, real: bytes) -> None:
-        if claim is not walk.claim and walk.rules & RESOLVE_NO_XDEV:
-            raise OSError(errno.EXDEV, "claim")
+        if walk.rules & RESOLVE_NO_XDEV and (
+            claim is not walk.claim or self.mounts.mount_of(real) != self.mounts.mount_of(walk.real)
+        ):
+            raise OSError(errno.EXDEV, "another mount")
         walk.claim, walk.real = claim, real
         walk.plain = walk.plain and real == walk.kernel
 
@@ -296,7 +324,7 @@ class Resolver:
             except OSError as error:
                 if error.errno == errno.EINVAL:
                     return None
-                return self._unresolved(walk, walk.real)
+                return self._arrived_at(walk, walk.real)
         walk.links += 1
         if walk.links > MAX_LINKS or walk.rules & RESOLVE_NO_SYMLINKS:
             raise OSError(errno.ELOOP, "symbolic links")
@@ -307,9 +335,10 @@ class Resolver:
             walk.slash = True
         walk.todo.extend(_split(text))
         if text[:1] == b"/":
-            if walk.rules & RESOLVE_BENEATH:
+            # The kernel does not know the root yet where nothing before has asked for it.
+            if walk.rules & RESOLVE_BENEATH or (walk.rules & RESOLVE_NO_XDEV and not walk.rooted):
                 raise OSError(errno.EXDEV, "absolute link")
-            walk.absolute = True
+            walk.absolute, walk.inside = True, False
             walk.virtual, walk.kernel = walk.root.virtual, walk.root.real
             self._arrive(walk, *self.claims.forward(walk.virtual))
         else:
@@ -339,22 +368,30 @@ class Resolver:
         virtual = None
         if text[:1] == b"/" and not text.endswith(b" (deleted)"):
             virtual = self.claims.reverse(text)
-        if last or virtual is None:
-            place = self._unresolved(walk, walk.real)
+        if last or virtual is None or not _is_directory(text):
+            place = self._arrived_at(walk, walk.real)
             place.native, place.target = True, text
             return place
-        walk.virtual, walk.kernel, walk.absolute = virtual, text, True
+        walk.virtual, walk.kernel, walk.absolute, walk.inside = virtual, text, True, True
         self._arrive(walk, *self.claims.forward(virtual))
-        walk.entered = False
+        walk.entered = True  # it may be any file
         return None
 
-    def _unresolved(self, walk: _Walk, real: bytes, *names: bytes) -> Place:
-        """What the kernel is to judge: the real path so far, and the rest as it stands."""
+    def _arrived_at(self, walk: _Walk, real: bytes, *names: bytes) -> Place:
+        """The real path so far, and the rest, if any, as it stands: the kernel judges it."""
         rest = b"/".join([*names, *reversed(walk.todo)])
         if rest:
             real = real + b"/" + rest if real != b"/" else b"/" + rest
         if walk.slash and real != b"/":
             real += b"/"
         virtual = join(walk.virtual, b"/" + rest) if rest else walk.virtual
-        native = self.mounts.is_native(walk.real)
-        return Place(virtual, real, walk.claim, walk.plain, walk.absolute, native)
+        best = self._is_kernels(walk)
+        native = best or self.mounts.is_native(walk.real)
+        return Place(virtual, real, walk.claim, walk.plain, walk.absolute, native, best=best)
+
+    def _is_kernels(self, walk: _Walk) -> bool:
+        """Is it for the kernel alone to say whether the task may pass? A walk that starts in the
+        middle needs no permission above its start, but a real path from the root does."""
+        if not (walk.inside and walk.plain) or (walk.claim is not None and walk.claim.read_only):
+            return False
+        return vouch(AT_FDCWD, walk.real, _LOOK_NOFOLLOW) == -errno.EACCES

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import threading
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
@@ -34,6 +35,10 @@ _ARCH = {"x86_64": AUDIT_ARCH_X86_64, "aarch64": AUDIT_ARCH_AARCH64}[MACHINE]
 
 def _continue(router: Router, call: Call) -> Outcome:
     return CONTINUE
+
+
+MOST_SOCKETS = 4096
+"""Sockets whose exact names are remembered; of others the canonical one is told."""
 
 
 class _Redo(Exception):
@@ -66,6 +71,7 @@ class Router:
         self._chains = {
             number: chain for number, row in BY_NUMBER.items() if (chain := self._chain(row))
         }
+        self._sockets: OrderedDict[bytes, bytes] = OrderedDict()
         self._read_only = tuple(c for c in view.claims if c.read_only)
 
     def _chain(self, row: Row) -> list[tuple[int, Any]]:
@@ -223,6 +229,17 @@ class Router:
             " real ones",
             once=f"mounts {call.pid}",
         )
+
+    def remember_socket(self, real: bytes, name: bytes) -> None:
+        """A socket is being bound to `real`, which its program calls `name`."""
+        self._sockets[real] = name
+        self._sockets.move_to_end(real)
+        if len(self._sockets) > MOST_SOCKETS:
+            self._sockets.popitem(last=False)
+
+    def socket_name(self, real: bytes) -> bytes | None:
+        """The name by which a socket was bound, if it is remembered."""
+        return self._sockets.get(real)
 
     def cwd_hint(self, call: Call) -> bytes | None:
         """The claim through which the calling process entered its working directory."""

@@ -6,7 +6,6 @@ import errno
 import os
 import shutil
 import stat
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
@@ -20,6 +19,7 @@ from viewos.monitor.descriptors import CHANGES, CHANGING_IOCTLS
 from viewos.monitor.mounts import MountTable
 from viewos.monitor.paths import Resolver
 from viewos.monitor.process import CREDENTIAL_CALLS, MOUNT_CALLS
+from viewos.monitor.scratch import scratch_directory
 from viewos.view import RLIMIT_LOCKS, View
 
 _DT = {stat.S_IFDIR: 4, stat.S_IFREG: 8}
@@ -79,14 +79,6 @@ def _remove_scratch(view: View) -> None:
     if view.scratch:
         shutil.rmtree(view.scratch, ignore_errors=True)
         view.scratch = b""
-
-
-def scratch_directory(view: View) -> bytes:
-    """The view's scratch directory, made when first wanted; its name is short on purpose."""
-    if not view.scratch:
-        view.scratch = os.fsencode(tempfile.mkdtemp(prefix="vos-"))
-        os.chmod(view.scratch, 0o711)  # programs of the view may run as other users
-    return view.scratch
 
 
 def _start(view: View, layer: int, module: VirtualModule) -> None:

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 
 from viewos import kernel
 from viewos.abi.row import signed32
-from viewos.monitor.inplace import short_link, short_name
 from viewos.monitor.outcome import CONTINUE, Outcome
 from viewos.monitor.pathcalls import may_continue, tracee_string
 from viewos.monitor.rewrite import Argument, Rewrite
+from viewos.monitor.scratch import short_link, short_name
 from viewos.monitor.traced import is_interrupted
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from viewos.monitor.router import Router
 
 SUN_PATH = 108
+SOCKADDR_UN = 110
+"""sizeof(struct sockaddr_un): the kernel refuses a longer address."""
 MSG_DONTWAIT = 0x40
 _WAIT = 0.02
 """Seconds between two looks at the signals of a thread that waits for a peer."""
@@ -35,7 +37,7 @@ _WAIT = 0.02
 
 def _unix_path(router: Router, call: Call, address: int, length: int) -> bytes | None:
     """The path in a sockaddr_un; None for other families, abstract and empty names."""
-    if not address or not 2 < length <= 128:
+    if not address or not 2 < length <= SOCKADDR_UN:
         return None
     data = router.memory.read(call.tid, address, length)
     if len(data) < length or struct.unpack_from("=H", data)[0] != socket.AF_UNIX:
@@ -76,9 +78,11 @@ def real_name(
     if create and real != place.virtual and len(real) + 1 < SUN_PATH:
         real = b"/" + real
     if len(real) >= SUN_PATH:
-        real = short_name(router, real)
+        real = short_name(router.view, real)
     if len(real) >= SUN_PATH and not create:
-        real = short_link(router, place.real)
+        real = short_link(router.view, place.real)
+    if create:
+        router.remember_socket(real, path)
     return struct.pack("=H", socket.AF_UNIX) + real + b"\0"
 
 
@@ -130,6 +134,9 @@ def _virtual_sockaddr(router: Router, data: bytes) -> bytes | None:
     if len(data) <= 2 or data[2:3] == b"\0":
         return None
     path, nul, _rest = data[2:].partition(b"\0")
+    bound = router.socket_name(path)
+    if bound is not None:
+        return data[:2] + bound + b"\0"
     if path[:2] == b"//":
         real = path[1:]
     elif router.view.scratch and path.startswith(router.view.scratch + b"/"):

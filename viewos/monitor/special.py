@@ -27,6 +27,7 @@ SPECIAL: dict[str, Callable[[Router, Call], int | Outcome]] = {
     "getcwd": cwd.getcwd,
     "readlink": links.readlink,
     "readlinkat": links.readlink,
+    "linkat": links.linkat,
     **dict.fromkeys(("open", "openat", "openat2"), reports.open_),
     "execve": execve.execve,
     "execveat": execve.execve,
