@@ -1,0 +1,225 @@
+"""viewos doctor: each check tries the thing, so that taking it away changes what is said."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from tests.system.command import USERS, python, viewos
+from tests.system.view import REPOSITORY, run_in_view
+
+pytestmark = pytest.mark.timeout(90)
+as_every_user = pytest.mark.parametrize("user", USERS)
+as_root = pytest.mark.skipif(os.getuid() != 0, reason="mounts need root")
+
+
+def examine(**kw: Any) -> tuple[int, dict[str, dict[str, str]]]:
+    """(status, name -> what was found)."""
+    result = viewos("doctor", "--json", **kw)
+    assert result.stderr == b"", result.stderr.decode()
+    report = json.loads(result.stdout)
+    assert report["works"] is (result.returncode == 0)
+    return result.returncode, {check["name"]: check for check in report["checks"]}
+
+
+def states(checks: dict[str, dict[str, str]], state: str) -> set[str]:
+    return {name for name, check in checks.items() if check["state"] == state}
+
+
+@as_every_user
+def test_here_views_work(user: int) -> None:
+    status, checks = examine(user=user)
+    assert status == 0
+    assert states(checks, "failed") == states(checks, "untried") == set()
+    assert checks["architecture"]["detail"] == os.uname().machine
+    assert checks["kernel"]["detail"] == f"Linux {os.uname().release}"
+    assert {"fix-up", "addfd", "listener", "openat2", "newer-calls"} <= states(checks, "ok")
+
+
+@as_every_user
+def test_what_an_ordinary_user_lacks(user: int) -> None:
+    """set-user-ID programs: as root they keep their power."""
+    _, checks = examine(user=user)
+    found = checks["privileges"]
+    native = run_in_view(None, ["grep", "CapEff", "/proc/self/status"], user=user).stdout.split()[1]
+    assert (found["state"] == "ok") is bool(int(native, 16) >> 21 & 1)
+    if found["state"] != "ok":
+        assert "sudo" in found["cost"] and "root" in found["remedy"]
+
+
+def test_for_people() -> None:
+    result = viewos("doctor")
+    _, checks = examine()
+    lines = result.stdout.decode().splitlines()
+    assert lines[-1] == "views work here"
+    named = [line.split()[1] for line in lines if re.match(r"ok |lacking |failed |untried ", line)]
+    assert named == list(checks)
+    for check in checks.values():
+        if check["state"] in ("lacking", "failed"):
+            assert check["cost"] and check["remedy"]
+            assert f"cost: {check['cost']}" in result.stdout.decode()
+
+
+# What is taken away -> what doctor finds failed, lacking; whether the main job still runs.
+TAKEN = {
+    "seccomp=EPERM": ({"listener"}, set()),
+    "seccomp=ENOSYS": ({"listener"}, set()),
+    "seccomp=EINVAL": ({"listener"}, set()),
+    "ptrace=EPERM": ({"ptrace"}, set()),
+    "openat2=ENOSYS": (set(), {"openat2"}),
+    "process_vm_readv=EPERM": (set(), {"process-vm"}),
+    "process_vm_writev=ENOSYS": (set(), {"process-vm"}),
+    "pidfd_open=ENOSYS": (set(), {"pidfd-getfd"}),
+    "pidfd_getfd=EPERM": (set(), {"pidfd-getfd"}),
+    "prlimit64=EPERM": (set(), {"limits"}),
+    "unshare=EPERM": (set(), {"unshare"}),
+    "setpgid=EPERM": (set(), set()),
+    "close_range=ENOSYS": (set(), set()),
+}  # fmt: skip
+PROBE = "cd /; cd /mnt; pwd; ls; umask 027; mkdir new; echo text > file; cat file; rm -r new file"
+
+
+@as_every_user
+@pytest.mark.parametrize("call", TAKEN)
+def test_what_is_taken_away_is_missed(user: int, call: str, tmp_path: Any) -> None:
+    """And the main job runs exactly where doctor says so."""
+    failed, lacking = TAKEN[call]
+    _, before = examine(user=user)
+    status, checks = examine(user=user, forbid=[call])
+    assert states(checks, "failed") == failed
+    newly = states(checks, "lacking") - states(before, "lacking")
+    # What is true of a child is true of a child of another user, where there can be one.
+    assert newly - {"other-limits"} == lacking
+    assert status == (1 if failed else 0)
+
+    for above in (tmp_path, *tmp_path.parents[:2]):
+        above.chmod(0o755)
+    tmp_path.chmod(0o777)
+    (tmp_path / "seen").touch()
+    words = ["run", "-q", "-m", f"vfs:/mnt={tmp_path}", "--", "sh", "-c", PROBE]
+    result = viewos(*words, user=user, forbid=[call])
+    if status == 0:
+        assert (result.returncode, result.stderr, result.stdout) == (0, b"", b"/mnt\nseen\ntext\n")
+    elif "listener" in failed:
+        assert result.returncode == 125
+        assert result.stderr.count(b"\n") == 1
+
+
+@as_every_user
+@pytest.mark.parametrize("modules", [[], ["vfs:/=/"], ["uid:0", "hostname:inner"]], ids=str)
+def test_inside_a_view_it_says_so(user: int, modules: list[str]) -> None:
+    argv = [python(user), "-m", "viewos", "doctor", "--json"]
+    result = run_in_view(modules, argv, user=user, timeout=60)
+    assert result.returncode == 1
+    assert result.stderr == b"", result.stderr.decode()
+    checks = {check["name"]: check for check in json.loads(result.stdout)["checks"]}
+    assert states(checks, "failed") == {"outer-listener"}
+    assert "inside a view" in checks["outer-listener"]["detail"]
+    assert checks["listener"]["state"] == "ok"
+
+
+@as_root
+def test_without_proc() -> None:
+    hidden = ["unshare", "-m", "sh", "-c", 'umount -l /proc && exec "$@"', "sh"]
+    status, checks = examine(before=hidden)
+    assert status == 1
+    assert states(checks, "failed") == {"proc"}
+    assert "mount" in checks["proc"]["remedy"]
+
+
+@as_root
+def test_with_the_proc_of_others() -> None:
+    """A pid name space whose /proc is still the outer one."""
+    status, checks = examine(before=["unshare", "-m", "-p", "-f"])
+    assert status == 1
+    assert states(checks, "failed") == {"proc"}
+    assert "another pid name space" in checks["proc"]["detail"]
+
+
+SCRATCH = {
+    "noexec": ("lacking", "noexec"),
+    "nosymfollow": ("lacking", "nosymfollow"),
+    "exec": ("ok", ""),
+}
+
+
+@as_root
+@pytest.mark.parametrize("option", SCRATCH)
+def test_the_scratch_directory(option: str) -> None:
+    state, word = SCRATCH[option]
+    mounted = f'mount -t tmpfs -o {option} none /mnt && TMPDIR=/mnt exec "$@"'
+    status, checks = examine(before=["unshare", "-m", "sh", "-c", mounted, "sh"])
+    assert status == 0  # a view of real directories makes nothing
+    assert checks["scratch"]["state"] == state
+    assert word in checks["scratch"]["detail"]
+
+
+def test_another_architecture() -> None:
+    """A 32-bit word from uname does not make a 64-bit process a 32-bit one."""
+    status, checks = examine(before=["setarch", "i686"])
+    assert (status, checks["architecture"]["detail"]) == (0, "x86_64")
+    program = "import os, sys; word = os.uname_result(('Linux', 'x', '6', '1', 'riscv64'))\n"
+    program += "os.uname = lambda: word\n"
+    program += "from viewos.cli.main import main; sys.exit(main(['doctor']))"
+    argv = [sys.executable, "-c", program]
+    result = subprocess.run(argv, cwd=REPOSITORY, capture_output=True, timeout=30, check=False)
+    assert result.returncode == 1
+    assert result.stderr == b""
+    assert b"failed   architecture" in result.stdout and b"riscv64" in result.stdout
+
+
+# ---- trials -------------------------------------------------------------------------------------
+
+TRIAL = """
+import os, signal, sys, time
+from viewos.doctor.finding import Missing
+from viewos.doctor.trial import attempt, child
+
+def hang():
+    child(signal.pause)
+    signal.pause()
+
+def die():
+    os.kill(os.getpid(), signal.SIGSYS)
+
+def leave():
+    child(signal.pause)
+    return "left"
+
+def fail():
+    raise ValueError("odd")
+
+try:
+    print(attempt(globals()[sys.argv[1]], seconds=0.3))
+except Missing as missing:
+    print("missing:", missing.detail)
+"""
+TRIALS = {
+    "hang": "missing: it hangs (no answer within 0 s)",
+    "die": "missing: the trial was killed by signal 31 (Bad system call)",
+    "leave": "left",
+    "fail": "missing: ValueError: odd",
+}
+
+
+@pytest.mark.parametrize("name", TRIALS)
+def test_a_trial_leaves_nothing(name: str) -> None:
+    """`run_in_view` fails when a process is left over."""
+    result = run_in_view(None, [sys.executable, "-c", TRIAL, name], timeout=30)
+    assert result.stdout.decode() == TRIALS[name] + "\n", result.stderr.decode()
+
+
+def test_doctor_killed_leaves_nothing() -> None:
+    program = TRIAL.replace("seconds=0.3", "seconds=60").replace(
+        "    signal.pause()\n\ndef die", "    print(1, flush=True)\n    signal.pause()\n\ndef die"
+    )
+    argv = [sys.executable, "-c", program, "hang"]
+    script = 'exec 3< <("$@"); read -u 3 line; kill -KILL $!; echo "$line"'
+    result = run_in_view(None, ["bash", "-c", script, "bash", *argv], timeout=30)
+    assert result.stdout == b"1\n"
