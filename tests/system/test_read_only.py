@@ -153,9 +153,13 @@ def test_nothing_was_changed(ground: Tree) -> None:
 
     def look() -> dict[str, tuple[int, int, bytes]]:
         return {
-            str(path): (path.lstat().st_mode, path.lstat().st_nlink, path.read_bytes())
+            str(path): (
+                path.lstat().st_mode,
+                path.lstat().st_nlink,
+                os.readlink(path).encode() if path.is_symlink() else path.read_bytes(),
+            )
             for path in sorted((ground.root / "b").rglob("*"))
-            if path.is_file() and path.name != "f"
+            if (path.is_file() or path.is_symlink()) and path.name != "f"
         }
 
     before = look()

@@ -10,6 +10,8 @@ import errno
 from typing import TYPE_CHECKING
 
 from viewos.abi.row import Intent, applies, signed32
+from viewos.kernel import AT_FDCWD
+from viewos.monitor.emulate import told_statfs
 from viewos.monitor.outcome import CONTINUE, Outcome
 
 if TYPE_CHECKING:
@@ -25,6 +27,16 @@ def change(router: Router, call: Call) -> int | Outcome:
     """fchmod(2), fchown(2), fsetxattr(2), fremovexattr(2)."""
     _refuse(router, call, signed32(call.raw[0]))
     return CONTINUE
+
+
+def fstatfs(router: Router, call: Call) -> int | Outcome:
+    """fstatfs(2): says of what stands behind a read-only claim that it is read-only."""
+    fd = signed32(call.raw[0])
+    if not _is_read_only(router, call, fd):
+        return CONTINUE
+    data = told_statfs(b"/proc/%d/fd/%d" % (call.tid, fd), read_only=True)
+    router.memory.write(call.tid, call.raw[1], data)
+    return 0
 
 
 def ioctl(router: Router, call: Call) -> int | Outcome:
@@ -50,12 +62,16 @@ def _is_empty(router: Router, call: Call, address: int) -> bool:
 
 
 def _refuse(router: Router, call: Call, fd: int) -> None:
-    task, _ = router.tasks.get(call.tid)
-    if fd < 0 and fd != -100:
-        return
-    try:
-        real = task.link("cwd" if fd == -100 else f"fd/{fd}")
-    except OSError:
-        return  # EBADF: the kernel says so
-    if task.same_mounts and router.is_read_only(real):
+    if _is_read_only(router, call, fd):
         raise OSError(errno.EROFS, "read-only claim")
+
+
+def _is_read_only(router: Router, call: Call, fd: int) -> bool:
+    task, _ = router.tasks.get(call.tid)
+    if fd < 0 and fd != AT_FDCWD:
+        return False
+    try:
+        real = task.link("cwd" if fd == AT_FDCWD else f"fd/{fd}")
+    except OSError:
+        return False  # EBADF: the kernel says so
+    return task.same_mounts and router.is_read_only(real)

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from viewos import kernel
+from viewos.abi.fcntl import O_TMPFILE
 from viewos.kernel import AT_FDCWD, NR, syscall
 from viewos.monitor.outcome import FIX_UP, Outcome
 from viewos.monitor.paths import PATH_MAX, RESOLVE_MASK, Place
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
     from viewos.monitor.router import Router
 
 AT_SYMLINK_NOFOLLOW = 0x100
-O_TMPFILE = 0o20200000
-_OPEN_MODES = 0o7777
+_F_FLAGS = 80
+"""Where f_flags stands in struct statfs (asm-generic/statfs.h, 64 bits)."""
 
 Answer = int | Outcome
 Emulation = Callable[["Router", "Call", list[Place]], Answer]
@@ -211,8 +212,18 @@ def statfs(router: Router, call: Call, places: list[Place]) -> Answer:
     """statfs(2)."""
     if len(places[0].real) >= PATH_MAX:
         raise OSError(errno.ENAMETOOLONG, "backing")
-    router.memory.write(call.tid, call.raw[1], kernel.raw_statfs(places[0].real))
+    claim = places[0].claim
+    data = told_statfs(places[0].real, read_only=claim is not None and claim.read_only)
+    router.memory.write(call.tid, call.raw[1], data)
     return 0
+
+
+def told_statfs(real: bytes, *, read_only: bool) -> bytes:
+    """A struct statfs, which says ST_RDONLY of a read-only claim. Raises OSError."""
+    data = bytearray(kernel.raw_statfs(real))
+    if read_only:
+        data[_F_FLAGS] |= os.ST_RDONLY
+    return bytes(data)
 
 
 @emulates("access", "faccessat")

@@ -8,7 +8,7 @@ import stat
 import struct
 from typing import TYPE_CHECKING
 
-from viewos.abi.fcntl import AT_EMPTY_PATH
+from viewos.abi.fcntl import AT_EMPTY_PATH, O_TMPFILE
 from viewos.abi.row import HOW, Intent, PathArg, applies, follows, signed32
 from viewos.kernel import AT_FDCWD, NR, syscall
 from viewos.monitor.descriptors import refuse_by_descriptor
@@ -256,7 +256,8 @@ def _check_read_only(router: Router, call: Call, argument: PathArg, place: Place
             return
         if flags & os.O_CREAT and flags & os.O_EXCL:
             raise OSError(errno.EEXIST, "exists")
-        if stat.S_ISDIR(mode) and flags & (os.O_ACCMODE | os.O_CREAT):
+        makes = flags & O_TMPFILE == O_TMPFILE
+        if stat.S_ISDIR(mode) and flags & (os.O_ACCMODE | os.O_CREAT) and not makes:
             raise OSError(errno.EISDIR, "directory")
         if flags & (os.O_ACCMODE | os.O_TRUNC):
             raise OSError(errno.EROFS, "read-only claim")

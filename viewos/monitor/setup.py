@@ -195,7 +195,7 @@ def plan(view: View, cookie: int) -> FilterPlan:
         trap |= _TAKES_PATHS
         rules += [ArgumentRule(name, arg, "!=", 0) for name, arg in _WITH_ADDRESS.items()]
     if any(claim.read_only for claim in view.claims):
-        trap |= CHANGES
+        trap |= CHANGES | {"fstatfs"}
         rules += [ArgumentRule("ioctl", 1, "==", request) for request in CHANGING_IOCTLS]
     if view.listed:
         trap |= {"getdents", "getdents64"}

@@ -52,6 +52,7 @@ SPECIAL: dict[str, Callable[[Router, Call], int | Outcome]] = {
     **dict.fromkeys(("recvmsg", "recvmmsg"), msghdr.received),
     **dict.fromkeys(descriptors.CHANGES, descriptors.change),
     "ioctl": descriptors.ioctl,
+    "fstatfs": descriptors.fstatfs,
     **dict.fromkeys(process.CREDENTIAL_CALLS, process.credentials),
     **dict.fromkeys(process.MOUNT_CALLS, process.mounting),
 }
