@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TypeVar
 
-from viewos.abi.syscalls import OPERATIONS
+from viewos.abi.syscalls import OPERATIONS, TABLE
 from viewos.claims import Claim
 from viewos.errors import ViewosError, told
 from viewos.module import VirtualModule
@@ -49,6 +49,18 @@ def claims(module: VirtualModule) -> list[Claim]:
         raise _broken(module, "claims", error) from error
     for claim in found:
         _check(module, claim)
+    return found
+
+
+def syscalls(module: VirtualModule) -> frozenset[str]:
+    """The system calls that it traps by their names. Raises ViewosError."""
+    try:
+        found = frozenset(module.syscalls())
+    except Exception as error:
+        raise _broken(module, "syscalls", error) from error
+    unknown = sorted(str(name) for name in found if name not in TABLE)
+    if unknown:
+        raise ViewosError(f"module {module.name}: syscalls(): there is no {', '.join(unknown)}")
     return found
 
 

@@ -1,18 +1,22 @@
-"""Files of procfs whose lines hold names: maps and its kin, mounts and its kin, in view names.
+"""Names in what the kernel reports of mappings and mounts: files of procfs, and statmount(2).
 
-Who opens one gets what it says at that moment, with names mapped back, as a file of its own; where
-no name changes, the kernel's own file is opened. Such a copy cannot be polled.
+Who opens such a file gets what it says at that moment, with names mapped back, as a file of its
+own; where no name changes, the kernel's own file is opened. Such a copy cannot be polled.
 """
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import os
 import re
+import struct
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from viewos.kernel import syscall
 from viewos.monitor.emulate import open_arguments, read_how
-from viewos.monitor.outcome import Outcome
+from viewos.monitor.outcome import CONTINUE, Outcome
 from viewos.monitor.pathcalls import path_call, resolve_all
 
 if TYPE_CHECKING:
@@ -21,6 +25,11 @@ if TYPE_CHECKING:
     from viewos.monitor.paths import Place
     from viewos.monitor.router import Router
 
+_PAGE = 4096
+_LARGEST_STATMOUNT = 1 << 16
+_STATMOUNT_MNT_POINT = 0x10
+_MNT_POINT, _STATMOUNT_STRINGS = 108, 512
+"""Offsets in struct statmount (linux/mount.h)."""
 _DELETED = b" (deleted)"
 _MAPPING = re.compile(rb"(?m)^([0-9a-f]+-[0-9a-f]+ [rwxps-]{4} [0-9a-f]+ \S+ \d+ +)(/.*)$")
 _NUMA = re.compile(rb"(?m)( file=)(/\S*)")
@@ -66,6 +75,32 @@ def _file_of(text: bytes) -> int:
         while rest:
             rest = rest[file.write(rest) :]
         return os.open(f"/proc/self/fd/{file.fileno()}", os.O_RDONLY | os.O_CLOEXEC)
+
+
+def statmount(router: Router, call: Call) -> int | Outcome:
+    """statmount(2), Linux 6.8: the mount point is a name of the view."""
+    task, _ = router.tasks.get(call.tid)
+    if not task.like_us or call.decode(3):
+        return CONTINUE
+    (size,) = struct.unpack("=I", router.read_exact(call, call.raw[0], 4))
+    request = router.read_exact(call, call.raw[0], min(size, _PAGE))
+    room = min(call.decode(2), _LARGEST_STATMOUNT)
+    buffer = ctypes.create_string_buffer(room)
+    syscall(call.row.number, request, buffer, room, 0)
+    data = bytearray(buffer.raw[: struct.unpack_from("=I", buffer)[0]])
+    (mask,) = struct.unpack_from("=Q", data, 8)
+    if mask & _STATMOUNT_MNT_POINT:
+        (at,) = struct.unpack_from("=I", data, _MNT_POINT)
+        real = bytes(data[_STATMOUNT_STRINGS + at :]).partition(b"\0")[0]
+        name = router.view.claims.reverse(real)
+        if name is not None and name != real:
+            struct.pack_into("=I", data, _MNT_POINT, len(data) - _STATMOUNT_STRINGS)
+            data += name + b"\0"
+            struct.pack_into("=I", data, 0, len(data))
+    if len(data) > room:
+        raise OSError(errno.EOVERFLOW, "bufsize")
+    router.memory.write(call.tid, call.raw[1], bytes(data))
+    return 0
 
 
 # ---- translations -------------------------------------------------------------------------------

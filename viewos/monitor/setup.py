@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from viewos.abi.syscalls import OPERATIONS, PATH_SYSCALLS
 from viewos.claims import Claim, ClaimMap, RealPath, VirtualPath
-from viewos.errors import ViewosError
+from viewos.errors import ViewosError, short
 from viewos.filter import ArgumentRule, FilterPlan
 from viewos.module import VirtualModule
 from viewos.monitor import authors
@@ -24,7 +24,7 @@ from viewos.view import RLIMIT_LOCKS, View
 
 _DT = {stat.S_IFDIR: 4, stat.S_IFREG: 8}
 _TAKES_PATHS = PATH_SYSCALLS | {"bind", "connect", "getsockname", "getpeername", "getcwd"}
-_PATH_COMPANIONS = CREDENTIAL_CALLS | MOUNT_CALLS | {"landlock_restrict_self"}
+_PATH_COMPANIONS = CREDENTIAL_CALLS | MOUNT_CALLS | {"landlock_restrict_self", "statmount"}
 _WITH_ADDRESS = {"sendto": 4, "recvfrom": 4, "accept": 1, "accept4": 1}
 _PR_GET_DUMPABLE, _PR_SET_DUMPABLE = 3, 4
 
@@ -99,15 +99,24 @@ def _with_layer(view: View, layer: int, module: VirtualModule, mounts: MountTabl
         backing = claim.backing
         if claim.module is None and not claim.scratch:
             virtual, real = below.canonical(os.path.abspath(backing))
-            if not os.path.lexists(real):
-                shown = os.fsdecode(backing)
-                raise ViewosError(
-                    f"{module.name}: {shown}: no such file or directory (it should stand behind"
-                    f" {os.fsdecode(claim.prefix)})"
-                )
+            _check_backing(module, claim, real, here.canonical(claim.prefix)[1])
             backing = RealPath(virtual)
         placed.append(replace(claim, prefix=VirtualPath(prefix), backing=backing))
     return view.claims.with_layer(placed, layer)
+
+
+def _check_backing(module: VirtualModule, claim: Claim, real: bytes, place: bytes) -> None:
+    """Refuse what mount(2) would: ENOENT, ENOTDIR."""
+    shown, prefix = short(os.fsdecode(claim.backing)), short(os.fsdecode(claim.prefix))
+    if not os.path.lexists(real):
+        raise ViewosError(
+            f"{module.name}: {shown}: no such file or directory (it should stand behind {prefix})"
+        )
+    if os.path.lexists(place) and os.path.isdir(place) != os.path.isdir(real):
+        is_directory = "is a directory" if os.path.isdir(real) else "is no directory"
+        raise ViewosError(
+            f"{module.name}: {shown} {is_directory}, unlike {prefix}, behind which it should stand"
+        )
 
 
 # ---- mount points that do not exist -------------------------------------------------------------
@@ -178,7 +187,7 @@ def plan(view: View, cookie: int) -> FilterPlan:
     for module in view.modules:
         for name in (*module.handlers, *module.hooks):
             trap.update(OPERATIONS.get(name, (name,)))
-        trap |= module.syscalls()
+        trap |= authors.syscalls(module)
         if getattr(module, "auxiliary", None) is not None:
             trap |= {"execve", "execveat"}
     rules = [

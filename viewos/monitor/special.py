@@ -29,6 +29,7 @@ SPECIAL: dict[str, Callable[[Router, Call], int | Outcome]] = {
     "readlinkat": links.readlink,
     "linkat": links.linkat,
     **dict.fromkeys(("open", "openat", "openat2"), reports.open_),
+    "statmount": reports.statmount,
     "execve": execve.execve,
     "execveat": execve.execve,
     "chroot": process.chroot,
