@@ -130,11 +130,15 @@ class ClaimMap:
     def with_layer(self, claims: Iterable[Claim], layer: int) -> ClaimMap:
         """This map with one more layer on top, whose backings are paths of this map's view."""
         result = dict(self.by_prefix)
+        may_be_hidden = set(result)  # the new ones come shortest first: none hides another
         for new in sorted(claims, key=lambda c: len(c.prefix)):
-            for hidden in [prefix for prefix in result if lies_in(prefix, new.prefix)]:
+            for hidden in [prefix for prefix in may_be_hidden if lies_in(prefix, new.prefix)]:
                 del result[hidden]
+                may_be_hidden.remove(hidden)
             for claim in self._derived(new, layer):
                 result[claim.prefix] = claim
+                if claim.prefix != new.prefix:
+                    may_be_hidden.add(claim.prefix)
         return ClaimMap(result)
 
     def _derived(self, new: Claim, layer: int) -> Iterator[Claim]:

@@ -16,6 +16,13 @@ class SpecError(ViewosError):
     status = 2
 
 
+def short(text: str, most: int = 300) -> str:
+    """`text`, with its middle left out where it has more than `most` characters."""
+    if len(text) <= most:
+        return text
+    return f"{text[: most * 2 // 3]}[...]{text[-most // 3 :]}"
+
+
 def told(error: BaseException, path: str | None = None) -> str:
     """One line about an exception: the place in the file `path`, if any, and the text."""
     line = getattr(error, "lineno", None) if isinstance(error, SyntaxError) else None

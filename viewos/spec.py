@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from viewos.errors import SpecError
+from viewos.errors import SpecError, short
 
 _SPECIAL = "\\:,="
 _ADDRESS = re.compile(r"\[[0-9A-Fa-f]*:[0-9A-Fa-f:.]*(%\w+)?\]")
@@ -36,7 +36,7 @@ class Items(list[Item]):
 
     def error(self, item: Item | None, why: str) -> SpecError:
         """An error about one item, or about what is missing: the module, the word, an example."""
-        word = "" if item is None else f" {item.text!r}:"
+        word = "" if item is None else f" {short(item.text)!r}:"
         example = f" (for example: -m {self.example})" if self.example else ""
         return SpecError(f"module {self.module}:{word} {why}{example}")
 
@@ -67,7 +67,7 @@ def parse(text: str) -> ModuleSpec:
     name, rest = _until(tokens, ":")
     module = _plain(name)
     if not module:
-        raise SpecError(f"-m {text!r}: a module's name is missing (see `viewos modules`)")
+        raise SpecError(f"-m {short(text)!r}: a module's name is missing (see `viewos modules`)")
     spec = ModuleSpec(module, None, ())
     if spec.is_file and rest is not None:
         class_name, rest = _until(rest, ":")
@@ -95,7 +95,9 @@ def _tokens(text: str) -> Iterable[_Token]:
     while at < len(text):
         if text[at] == "\\":
             if at + 1 == len(text):
-                raise SpecError(f"-m {text!r}: the backslash at the end has nothing to quote")
+                raise SpecError(
+                    f"-m {short(text)!r}: the backslash at the end has nothing to quote"
+                )
             yield text[at + 1], text[at : at + 2]
             at += 2
         elif address := _ADDRESS.match(text, at):

@@ -63,6 +63,8 @@ def _dispatch(words: list[str]) -> int:
         _say("which COMMAND? (see `viewos --help`)")
         return 2
     name, *rest = words
+    if sys.stdout is None and name != "run":
+        raise ViewosError("standard output is closed")
     if name in COMMANDS:
         status: int = import_module(f"viewos.cli.{name}").main(rest)
         return status

@@ -150,7 +150,7 @@ def _execvp(program: Program) -> NoReturn:
     failure = OSError(errno.ENOENT, os.strerror(errno.ENOENT))
     for path in _candidates(name, env):
         failure = raw.execve(path, argv, env)
-        if failure.errno == errno.ENOEXEC:  # a script without #!
+        if failure.errno == errno.ENOEXEC and not _is_binary(path):  # a script without #!
             failure = raw.execve(b"/bin/sh", [b"/bin/sh", path, *argv[1:]], env)
         if failure.errno == errno.EACCES:
             denied = failure
@@ -177,6 +177,15 @@ def _candidates(name: bytes, env: list[bytes]) -> Iterator[bytes]:
     path = next((word[5:] for word in env if word.startswith(b"PATH=")), _DEFAULT_PATH)
     for directory in path.split(b":"):
         yield directory + b"/" + name if directory else name
+
+
+def _is_binary(path: bytes) -> bool:
+    """A program for another machine, which sh would read as a script."""
+    try:
+        with open(path, "rb", buffering=0) as file:
+            return file.read(4) == b"\x7fELF"
+    except OSError:
+        return False
 
 
 def _is_file(path: bytes) -> bool:

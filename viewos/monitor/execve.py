@@ -36,7 +36,7 @@ AT_NULL, AT_EXECFN = 0, 31
 PR_SET_NAME = 15
 _ELF64 = struct.Struct("<16sHHIQQQIHHH")
 _PROGRAM_HEADER = struct.Struct("<IIQQQQQQ")
-_PT_INTERP, _EM_X86_64, _ELFCLASS64 = 3, 62, 2
+_PT_INTERP, _EM_386, _EM_X86_64, _ELFCLASS64 = 3, 3, 62, 2
 
 
 @dataclass(slots=True)
@@ -85,7 +85,20 @@ def _without_claims(router: Router, call: Call) -> int | Outcome:
     router.tasks.forget(call.tid)
     if not _ids(router, call):
         return CONTINUE
+    name, path = _as_the_kernel_finds_it(router, call)
+    _refuse_32_bits(router, name, _head(path))
     return _run_unchanged(router, call)
+
+
+def _as_the_kernel_finds_it(router: Router, call: Call) -> tuple[bytes, bytes]:
+    """(the caller's string, a path of ours that leads to the same file)."""
+    at = 0 if call.name == "execve" else 1
+    name = router.memory.read_string(call.tid, call.raw[at])
+    dirfd = signed32(call.raw[0]) if at else AT_FDCWD
+    if name[:1] == b"/":
+        return name, b"/proc/%d/root%s" % (call.tid, name)
+    start = b"cwd" if dirfd == AT_FDCWD else b"fd/%d" % dirfd
+    return name, b"/proc/%d/%s%s" % (call.tid, start, b"/" + name if name else b"")
 
 
 # ---- looking through scripts and loaders --------------------------------------------------------
@@ -205,21 +218,29 @@ def read_argv(router: Router, call: Call, address: int) -> list[int]:
     return pointers
 
 
+def _refuse_32_bits(router: Router, name: bytes, head: bytes) -> None:
+    """Raise OSError ENOEXEC for a 32-bit program: its system calls would all fail."""
+    if head[:4] != b"\x7fELF" or len(head) < _ELF64.size:
+        return
+    ident, _kind, machine = _ELF64.unpack_from(head)[:3]
+    if machine == _EM_386 or (machine == _EM_X86_64 and ident[4] != _ELFCLASS64):
+        router.log.warning(
+            f"{os.fsdecode(name)}: a 32-bit program cannot run in a view (its system calls have"
+            " another table): use a 64-bit one"
+        )
+        raise OSError(errno.ENOEXEC, "32-bit program")
+
+
 def _through_loader(
     router: Router, call: Call, program: Program, argv_at: int, head: bytes
 ) -> bool:
     """Resolve PT_INTERP in the view; refuse a 32-bit program."""
     if len(head) < _ELF64.size:
         return True
-    ident, _kind, machine, *_, _entry, offset, _sections, _flags, _size, entry_size, count = (
+    _refuse_32_bits(router, program.name, head)
+    _ident, _kind, _machine, *_, _entry, offset, _sections, _flags, _size, entry_size, count = (
         _ELF64.unpack_from(head)
     )
-    if machine == 3 or (machine == _EM_X86_64 and ident[4] != _ELFCLASS64):
-        router.log.warning(
-            f"{os.fsdecode(program.name)}: a 32-bit program cannot run in a view (its system calls"
-            " have another table): use a 64-bit one"
-        )
-        raise OSError(errno.ENOEXEC, "32-bit program")
     interpreter = _interpreter(program.place.real, offset, entry_size, count)
     if interpreter is None:
         return True
@@ -354,7 +375,7 @@ def patch_auxiliary(stop: ExecStop, changes: dict[int, int], name: bytes | None)
     if name is not None and AT_EXECFN in entries:
         stop.write(entries[AT_EXECFN], name + b"\0")
     wanted = {key: value for key, value in changes.items() if entries.get(key) != value}
-    if wanted:
+    if wanted and AT_EXECFN in entries:  # not so in a 32-bit program, whose entries are smaller
         address = _auxiliary_address(stop)
         for index, key in enumerate(entries):
             if key in wanted:

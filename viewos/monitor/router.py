@@ -11,7 +11,7 @@ from typing import Any
 
 from viewos.abi.machine import MACHINE
 from viewos.abi.row import Row
-from viewos.abi.seccomp import AUDIT_ARCH_AARCH64, AUDIT_ARCH_X86_64
+from viewos.abi.seccomp import AUDIT_ARCH_AARCH64, AUDIT_ARCH_X86_64, X32_SYSCALL_BIT
 from viewos.abi.syscalls import BY_NUMBER, TABLE
 from viewos.call import Call
 from viewos.monitor import answers, fixup, inplace
@@ -167,10 +167,12 @@ class Router:
         return anyio.run(main)
 
     def _refuse_unknown(self, notification: Notification) -> None:
-        if notification.arch != _ARCH:
+        is_x32 = notification.nr > 0 and notification.nr & X32_SYSCALL_BIT
+        if notification.arch != _ARCH or is_x32:
+            other = "x32" if is_x32 else "another architecture (a 32-bit program)"
             self.log.warning(
-                f"process {notification.tid} makes system calls of another architecture (a 32-bit"
-                " program): they fail with ENOSYS, use a 64-bit one",
+                f"process {notification.tid} makes system calls of {other}: they fail with ENOSYS,"
+                " use a 64-bit program",
                 once=f"arch {notification.tid}",
             )
         else:

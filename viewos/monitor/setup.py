@@ -93,16 +93,29 @@ def _start(view: View, layer: int, module: VirtualModule) -> None:
 def _with_layer(view: View, layer: int, module: VirtualModule, mounts: MountTable) -> ClaimMap:
     below = Resolver(view.claims, mounts)
     placed: list[Claim] = []
+    prefixes: set[bytes] = set()
     for claim in authors.claims(module):
-        here = Resolver(view.claims.with_layer(placed, layer), mounts)
-        prefix, _ = here.canonical(claim.prefix)
+        prefix, place = below.canonical(claim.prefix)
+        if _passes(claim.prefix, prefixes) or _passes(prefix, prefixes):
+            here = Resolver(view.claims.with_layer(placed, layer), mounts)
+            prefix, place = here.canonical(claim.prefix)
         backing = claim.backing
         if claim.module is None and not claim.scratch:
             virtual, real = below.canonical(os.path.abspath(backing))
-            _check_backing(module, claim, real, here.canonical(claim.prefix)[1])
+            _check_backing(module, claim, real, place)
             backing = RealPath(virtual)
         placed.append(replace(claim, prefix=VirtualPath(prefix), backing=backing))
+        prefixes.add(prefix)
     return view.claims.with_layer(placed, layer)
+
+
+def _passes(path: bytes, prefixes: set[bytes]) -> bool:
+    """Does a path lead through one of the prefixes?"""
+    while path not in prefixes:
+        path, slash, _ = path.rpartition(b"/")
+        if not slash:
+            return b"/" in prefixes
+    return True
 
 
 def _check_backing(module: VirtualModule, claim: Claim, real: bytes, place: bytes) -> None:
