@@ -211,7 +211,8 @@ def _check_same_mount(router: Router, call: Call, old: Place, new: Place) -> Non
             os.lstat(old.real)
     except OSError:
         return
-    if is_rename or not os.path.lexists(new.real.rstrip(b"/")):
+    ends_in_slash = new.real.endswith(b"/")  # EEXIST or ENOENT, which come first
+    if is_rename or not (ends_in_slash or os.path.lexists(new.real)):
         raise OSError(*((errno.EXDEV, "another claim") if differs else (errno.EBUSY, "busy")))
 
 

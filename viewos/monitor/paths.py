@@ -196,8 +196,9 @@ class Resolver:
             _split(path), True, absolute, path.endswith(b"/"), rules, start.virtual,
         )  # fmt: skip
         walk.rooted = absolute or bool(rules & RESOLVE_IN_ROOT)
-        walk.entered = walk.inside = not absolute  # a dirfd may be any file
-        walk.plain = walk.real == walk.kernel and not rules & RESOLVE_IN_ROOT
+        walk.entered = not absolute  # a dirfd may be any file
+        walk.inside = not absolute or bool(rules & RESOLVE_IN_ROOT)
+        walk.plain = walk.real == walk.kernel
         walk.claim = self.claims.find(start.virtual)
         return self._walk(walk, follow, keep_last, intent)
 
@@ -338,7 +339,7 @@ class Resolver:
             # The kernel does not know the root yet where nothing before has asked for it.
             if walk.rules & RESOLVE_BENEATH or (walk.rules & RESOLVE_NO_XDEV and not walk.rooted):
                 raise OSError(errno.EXDEV, "absolute link")
-            walk.absolute, walk.inside = True, False
+            walk.absolute, walk.inside = True, bool(walk.rules & RESOLVE_IN_ROOT)
             walk.virtual, walk.kernel = walk.root.virtual, walk.root.real
             self._arrive(walk, *self.claims.forward(walk.virtual))
         else:

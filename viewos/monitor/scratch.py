@@ -22,7 +22,8 @@ def scratch_directory(view: View) -> bytes:
 def short_name(view: View, real: bytes) -> bytes:
     """A short path by which the kernel reaches `real`: through a link in the view's scratch
     directory to its parent, because a call may mean the name itself and not where it leads."""
-    parent, name = os.path.split(real)
+    parent, name = os.path.split(real.rstrip(b"/"))
+    name += real[len(real.rstrip(b"/")) :]
     return os.path.join(short_link(view, parent), name)
 
 
