@@ -156,12 +156,13 @@ class FileModule(VirtualModule):
     read_only: bool = False
     root: bytes = b""
     """The backing directory (or file). Default: the module's scratch directory."""
+    _root_is_scratch = False  # of a view that has ended, perhaps: a module can be started again
 
     def start(self, scratch: bytes) -> None:
         """See `VirtualModule.start`; takes the scratch directory as the backing where none is
         set."""
-        if not self.root:
-            self.root = scratch
+        if not self.root or self._root_is_scratch:
+            self.root, self._root_is_scratch = scratch, True
 
     def claims(self) -> Iterable[Claim]:
         """One claim: the mount point, with this module as the one that locates."""

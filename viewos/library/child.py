@@ -96,11 +96,11 @@ def _serve(control: socket.socket, session: Session, scratch: bytes) -> None:
     session.ready()
     if serve_fix_ups(control):
         return
+    if scratch:
+        shutil.rmtree(scratch, ignore_errors=True)
     say(
         session.pid,
         session.stderr_identity,
         "the process that served this view has ended: the system calls that it answered for the"
         " programs of the view now fail with ENOSYS (Function not implemented)",
     )
-    if scratch:
-        shutil.rmtree(scratch, ignore_errors=True)

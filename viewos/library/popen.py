@@ -73,16 +73,13 @@ class Popen(subprocess.Popen[Any]):
         self.args = args
         with open(failure, "rb") as failures:
             try:
-                with suppress(Hangup):
-                    _hand_over(view, near, command, order)
+                served = _hand_over(view, near, command, order)
                 said = failures.read()
             except BaseException:
-                near.close()
                 self.kill()
                 self._give_up()
                 raise
-        if said or near.fileno() < 0:
-            near.close()
+        if said or not served:
             self._give_up()
             _fail(said or b"%c0 the launching process died" % IN_VIEWOS, shown, cwd)
 
@@ -204,15 +201,22 @@ def _search_path() -> list[str]:
 
 def _hand_over(
     view: View, control: socket.socket, command: list[bytes], order: dict[str, Any]
-) -> None:
-    """Tell the new process what to run, and serve it. Raises Hangup when it could not start;
-    `control` is closed then."""
+) -> bool:
+    """Tell the new process what to run, and serve it; False when it could not start.
+
+    From then on `control` belongs to what serves it: if it ended before that has said so, the
+    helper would take the caller for dead. Otherwise it is closed here.
+    """
     try:
         send(control, (command, order))
         (_, pid), descriptors = receive(control)
         if not descriptors:
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
-        Served(view, control, descriptors[0], pid).start()
-    except (Hangup, ConnectionError):
+        served = Served(view, control, descriptors[0], pid)
+        served.start()
+    except BaseException as error:
         control.close()
-        raise Hangup from None
+        if isinstance(error, Hangup | ConnectionError):
+            return False
+        raise
+    return True

@@ -58,8 +58,8 @@ class Served:
         self._ready = threading.Event()
 
     def start(self) -> None:
-        """Return when calls are being answered. Raises ConnectionError when the helper has gone,
-        ViewosError when the view is closed, RuntimeError when there are no more threads."""
+        """Return when calls are being answered. Raises ViewosError when the view is closed,
+        RuntimeError when there are no more threads."""
         try:
             self._view.serve(self)
             self._thread.start()
@@ -67,7 +67,8 @@ class Served:
             os.close(self._listener)
             raise
         self._ready.wait()
-        send(self._control, ("serving",))
+        with contextlib.suppress(OSError):  # it has gone meanwhile, and the program with it
+            send(self._control, ("serving",))
 
     def let_go(self) -> None:
         """In a forked child: what it inherited of the parent's would keep calls waiting for ever
@@ -87,6 +88,8 @@ class Served:
                 send(self._control, ("over",))
             self._control.close()
             engine.close()
+            self._router.tasks.forget_all()  # descriptors: they are not left to the collector
+            self._router.engine = None
             self._view.forget(self)
 
     def wait(self) -> None:
