@@ -13,7 +13,9 @@ scratch string.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
+from contextlib import suppress
 
 from viewos import kernel
 from viewos.abi.ptrace import (
@@ -34,30 +36,38 @@ _MAP_PRIVATE_ANONYMOUS = 0x22
 _PROT_READ_WRITE = 3
 
 
+def _on_stack(session: Session, scratch: Scratch) -> list[int] | None:
+    """The register values, with what they point at below the stack's red zone; None: no room."""
+    if scratch.size > STACK_SCRATCH:
+        return None
+    base = (session.original["rsp"] - RED_ZONE - scratch.size) & ~15
+    values, blob = scratch.place(base)
+    try:
+        if blob:
+            write_memory(session.tid, base, blob)
+    except OSError:  # another mapping below, or the stack's limit
+        return None
+    return values
+
+
 def _drive(session: Session, rewrite: Rewrite) -> Result:
     session.stop_before_restart()
-    args = list(rewrite.args)
-    scratch = Scratch(args)
-    first, mapped = True, 0
-    if scratch.size > STACK_SCRATCH:
-        size = scratch.size + 4095 & ~4095
-        base = session.run(
+    scratch = Scratch(rewrite.args)
+    mapped, size = 0, scratch.size + 4095 & ~4095
+    values = _on_stack(session, scratch)
+    if values is None:
+        mapped = session.run(
             _NR_MMAP, [0, size, _PROT_READ_WRITE, _MAP_PRIVATE_ANONYMOUS, M64, 0], first=True
         )
-        first = False
-        if base > M64 - 4096:
-            session.give_back(base)
-            return Result(Ending.DONE, signed(base))
-        mapped = base
-    else:
-        base = (session.original["rsp"] - RED_ZONE - scratch.size) & ~15
-    values, blob = scratch.place(base)
-    if blob:
-        write_memory(session.tid, base, blob)
+        if mapped > M64 - 4096:
+            session.give_back(mapped)
+            return Result(Ending.DONE, signed(mapped))
+        values, blob = scratch.place(mapped)
+        write_memory(session.tid, mapped, blob)
     values += [session.original[r] for r in ARGUMENT_REGISTERS[len(values) :]]
     keep = values[rewrite.cookie_arg] & ((1 << rewrite.cookie_shift) - 1)
     values[rewrite.cookie_arg] = keep | session.cookie << rewrite.cookie_shift & M64
-    value = session.run(rewrite.number, values, first=first, may_block=rewrite.may_block)
+    value = session.run(rewrite.number, values, first=not mapped, may_block=rewrite.may_block)
     if rewrite.after is not None and value not in RESTARTS:
         rewrite.after(signed(value))
     if mapped:
@@ -88,6 +98,11 @@ def fix_up(tid: int, cookie: int, rewrite: Rewrite, answer: Callable[[int], bool
     except (Lost, ProcessLookupError):
         session.bury()
         return Result(Ending.GONE)
+    except BaseException as error:  # nobody may be left stopped: the call fails
+        number = error.errno if isinstance(error, OSError) else None
+        with suppress(OSError, Lost):
+            session.give_back(-(number or errno.EIO) & M64)
+        raise
 
 
 def _at_stop(session: Session, stop: Stop, rewrite: Rewrite) -> Result:

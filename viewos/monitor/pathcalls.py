@@ -50,7 +50,8 @@ def path_call(router: Router, call: Call) -> int | Outcome:
         answer = emulation(router, call, places)
     if answer is FIX_UP:
         answer = fix_up_paths(router, call, places)
-    committed(call, places)
+    else:
+        committed(call, places)
     return answer
 
 
@@ -325,6 +326,8 @@ def fix_up_paths(router: Router, call: Call, places: list[Place]) -> int | Outco
         rewrite.may_block = row.name == "connect" or any(
             _may_wait(p.real) for p in places if p.real
         )
+    if any(place.claim is not None and place.claim.module is not None for place in places):
+        rewrite.after = lambda result: None if result < 0 else committed(call, places)
     return router.fix_up(call, rewrite, strings, all(place.plain for place in places))
 
 

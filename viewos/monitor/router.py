@@ -37,6 +37,7 @@ def _continue(router: Router, call: Call) -> Outcome:
     return CONTINUE
 
 
+MAX_ERRNO = 4095
 MOST_SOCKETS = 4096
 """Sockets whose exact names are remembered; of others the canonical one is told."""
 
@@ -112,7 +113,8 @@ class Router:
             )
             answer = -errno.EPERM
         except OSError as error:
-            answer = -(error.errno or errno.EIO)
+            number = error.errno or errno.EIO
+            answer = -number if 0 < number <= MAX_ERRNO else -errno.EIO
         except Exception:
             self.log.exception(f"{call.name} by process {call.tid} fails with EIO")
             answer = -errno.EIO
@@ -123,7 +125,7 @@ class Router:
             return
         if answer is CONTINUE:
             notification.let_continue()
-        elif answer < 0 and answer > -4096:
+        elif -MAX_ERRNO <= answer < 0:
             notification.answer(error=-answer)
         else:
             notification.answer(answer)
