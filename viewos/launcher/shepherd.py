@@ -86,6 +86,7 @@ class Shepherd:
         self._seen: set[int] = set()
         self._program = 0
         self._ended = False
+        self._has_news = False
         self._told_stop = False
         self._leads = os.getpgrp() == flock.waiter
 
@@ -108,6 +109,8 @@ class Shepherd:
                         poll.unregister(source)
                 elif not self._hear():
                     poll.unregister(source)
+            if self._has_news:
+                self._wait()
         return 0
 
     # ---- the program --------------------------------------------------------------------------
@@ -115,11 +118,12 @@ class Shepherd:
     def _look(self) -> None:
         for number, _ in raw.read_signals(self._signals):
             if number == signal.SIGCHLD:
-                self._wait()
+                self._has_news = True
             else:
                 self._seen.add(number)
 
     def _wait(self) -> None:
+        self._has_news = False
         while not self._ended:
             pid, status = os.waitpid(self._program, os.WNOHANG | os.WUNTRACED | os.WCONTINUED)
             if pid == 0:
@@ -138,6 +142,10 @@ class Shepherd:
         if not self._told_stop:
             return
         self._told_stop = False
+        # What the waiter said before it stopped comes first: a stop that was for the group would
+        # not be known for that any more, and would stop the program again.
+        while self._wire is not None and select.select([self._wire], (), (), 0)[0]:
+            self._hear()
         # Somebody may have continued the program alone. A SIGCONT takes back pending stops.
         self._seen -= _STOPS
         self._tell(CONTINUED)
@@ -174,6 +182,8 @@ class Shepherd:
         if self._ended:
             return
         group = os.getpgid(self._program)
+        if number == signal.SIGCONT and group == self._program and self._leads:
+            _hand_terminal(group)
         if not got_by_group:
             os.kill(self._program, number)
         elif group != os.getpgrp() and self._leads:
@@ -194,6 +204,25 @@ class Shepherd:
         flock = self._flock
         side.guard(self._said, "died", self._program, flock.stderr, flock.clean_up)
         return True
+
+
+def _hand_terminal(group: int) -> None:
+    """Let a group that left ours have the terminal, if ours has it.
+
+    A job-control shell makes itself the leader of a group. Natively it is one already, and has the
+    terminal when the shell outside says `fg`. SIGTTOU is blocked here, so nobody stops.
+    """
+    try:
+        terminal = os.open("/dev/tty", os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return
+    try:
+        if os.tcgetpgrp(terminal) == os.getpgrp():
+            os.tcsetpgrp(terminal, group)
+    except OSError:
+        pass  # it hung up, or the group has gone meanwhile
+    finally:
+        os.close(terminal)
 
 
 def _program(flock: Flock, to_monitor: Wire) -> int:
