@@ -1,0 +1,120 @@
+"""ProcessState and its tokens."""
+
+from __future__ import annotations
+
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from viewos import View, VirtualModule
+from viewos.kernel import prlimit
+from viewos.view import RLIM_INFINITY, RLIMIT_LOCKS, ProcessState, States, _limit_of_proc
+
+states_of = st.builds(
+    ProcessState,
+    modules=st.lists(
+        st.tuples(st.integers(0, 3), st.integers(0, 3)), max_size=3, unique_by=lambda m: m[0]
+    ).map(lambda modules: tuple(sorted(modules))),
+    cwd=st.sampled_from([None, b"", b"/mnt"]),
+    executable=st.sampled_from([None, b"/bin/sh"]),
+    confined=st.booleans(),
+    locks=st.none() | st.tuples(st.integers(0, 2), st.integers(0, 2)),
+)
+
+
+@given(st.lists(states_of))
+def test_a_state_has_one_token(known: list[ProcessState]) -> None:
+    initial = ProcessState(cwd=b"/start")
+    states = States(initial)
+    tokens = {state: states.token(state) for state in known}
+    assert len(set(tokens.values())) == len(tokens)
+    for state, token in tokens.items():
+        assert states.token(state) == token
+        assert states.of_limit(token) == state
+    assert states.several is bool(tokens)
+    assert states.initial is states.of_limit(RLIM_INFINITY) is initial
+
+
+@given(st.integers(0, RLIM_INFINITY))
+def test_a_limit_that_is_no_token_is_the_initial_state(soft: int) -> None:
+    states = States(ProcessState())
+    token = states.token(ProcessState(confined=True))
+    assert states.of_limit(soft) is states.initial or soft == token
+
+
+def test_the_initial_state_keeps_its_token() -> None:
+    initial = ProcessState(cwd=b"")
+    states = States(initial)
+    other = states.token(ProcessState(cwd=b"/mnt"))
+    assert states.token(initial) != other
+    assert states.of_limit(states.token(initial)) is initial
+
+
+def test_many_threads_ask_for_tokens() -> None:
+    states = States(ProcessState())
+    wanted = [ProcessState().with_module(0, number) for number in range(300)]
+    found: list[list[int]] = []
+    gate = threading.Barrier(8)
+
+    def ask() -> None:
+        gate.wait()
+        found.append([states.token(state) for state in wanted])
+
+    threads = [threading.Thread(target=ask) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(tokens == found[0] for tokens in found)
+    assert [states.of_limit(token) for token in found[0]] == wanted
+
+
+@contextmanager
+def process() -> Iterator[int]:
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as child:
+        yield child.pid
+
+
+def test_a_process_carries_its_state() -> None:
+    states = States(ProcessState())
+    with process() as pid, process() as other:
+        state = ProcessState(cwd=b"/mnt").with_module(1, "value")
+        _, hard = prlimit(pid, RLIMIT_LOCKS)
+        states.write(pid, state)
+        assert states.read(pid) is state or states.read(pid) == state
+        assert prlimit(pid, RLIMIT_LOCKS) == (states.token(state), hard)
+        assert _limit_of_proc(pid) == states.token(state)
+        assert states.read(other) is states.initial
+        assert _limit_of_proc(other) == RLIM_INFINITY
+        states.write(pid, states.initial)
+        assert states.read(pid) is states.initial
+    with pytest.raises(OSError, match="process"):
+        states.read(pid)
+
+
+def test_what_modules_keep() -> None:
+    state = ProcessState().with_module(2, "two").with_module(0, "zero")
+    assert state.modules == ((0, "zero"), (2, "two"))
+    assert state == ProcessState().with_module(0, "zero").with_module(2, "two")
+    assert (state.of(0), state.of(1, "none"), state.of(2)) == ("zero", "none", "two")
+    assert state.with_module(2, "new").of(2) == "new"
+    assert state.of(2) == "two"
+
+
+def test_a_view_names_its_layers() -> None:
+    class One(VirtualModule):
+        """The lower one."""
+
+    class Two(VirtualModule):
+        """The upper one."""
+
+    one, two = One(), Two()
+    view = View([one, two])
+    assert dict(view.layers) == {0: one, 1: two}
+    assert repr(view) == "<View one two>"
+    assert repr(View()) == "<View empty>"
