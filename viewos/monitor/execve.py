@@ -135,28 +135,40 @@ def _head(real: bytes) -> bytes:
 
 def parse_shebang(head: bytes) -> tuple[bytes, bytes | None] | None:
     """(interpreter, its one argument) as fs/binfmt_script.c reads it; None: not a script after
-    all."""
+    all.
+
+    A line without an end is cut off with the buffer, but the interpreter's name must be whole. A
+    file that is shorter than the buffer is followed by NULs, which end a name and an argument.
+    """
     buffer = head[:BINPRM_BUF_SIZE].ljust(BINPRM_BUF_SIZE, b"\0")
-    line = buffer[2:]
-    end = line.find(b"\n")
+    end = buffer.split(b"\0")[0].find(b"\n")  # strnchr(): not beyond a NUL
     if end < 0:
-        text = line.lstrip(b" \t")
-        cut = min(
-            (i for i in (text.find(b" "), text.find(b"\t"), text.find(b"\0")) if i >= 0), default=-1
-        )
-        if cut < 0:
-            return None  # the interpreter's name is cut off
-        line = line[:-1] if b"\0" not in line else line
-    else:
-        line = line[:end]
-    line = line.split(b"\0")[0].strip(b" \t")
-    if not line:
+        name = _skip_blanks(buffer, 2)
+        if name == BINPRM_BUF_SIZE or _end_of_word(buffer, name) == BINPRM_BUF_SIZE:
+            return None
+        end = BINPRM_BUF_SIZE - 1
+    while buffer[end - 1] in b" \t":
+        end -= 1
+    name = _skip_blanks(buffer, 2)
+    if name >= end:
         return None
-    for index, byte in enumerate(line):
-        if byte in b" \t":
-            rest = line[index:].strip(b" \t")
-            return line[:index], rest or None
-    return line, None
+    cut = _end_of_word(buffer, name)
+    if cut >= end or buffer[cut] == 0:
+        return buffer[name : min(cut, end)], None
+    argument = buffer[_skip_blanks(buffer, cut) : end]
+    return buffer[name:cut], argument.split(b"\0")[0]
+
+
+def _skip_blanks(buffer: bytes, at: int) -> int:
+    while at < len(buffer) and buffer[at] in b" \t":
+        at += 1
+    return at
+
+
+def _end_of_word(buffer: bytes, at: int) -> int:
+    while at < len(buffer) and buffer[at] not in b" \t\0":
+        at += 1
+    return at
 
 
 def _through_script(
