@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Iterable
 
 NATIVE_TYPES = frozenset(
     "proc sysfs cgroup cgroup2 devtmpfs devpts debugfs tracefs securityfs bpf configfs binfmt_misc "
@@ -33,11 +34,15 @@ class MountTable:
 
     def refresh(self) -> None:
         """Read the table again (after a trapped mount, umount or pivot_root)."""
-        table: dict[bytes, bytes] = {}
         with open("/proc/self/mountinfo", "rb") as lines:
-            for line in lines:
-                left, _, right = line.partition(b" - ")
-                table[_unescape(left.split(b" ")[4])] = right.split(b" ")[0]
+            self.load(lines)
+
+    def load(self, lines: Iterable[bytes]) -> None:
+        """Take the table from lines of proc_pid_mountinfo(5)."""
+        table: dict[bytes, bytes] = {}
+        for line in lines:
+            left, _, right = line.partition(b" - ")
+            table[_unescape(left.split(b" ")[4])] = right.split(b" ")[0]
         self._types = table
         self._native_tops = {p for p, t in table.items() if t.decode() in NATIVE_TYPES}
         # Most paths share no first component with any native mount: one look-up settles them.
