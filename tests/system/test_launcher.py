@@ -462,3 +462,15 @@ def test_what_is_costly_is_not_imported() -> None:
     assert "pyseccomp" in modules
     costly = {"subprocess", "socket", "inspect", "dataclasses", "asyncio", "shutil", "tempfile"}
     assert not costly.intersection(modules)
+
+
+@pytest.mark.parametrize("options", [(), ("-m", "hostname:x"), ("-m", "vfs:/=/")])
+def test_a_program_does_not_wait_for_what_only_the_monitor_needs(options: tuple[str, ...]) -> None:
+    """What the monitor imports is not in the listing: its descriptor 2 is not ours by then."""
+    words = [sys.executable, "-X", "importtime", "-m", "viewos", "run", *options, "--", "true"]
+    done = subprocess.run(words, env=environment(), capture_output=True, timeout=20, check=True)
+    modules = {line.rpartition("|")[2].strip() for line in done.stderr.decode().splitlines()}
+    assert "viewos.launcher.direct" in modules or "viewos.launcher.waiter" in modules
+    costly = {"viewos.monitor.router", "viewos.monitor.execve", "viewos.monitor.sockets"}
+    costly |= {"subprocess", "socket", "asyncio", "anyio", "argparse", "secrets", "traceback"}
+    assert not costly.intersection(modules)

@@ -18,6 +18,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import NoReturn
 
+from viewos.launcher import side
 from viewos.launcher.errors import CANNOT_EXECUTE, FAILED, NOT_FOUND, LaunchError
 from viewos.launcher.layout import Layout, Session, choose
 from viewos.launcher.program import Program, Report, say
@@ -30,7 +31,7 @@ __all__ = [
 def launch(
     command: Sequence[str | bytes],
     *,
-    program_filter: bytes,
+    program_filter: bytes | Callable[[], bytes],
     serve: Callable[[Session], None],
     layout: Layout = Layout.AUTO,
     chdir: bytes | None = None,
@@ -39,18 +40,21 @@ def launch(
     paths: Sequence[bytes] | None = None,
     report: Report = say,
     prepare: Callable[[], object] = lambda: None,
+    warm_up: Callable[[], object] = lambda: None,
 ) -> NoReturn:
     """Run `command` under a seccomp program, with `serve` answering in a process of its own.
 
     The calling process becomes the program, or waits for it and ends as it does; `command` is
     searched in PATH, and `chdir` entered, when the monitor serves, so both are resolved in the
-    view. `program_filter` is what `viewos.filter.build` made. `env` None: the environment that this
-    process was started with, byte for byte. `serve` runs until the last tracee is gone; it calls
-    `Session.ready` when it answers. `clean_up` runs only when the monitor died before `serve` was
-    over (or `serve` raised), in a process that holds none of the caller's descriptors.
-    `paths` are tried with execve(2) in turn, instead of a search for `command[0]`. `report` is
-    told what failed after the filter was installed; it makes no call that can be trapped.
-    `prepare` is called in the program's process just before the execve, and answered by the view.
+    view. `program_filter` is what `viewos.filter.build` made, or makes it: that is called while
+    the monitor starts, which calls `warm_up` meanwhile, for what takes time. `env` None: the
+    environment that this process was started with, byte for byte. `serve` runs until the last
+    tracee is gone; it calls `Session.ready` when it answers. `clean_up` runs only when the
+    monitor died before `serve` was over (or `serve` raised), in a process that holds none of
+    the caller's descriptors. `paths` are tried with execve(2) in turn, instead of a search for
+    `command[0]`. `report` is told what failed after the filter was installed; it makes no call
+    that can be trapped. `prepare` is called in the program's process just before the execve,
+    and answered by the view.
 
     Raises LaunchError when the program cannot be started and nothing of the launch is left; after
     that, failures end the process: 125 viewos, 126 cannot be executed, 127 not found.
@@ -66,6 +70,7 @@ def launch(
         argv, _environment(env), chdir, program_filter, {int(n) for n in mask}, paths, report,
         prepare,
     )  # fmt: skip
+    service = side.Service(serve, warm_up, clean_up, _stderr_identity())
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
             stream.flush()
@@ -73,10 +78,10 @@ def launch(
     if chosen is Layout.DIRECT:
         from viewos.launcher import direct
 
-        direct.run(program, serve, clean_up, _stderr_identity())
+        direct.run(program, service)
     from viewos.launcher import waiter
 
-    waiter.run(program, serve, clean_up, _stderr_identity())
+    waiter.run(program, service)
 
 
 def _environment(env: Mapping[bytes, bytes] | None) -> list[bytes]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
 from typing import NoReturn
 
 from viewos.launcher import raw, side
@@ -13,19 +12,14 @@ from viewos.launcher.program import Program, become
 from viewos.launcher.wire import Wire, pair
 
 
-def run(
-    program: Program,
-    serve: side.Serve,
-    clean_up: Callable[[], None],
-    stderr: side.Identity,
-) -> NoReturn:
+def run(program: Program, service: side.Service) -> NoReturn:
     """Become the program. Raises LaunchError (nothing runs, all that was started has gone)."""
     near, far = pair()
     pid = os.getpid()
 
     def guarded() -> int:
         near.close()
-        return _guard(pid, far, serve, clean_up, stderr)
+        return _guard(pid, far, service)
 
     def detach() -> int:
         os.setsid()
@@ -39,13 +33,7 @@ def run(
     become(program, near)
 
 
-def _guard(
-    pid: int,
-    wire: Wire,
-    serve: side.Serve,
-    clean_up: Callable[[], None],
-    stderr: side.Identity,
-) -> int:
+def _guard(pid: int, wire: Wire, service: side.Service) -> int:
     """Be the monitor's parent: a process that sleeps until it ends, and says so if it died.
 
     Only another process can tell the user that a monitor was killed.
@@ -54,7 +42,7 @@ def _guard(
 
     def run_monitor() -> int:
         os.close(life)
-        return side.run_monitor(wire, serve, Layout.DIRECT, stderr, alive)
+        return side.run_monitor(wire, service, Layout.DIRECT, alive)
 
     raw.set_name(b"viewos-guard")
     monitor = side.in_child(run_monitor)
@@ -62,7 +50,7 @@ def _guard(
         signal.signal(number, signal.SIG_IGN)
     side.let_go_except(life)
     _, status = os.waitpid(monitor, 0)
-    side.guard(os.read(life, 8), _how(status), pid, stderr, clean_up)
+    side.guard(os.read(life, 8), _how(status), pid, service)
     return 0
 
 

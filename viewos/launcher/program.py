@@ -40,7 +40,7 @@ class Program(NamedTuple):
     env: list[bytes]
     """`NAME=value`, byte for byte."""
     chdir: bytes | None
-    filter: bytes
+    filter: bytes | Callable[[], bytes]
     mask: set[int]
     """The signals that it starts with blocked."""
     paths: Sequence[bytes] | None = None
@@ -102,6 +102,7 @@ def _put_under_filter(program: Program, wire: Wire) -> None:
         import prctl
 
         prctl.set_no_new_privs(1)
+    instructions = _instructions(program)
     listener: list[int] = []
     failure: list[OSError] = []
     installed = threading.Lock()
@@ -120,11 +121,20 @@ def _put_under_filter(program: Program, wire: Wire) -> None:
             helper.start()
         except RuntimeError as error:
             raise LaunchError(str(error)) from error
-        listener.append(raw.install_filter(program.filter))
+        listener.append(raw.install_filter(instructions))
     helper.join()
     os.close(listener[0])
     if failure and failure[0].errno not in (errno.EPIPE, errno.ECONNRESET):
         die(program, f"cannot hand over the listener: {failure[0].strerror}", FAILED, failure[0])
+
+
+def _instructions(program: Program) -> bytes:
+    if isinstance(program.filter, bytes):
+        return program.filter
+    try:
+        return program.filter()
+    except ValueError as error:
+        raise LaunchError(f"there can be no such filter: {error}") from error
 
 
 # ---- execve(2) and execvp(3) --------------------------------------------------------------------

@@ -14,7 +14,6 @@ import os
 import select
 import signal
 import struct
-from collections.abc import Callable
 from typing import NamedTuple
 
 from viewos.launcher import errors, raw, side
@@ -45,9 +44,7 @@ class Flock(NamedTuple):
     """What the processes below the waiter have to know."""
 
     program: Program
-    serve: side.Serve
-    clean_up: Callable[[], None]
-    stderr: side.Identity
+    service: side.Service
     waiter: int
     wire: Wire
     """The shepherd's end of the wire to the waiter."""
@@ -71,7 +68,7 @@ def run_monitor(flock: Flock) -> int:
     to_program.close()
     flock.wire.close()
     signal.pthread_sigmask(signal.SIG_SETMASK, flock.program.mask)
-    return side.run_monitor(to_monitor, flock.serve, Layout.ANCESTOR, flock.stderr, alive)
+    return side.run_monitor(to_monitor, flock.service, Layout.ANCESTOR, alive)
 
 
 class Shepherd:
@@ -201,8 +198,7 @@ class Shepherd:
         if said:
             return False
         self._life = -1
-        flock = self._flock
-        side.guard(self._said, "died", self._program, flock.stderr, flock.clean_up)
+        side.guard(self._said, "died", self._program, self._flock.service)
         return True
 
 

@@ -8,18 +8,28 @@ import os
 import resource
 import select
 import signal
-import traceback
 from collections.abc import Callable
 from contextlib import suppress
+from typing import NamedTuple
 
 from viewos import kernel
 from viewos.launcher import raw
 from viewos.launcher.layout import Layout, Session
 from viewos.launcher.wire import FAILED, SERVING, Wire
 
-Serve = Callable[[Session], None]
 SERVED, LEFT = b"R", b"B"
 Identity = tuple[int, int] | None
+
+
+class Service(NamedTuple):
+    """What the caller wants of the processes beside the program; see `launch`."""
+
+    serve: Callable[[Session], None]
+    warm_up: Callable[[], object]
+    clean_up: Callable[[], None]
+    stderr: Identity
+    """The file that is the program's stderr at launch; None: there is none."""
+
 
 # The monitor outlives its program for the sake of background processes. Whatever ends a whole
 # group or machine politely ends those too, and then it leaves by itself.
@@ -43,9 +53,15 @@ def in_child(body: Callable[[], int]) -> int:
         gc.disable()  # a collection writes to pages that are shared with the parent
         status = body()
     except BaseException:
-        _write(2, traceback.format_exc())
+        _write(2, _traceback())
     finally:
         os._exit(status)
+
+
+def _traceback() -> str:
+    import traceback  # which costs milliseconds
+
+    return traceback.format_exc()
 
 
 def _write(fd: int, text: str) -> None:
@@ -102,7 +118,7 @@ def _is_own(fd: int) -> bool:
 # ---- the monitor --------------------------------------------------------------------------------
 
 
-def run_monitor(wire: Wire, serve: Serve, layout: Layout, stderr: Identity, alive: int) -> int:
+def run_monitor(wire: Wire, service: Service, layout: Layout, alive: int) -> int:
     """Be the monitor, from the hand-over of the listener until `serve` returns; the exit status.
 
     `alive` is a pipe to the guard: SERVED is written when calls are answered, LEFT at the end.
@@ -115,12 +131,7 @@ def run_monitor(wire: Wire, serve: Serve, layout: Layout, stderr: Identity, aliv
             resource.setrlimit(limit, (hard, hard))
     raw.set_name(b"viewos-monitor")
     let_go(keep_own=True)
-    gc.enable()
-    received = wire.receive_descriptor()
-    if received is None:
-        os.write(alive, LEFT)
-        return 0  # there is no program, and who failed has said so
-    listener, pid = received
+    pid = 0
     said_ready = False
 
     def ready() -> None:
@@ -131,10 +142,15 @@ def run_monitor(wire: Wire, serve: Serve, layout: Layout, stderr: Identity, aliv
         wire.close()
 
     try:
-        serve(Session(listener, pid, layout, stderr, ready))
+        service.warm_up()
+        gc.enable()
+        received = wire.receive_descriptor()
+        if received is not None:  # otherwise there is no program, and who failed has said so
+            listener, pid = received
+            service.serve(Session(listener, pid, layout, service.stderr, ready))
     except BaseException as error:
         if said_ready:
-            say(pid, stderr, traceback.format_exc().rstrip())
+            say(pid, service.stderr, _traceback().rstrip())
         else:
             wire.send(FAILED + os.fsencode(str(error) or type(error).__name__))
         return 1
@@ -145,16 +161,16 @@ def run_monitor(wire: Wire, serve: Serve, layout: Layout, stderr: Identity, aliv
 # ---- the guard --------------------------------------------------------------------------------
 
 
-def guard(life: bytes, how: str, pid: int, stderr: Identity, clean_up: Callable[[], None]) -> None:
+def guard(life: bytes, how: str, pid: int, service: Service) -> None:
     """After the monitor's end: if it died, tell the user of the program, and clean up.
 
     `life` is all that came out of the monitor's pipe, `how` what became of it ("died").
     """
     if LEFT in life:
         return
-    clean_up()
+    service.clean_up()
     if SERVED in life:  # otherwise the program has not started, and has said why
-        _mourn(how, pid, stderr)
+        _mourn(how, pid, service.stderr)
 
 
 def _mourn(how: str, pid: int, stderr: Identity) -> None:

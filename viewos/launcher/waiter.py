@@ -11,7 +11,6 @@ import resource
 import select
 import signal
 import struct
-from collections.abc import Callable
 from contextlib import suppress
 from typing import NoReturn
 
@@ -21,15 +20,10 @@ from viewos.launcher.program import Program
 from viewos.launcher.wire import Wire, pair
 
 
-def run(
-    program: Program,
-    serve: side.Serve,
-    clean_up: Callable[[], None],
-    stderr: side.Identity,
-) -> NoReturn:
+def run(program: Program, service: side.Service) -> NoReturn:
     """Wait for the program and end as it does. Raises LaunchError (nothing runs)."""
     near, far = pair()
-    flock = shepherd.Flock(program, serve, clean_up, stderr, os.getpid(), far)
+    flock = shepherd.Flock(program, service, os.getpid(), far)
     raw.block_signals()  # from here on they wait, until there is a program to hand them to
 
     def monitor() -> int:

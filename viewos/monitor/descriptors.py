@@ -13,14 +13,11 @@ from viewos.abi.row import Intent, applies, signed32
 from viewos.kernel import AT_FDCWD
 from viewos.monitor.emulate import told_statfs
 from viewos.monitor.outcome import CONTINUE, Outcome
+from viewos.monitor.trapped import CHANGING_IOCTLS
 
 if TYPE_CHECKING:
     from viewos.call import Call
     from viewos.monitor.router import Router
-
-CHANGES = frozenset({"fchmod", "fchown", "fsetxattr", "fremovexattr"})
-CHANGING_IOCTLS = (0x40086602, 0x401C5820)
-"""FS_IOC_SETFLAGS, FS_IOC_FSSETXATTR (linux/fs.h): they need no descriptor that may write."""
 
 
 def change(router: Router, call: Call) -> int | Outcome:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import threading
 import time
-import traceback
 from contextlib import suppress
 
 QUIET, NORMAL, VERBOSE = 0, 1, 2
@@ -63,6 +62,8 @@ class Log:
 
     def exception(self, what: str) -> None:
         """The traceback of the exception being handled."""
+        import traceback
+
         self._write(f"{what}\n{traceback.format_exc().rstrip()}", self.verbosity > QUIET)
 
     def _write(self, text: str, to_user: bool) -> None:

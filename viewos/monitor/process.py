@@ -22,13 +22,6 @@ CAP_SYS_RESOURCE = 24
 AT_RANDOM = 25
 _LIMIT = struct.Struct("=QQ")
 
-CREDENTIAL_CALLS = frozenset(
-    "setuid setgid setreuid setregid setresuid setresgid setfsuid setfsgid setgroups capset "
-    "unshare setns".split()
-)
-"""After these the task is looked at anew. They are rare, so trapping them costs nothing."""
-MOUNT_CALLS = frozenset("mount umount2 move_mount mount_setattr open_tree fsmount".split())
-
 
 def credentials(router: Router, call: Call) -> int | Outcome:
     """The task's credentials or name spaces are about to change."""

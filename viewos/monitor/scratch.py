@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -14,6 +13,8 @@ if TYPE_CHECKING:
 def scratch_directory(view: View) -> bytes:
     """The view's scratch directory, made when first wanted; its name is short on purpose."""
     if not view.scratch:
+        import tempfile
+
         view.scratch = os.fsencode(tempfile.mkdtemp(prefix="vos-"))
         os.chmod(view.scratch, 0o711)  # programs of the view may run as other users
     return view.scratch

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
 import stat
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -15,11 +14,9 @@ from viewos.errors import ViewosError, short
 from viewos.filter import ArgumentRule, FilterPlan
 from viewos.module import VirtualModule
 from viewos.monitor import authors
-from viewos.monitor.descriptors import CHANGES, CHANGING_IOCTLS
 from viewos.monitor.mounts import MountTable
-from viewos.monitor.paths import Resolver
-from viewos.monitor.process import CREDENTIAL_CALLS, MOUNT_CALLS
 from viewos.monitor.scratch import scratch_directory
+from viewos.monitor.trapped import CHANGES, CHANGING_IOCTLS, CREDENTIAL_CALLS, MOUNT_CALLS
 from viewos.view import RLIMIT_LOCKS, View
 
 _DT = {stat.S_IFDIR: 4, stat.S_IFREG: 8}
@@ -77,6 +74,8 @@ def tear_down(view: View, report: Callable[[str], object] | None = None) -> None
 
 def _remove_scratch(view: View) -> None:
     if view.scratch:
+        import shutil
+
         shutil.rmtree(view.scratch, ignore_errors=True)
         view.scratch = b""
 
@@ -91,6 +90,8 @@ def _start(view: View, layer: int, module: VirtualModule) -> None:
 
 
 def _with_layer(view: View, layer: int, module: VirtualModule, mounts: MountTable) -> ClaimMap:
+    from viewos.monitor.paths import Resolver  # not for a view that claims nothing
+
     below = Resolver(view.claims, mounts)
     placed: list[Claim] = []
     prefixes: set[bytes] = set()

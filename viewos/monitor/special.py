@@ -15,6 +15,7 @@ from viewos.monitor import (
     process,
     reports,
     sockets,
+    trapped,
 )
 from viewos.monitor.outcome import Outcome
 
@@ -51,9 +52,9 @@ SPECIAL: dict[str, Callable[[Router, Call], int | Outcome]] = {
     "recvfrom": sockets.received,
     **dict.fromkeys(("sendmsg", "sendmmsg"), msghdr.sent),
     **dict.fromkeys(("recvmsg", "recvmmsg"), msghdr.received),
-    **dict.fromkeys(descriptors.CHANGES, descriptors.change),
+    **dict.fromkeys(trapped.CHANGES, descriptors.change),
     "ioctl": descriptors.ioctl,
     "fstatfs": descriptors.fstatfs,
-    **dict.fromkeys(process.CREDENTIAL_CALLS, process.credentials),
-    **dict.fromkeys(process.MOUNT_CALLS, process.mounting),
+    **dict.fromkeys(trapped.CREDENTIAL_CALLS, process.credentials),
+    **dict.fromkeys(trapped.MOUNT_CALLS, process.mounting),
 }

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import os
 import resource
-import secrets
 import threading
 from contextlib import suppress
+from importlib import import_module
 from typing import NoReturn
 
 from viewos import filter as bpf
 from viewos.errors import ViewosError
 from viewos.launcher import Layout, Session, launch
-from viewos.monitor.engine import STACK_SIZE, Engine
 from viewos.monitor.log import Log
 from viewos.monitor.mounts import MountTable
-from viewos.monitor.router import Router
 from viewos.monitor.setup import plan, set_up, tear_down
 from viewos.view import View
+
+SERVING = "viewos.monitor.router"
+"""What serving takes: the monitor imports it while the program's process makes the filter."""
 
 
 def run(
@@ -34,8 +35,7 @@ def run(
         log = _writable(log, verbosity)
     mounts = set_up(view)
     try:
-        cookie = secrets.randbits(64) | 1 << 63
-        program_filter = bpf.build(plan(view, cookie))
+        cookie = int.from_bytes(os.urandom(8), "big") | 1 << 63
         directory = chdir
         if directory is None and view.claims:
             with suppress(FileNotFoundError):  # it has been removed, and is in no claim
@@ -48,11 +48,12 @@ def run(
 
         launch(
             command,
-            program_filter=program_filter,
+            program_filter=lambda: bpf.build(plan(view, cookie)),
             serve=serve,
             layout=Layout(layout),
             chdir=None if directory is None else os.fsencode(directory),
             clean_up=lambda: tear_down(view),
+            warm_up=lambda: import_module(SERVING),
         )
     except BaseException:
         tear_down(view)
@@ -74,6 +75,9 @@ def monitor(view: View, cookie: int, session: Session, mounts: MountTable, log: 
     with suppress(OSError):  # a container's filter may forbid it
         _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    from viewos.monitor.engine import STACK_SIZE, Engine
+    from viewos.monitor.router import Router
+
     threading.stack_size(STACK_SIZE)
     log.attach(session.pid, session.stderr_identity)
     router = Router(view, cookie, log, mounts=mounts)

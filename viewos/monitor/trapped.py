@@ -1,0 +1,13 @@
+"""Names of calls that a view traps together: read at every start, so apart from their handlers."""
+
+from __future__ import annotations
+
+CREDENTIAL_CALLS = frozenset(
+    "setuid setgid setreuid setregid setresuid setresgid setfsuid setfsgid setgroups capset "
+    "unshare setns".split()
+)
+"""After these the task is looked at anew. They are rare, so trapping them costs nothing."""
+MOUNT_CALLS = frozenset("mount umount2 move_mount mount_setattr open_tree fsmount".split())
+CHANGES = frozenset({"fchmod", "fchown", "fsetxattr", "fremovexattr"})
+CHANGING_IOCTLS = (0x40086602, 0x401C5820)
+"""FS_IOC_SETFLAGS, FS_IOC_FSSETXATTR (linux/fs.h): they need no descriptor that may write."""
