@@ -37,6 +37,15 @@ class Way(NamedTuple):
             return []
         return [users.python(self.uid), *PREFIX, "--layout", self.layout, *options, "--"]
 
+    def view_prefix(self, *modules: str) -> list[str]:
+        """The words in front of a command in a view of these modules. None contains a blank."""
+        if self.layout is None:
+            return []
+        options = [word for module in modules for word in ("-m", module)]
+        run = [users.python(self.uid), "-m", "viewos", "run", "--layout", self.layout, *options]
+        assert not any(" " in word for word in run)
+        return [*run, "--"]
+
     def run(
         self, *argv: str | bytes, options: tuple[str, ...] = (), **kw: Any
     ) -> subprocess.CompletedProcess[bytes]:

@@ -12,11 +12,10 @@ import subprocess
 import tempfile
 import termios
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from . import users
 from .launching import Way
 from .view import started
 
@@ -125,8 +124,13 @@ class Terminal:
     # ---- the shell ------------------------------------------------------------------------------
 
     def exit(self, status: int = 0) -> None:
-        """Let the shell end, and read to the end."""
-        self.type(f"exit {status}\r")
+        """Let the shell end, when no zombie is left in the terminal, and read to the end."""
+        self.until(lambda: "Z" not in _states(self._process.pid))
+        self.end(f"exit {status}\r", status)
+
+    def end(self, keys: str | bytes, status: int = 0) -> None:
+        """Type what ends the process that the shell was, and read to the end."""
+        self.type(keys)
         deadline = time.monotonic() + PATIENCE
         while self._read(deadline - time.monotonic()):
             pass
@@ -156,7 +160,7 @@ class Terminal:
             self._master = -1
 
 
-def _states(session: int, name: str) -> set[str]:
+def _states(session: int, name: str = "") -> set[str]:
     states = set()
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -164,7 +168,7 @@ def _states(session: int, name: str) -> set[str]:
         except OSError:
             continue
         state, _, _, sid, *_ = rest.split()
-        if int(sid) == session and start.endswith(f"({name}"):
+        if int(sid) == session and name in ("", start.partition("(")[2]):
             states.add(state)
     return states
 
@@ -184,11 +188,11 @@ def shell_in_terminal(shell: str, way: Way, *modules: str) -> Iterator[Terminal]
     termios.tcsetattr(slave, termios.TCSANOW, attributes)
     fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("4H", 24, 80, 0, 0))
     env = {
-        "V": " ".join(_words(way, modules)),
+        "V": " ".join(way.view_prefix(*modules)),
         "PS1": "ready:$?> ",
         "PS2": "",
         "PYTHON": "/usr/bin/python3 -ISu",
-        "TERM": "dumb",
+        "TERM": "vt100",
     }
     with tempfile.TemporaryDirectory(prefix="viewos-terminal-") as name:
         os.chown(name, way.uid, way.uid)
@@ -204,15 +208,6 @@ def shell_in_terminal(shell: str, way: Way, *modules: str) -> Iterator[Terminal]
                 yield terminal
             finally:
                 terminal.close()
-
-
-def _words(way: Way, modules: Sequence[str]) -> list[str]:
-    if way.layout is None:
-        return []
-    options = [word for module in modules for word in ("-m", module)]
-    run = [users.python(way.uid), "-m", "viewos", "run", "--layout", way.layout, *options, "--"]
-    assert not any(" " in word for word in run)
-    return run
 
 
 def _take_terminal() -> None:

@@ -437,6 +437,32 @@ def test_whoever_is_killed_nothing_is_left(way: Way, victim: str, ground: Path) 
 
 
 @every_way
+@pytest.mark.parametrize(
+    "victim", ["nobody", "program", "started", "viewos-monitor", "viewos-guard", "viewos-shepherd"]
+)
+def test_no_file_is_left(way: Way, victim: str, ground: Path) -> None:
+    """The view has a scratch directory, for a mount point that does not exist."""
+    script = "ls /no/where; echo $$; read word || :"
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    words = [*way.view_prefix(f"vfs:/no/where={ground}"), "sh", "-c", script]
+    temporary = ground / "tmp"
+    temporary.mkdir()
+    temporary.chmod(0o1777)
+    env = {"TMPDIR": str(temporary)}
+    with way.native.start(*words, env=env, **pipes) as process:
+        assert process.stdin and process.stdout
+        assert process.stdout.readline() == b"tmp\n"
+        program = int(process.stdout.readline())
+        assert list(temporary.iterdir())
+        relatives = {"program": program, "started": process.pid, **marked(mark_of(process))}
+        if victim in relatives:
+            os.kill(relatives[victim], signal.SIGKILL)
+        process.stdin.close()
+        process.wait(10)
+    assert not list(temporary.iterdir())
+
+
+@every_way
 def test_killed_while_it_starts(way: Way) -> None:
     """SIGKILL at any moment of the launch: nothing stays."""
     for delay in range(0, 60, 4):

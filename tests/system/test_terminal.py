@@ -57,9 +57,9 @@ def reporter(terminal: Terminal, *signals: str) -> str:
     return f"$V $PYTHON reporter.py {' '.join(signals)}"
 
 
-def trapping(action: str) -> str:
-    """A command that waits for a child that Ctrl-C kills, and then does this."""
-    return f'sh -c \'trap "{action}" INT; sh -c "echo ready; exec sleep 100"\''
+def trapping(action: str, name: str = "INT") -> str:
+    """A command that waits for a child that this signal kills, and then does this."""
+    return f'sh -c \'trap "{action}" {name}; sh -c "echo ready; exec sleep 100"\''
 
 
 def echo(terminal: Terminal, line: str, word: str = "hello") -> None:
@@ -82,11 +82,15 @@ def hold(terminal: Terminal) -> None:
     (terminal.ground / "go").chmod(0o666)
 
 
+def view_of(way: Way) -> tuple[str, ...]:
+    """The modules of the view."""
+    return () if way.layout is None else ("vfs:/=/",)
+
+
 @cache
 def play(name: str, shell: str, way: Way) -> str:
     """What the screen showed in the end."""
-    modules = () if way.layout is None else ("vfs:/=/",)
-    with shell_in_terminal(shell, way, *modules) as terminal:
+    with shell_in_terminal(shell, way, *view_of(way)) as terminal:
         SCENARIOS[name](terminal)
         terminal.exit()
     return without_numbers(terminal.shown)
@@ -449,6 +453,53 @@ def wait_is_interrupted(t: Terminal) -> None:
     t.run("kill %1; wait %1 2>/dev/null")
 
 
+# ---- programs that take the whole screen ------------------------------------------------------
+
+
+@scenario
+def a_pager(t: Terminal) -> None:
+    (t.ground / "text").write_text("".join(f"line {n}\n" for n in range(200)))
+    t.type("$V less text\r")
+    t.expect("line 22\r\n(?s:.)*text")
+    t.type(" ")
+    t.expect("line 45\r\n(?s:.)*:")
+    t.press("Z")
+    t.foreground()
+    t.expect("line 45\r\n(?s:.)*:")
+    t.type("q")
+    assert t.prompt() == 0
+    t.type("seq 100 | $V more\r")
+    t.expect("23\r\n.*--More--")
+    t.type("q")
+    assert t.prompt() == 0
+
+
+@scenario
+def an_editor(t: Terminal) -> None:
+    t.type("$V vi -u NONE -i NONE -n text\r")
+    t.expect("text.*New")
+    t.type("ihello\x1b")
+    t.type(":w\r")
+    t.expect("written")
+    t.press("Z")
+    t.run("cat text")
+    t.foreground()
+    t.expect("hello")
+    t.type(":r text\r:wq\r")
+    assert t.prompt() == 0
+    t.run("cat text")
+
+
+@scenario
+def a_terminal_in_the_terminal(t: Terminal) -> None:
+    t.run("$V script -qc 'echo inside; exit 3' -e log")
+    t.type("$V script -qec 'echo ready; exec cat' log\r")
+    t.expect("ready\r\n")
+    t.type("hello\r")
+    t.expect(r"hello\r\nhello\r\n")
+    t.press("C")
+
+
 # ---- in the end -----------------------------------------------------------------------------
 
 
@@ -458,3 +509,45 @@ def test_a_scenario(name: str, shell: str, way: Way) -> None:
     native = play(name, shell, way.native)
     assert play(name, shell, way) == native
     assert len(PROMPT.findall(native)) > 2
+
+
+@pytest.mark.parametrize(("shell", "way"), PAIRS, ids=str)
+def test_the_terminal_hangs_up(shell: str, way: Way) -> None:
+    """The program is told; nothing stays (or else leaving the block fails)."""
+
+    def hang_up(how: Way) -> int:
+        with shell_in_terminal(shell, how, *view_of(how)) as t:
+            # A program that reads from the terminal sees its end, and may be faster.
+            t.start(f"$V {trapping('echo told >told; exit', 'HUP')}")
+            status = t.hang_up()
+            t.until((t.ground / "told").exists)
+            return status
+
+    assert hang_up(way) == hang_up(way.native)
+
+
+@pytest.mark.parametrize(("shell", "way"), PAIRS, ids=str)
+def test_the_terminal_hangs_up_on_a_stopped_job(shell: str, way: Way) -> None:
+    def hang_up(how: Way) -> int:
+        with shell_in_terminal(shell, how, *view_of(how)) as t:
+            echo(t, "$V cat | cat")
+            t.press("Z")
+            return t.hang_up()
+
+    assert hang_up(way) == hang_up(way.native)
+
+
+@pytest.mark.parametrize(("shell", "way"), PAIRS, ids=str)
+def test_the_program_in_place_of_the_shell(shell: str, way: Way) -> None:
+    """Then it leads the session, or who waits for it does."""
+
+    def replace(how: Way, keys: str | bytes | None) -> object:
+        with shell_in_terminal(shell, how, *view_of(how)) as t:
+            echo(t, "exec $V sh -c 'cat; exit 3'")
+            if keys is None:
+                return t.hang_up()
+            t.end(keys, 3 if keys == control("D") else -signal.SIGINT)
+            return without_numbers(t.shown)
+
+    for keys in (control("D"), control("C"), None):
+        assert replace(way, keys) == replace(way.native, keys)
