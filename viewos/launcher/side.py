@@ -19,6 +19,7 @@ from viewos.launcher.wire import FAILED, SERVING, Wire
 
 SERVED, LEFT = b"R", b"B"
 Identity = tuple[int, int] | None
+_MOST_TEXT = 4000
 
 
 class Service(NamedTuple):
@@ -145,8 +146,11 @@ def run_monitor(wire: Wire, service: Service, layout: Layout, alive: int) -> int
         service.warm_up()
         gc.enable()
         received = wire.receive_descriptor()
-        if received is not None:  # otherwise there is no program, and who failed has said so
-            listener, pid = received
+        if received is None:  # who was to be the program was killed, or its parent
+            service.clean_up()
+            received = (-1, 0)
+        listener, pid = received
+        if listener >= 0:  # otherwise who failed has said so, and cleans up
             service.serve(Session(listener, pid, layout, service.stderr, ready))
     except BaseException as error:
         if said_ready:
@@ -182,8 +186,11 @@ def _mourn(how: str, pid: int, stderr: Identity) -> None:
     )
 
 
-def say(pid: int, stderr: Identity, text: str) -> None:
-    """Write to a program's stderr, if it still is the file of the launch."""
+def say(pid: int, stderr: Identity, text: str, patience: int = 1000) -> None:
+    """Write to a program's stderr, if it still is the file of the launch.
+
+    `patience`: milliseconds to wait for a pipe or terminal that takes nothing more.
+    """
     if stderr is None:
         return
     try:
@@ -193,8 +200,9 @@ def say(pid: int, stderr: Identity, text: str) -> None:
     try:
         poll = select.poll()
         poll.register(fd, select.POLLOUT)
-        if poll.poll(1000):
-            _write(fd, f"viewos: {text}\n")
+        if poll.poll(patience):
+            # A pipe that is ready takes PIPE_BUF bytes without blocking.
+            _write(fd, f"viewos: {text[:_MOST_TEXT]}\n")
     finally:
         os.close(fd)
 

@@ -72,24 +72,6 @@ class Log:
             with suppress(OSError):  # a full disk is no reason to fail a call
                 os.write(self._file, os.fsencode(f"{stamp} {text}\n"))
         elif to_user:
-            self._write_to_program(os.fsencode(f"viewos: {text}\n"))
+            from viewos.launcher.side import say
 
-    def _write_to_program(self, line: bytes) -> None:
-        if self._stderr is None:
-            return
-        try:
-            path = f"/proc/{self._pid}/fd/2"
-            found = os.stat(path)
-            if (found.st_dev, found.st_ino) != self._stderr:
-                return
-            fd = os.open(
-                path, os.O_WRONLY | os.O_APPEND | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC
-            )
-        except OSError:
-            return
-        try:
-            os.write(fd, line)
-        except OSError:
-            pass
-        finally:
-            os.close(fd)
+            say(self._pid, self._stderr, text, patience=0)
