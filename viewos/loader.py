@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard
 
-from viewos.errors import SpecError, ViewosError, told
+from viewos.errors import SpecError, ViewosError, short, told
 from viewos.module import VirtualModule
 from viewos.spec import Items, ModuleSpec, parse
 
@@ -64,7 +64,7 @@ def _unknown(name: str) -> SpecError:
     names = [*BUILT_IN, *(entry.name for entry in _entry_points())]
     close = get_close_matches(name, names, n=1)
     hint = f"did you mean {close[0]}?" if close else "`viewos modules` lists those that there are"
-    return SpecError(f"there is no module {name!r}: {hint}")
+    return SpecError(f"there is no module {short(name)!r}: {hint}")
 
 
 # ---- entry points -------------------------------------------------------------------------------
