@@ -131,7 +131,7 @@ CHECKS = (
     Check(
         "other-users", "programs that change their uid are read (CAP_SYS_PTRACE)",
         processes.other_users,
-        cost="such a program leaves the view: its calls fail, with a line in the log",
+        cost="calls of such a program that views answer fail with EPERM, and one line says so",
         remedy=_ROOT,
     ),
     Check(
