@@ -19,6 +19,7 @@ from viewos.library import identity
 from viewos.library.child import IN_DIRECTORY, IN_PROGRAM, IN_VIEWOS
 from viewos.library.served import Served
 from viewos.library.wire import Hangup, receive, send
+from viewos.monitor.setup import start_directory
 
 if TYPE_CHECKING:
     from viewos.library.view import View
@@ -139,16 +140,13 @@ def _environment(env: Mapping[Any, Any] | None) -> list[tuple[bytes, bytes]]:
 
 def _directory(view: View, cwd: Any) -> bytes | None:
     """Where the program is to start, None for where this process is; resolved in the view."""
-    wanted = None if cwd is None else _encoded(cwd)
-    if not view.claims:
-        return wanted
+    if cwd is None:
+        return start_directory(view, view.mounts) if view.claims and view.mounts else None
+    wanted = _encoded(cwd)
     try:
-        here = os.getcwdb()
-    except OSError:  # it has been removed
+        return os.path.join(os.getcwdb(), wanted) if view.claims and wanted else wanted
+    except OSError:  # this process's own has been removed
         return wanted
-    if wanted is not None:
-        return os.path.join(here, wanted) if wanted else wanted
-    return here if view.claims.find(here) is not None else None
 
 
 def _ignored() -> list[int]:

@@ -11,6 +11,9 @@ import struct
 from typing import Any
 
 _LENGTH = struct.Struct("=I")
+_DESCRIPTOR = struct.Struct("@i")
+_MOST = 4
+"""Descriptors of one message."""
 
 
 class Hangup(Exception):
@@ -29,13 +32,19 @@ def send(connection: socket.socket, message: Any, descriptors: tuple[int, ...] =
 
 def receive(connection: socket.socket) -> tuple[Any, list[int]]:
     """The next message and its descriptors. Raises Hangup."""
+    space = socket.CMSG_SPACE(_MOST * _DESCRIPTOR.size)
     try:
-        # Without the flag a program that is started at this moment would inherit them.
-        head, descriptors, _, _ = socket.recv_fds(
-            connection, _LENGTH.size, 4, socket.MSG_CMSG_CLOEXEC
-        )
+        # Not socket.recv_fds: it ignores its flags, and programs that are started otherwise
+        # would inherit what comes.
+        head, ancillary, _, _ = connection.recvmsg(_LENGTH.size, space, socket.MSG_CMSG_CLOEXEC)
     except ConnectionError:
         raise Hangup from None
+    descriptors = [
+        number
+        for level, kind, data in ancillary
+        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS)
+        for (number,) in _DESCRIPTOR.iter_unpack(data[: len(data) // 4 * 4])
+    ]
     head += _exactly(connection, _LENGTH.size - len(head))
     (size,) = _LENGTH.unpack(head)
     return pickle.loads(_exactly(connection, size)), descriptors

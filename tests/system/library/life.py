@@ -261,6 +261,20 @@ def check_nothing_is_left_after_many_runs() -> None:
     assert not list(Path("tmp").rglob("*")), list(Path("tmp").rglob("*"))
 
 
+def check_nothing_is_inherited() -> None:
+    """Neither listener nor sockets reach a program that is started meanwhile, with whatever call."""
+    script = "import os; print(sorted(os.listdir('/dev/fd')))"
+
+    def inherited() -> bytes:
+        words = [PYTHON, "-I", "-c", script]
+        return subprocess.run(words, stdout=PIPE, check=True, close_fds=False).stdout
+
+    before = inherited()
+    with View([Vfs("/mnt", ".")]) as view, view.Popen(["cat"], stdin=PIPE) as program:
+        assert inherited() == before
+        program.communicate()
+
+
 class Measuring(VirtualModule):
     """Notes the memory of this process at each uname."""
 
