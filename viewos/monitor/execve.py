@@ -74,15 +74,22 @@ def execve(router: Router, call: Call) -> int | Outcome:
         name = b"/dev/fd/%d/%s" % (dirfd, name)
     program = Program(place, name, [])
     natural = look_through(router, call, program, at + 1)
-    router.tasks.forget(call.tid)
+    _forget(router, call)
     state = call.process_state
     if natural and may_continue(router, place) and not state.executable and not _ids(router, call):
         return CONTINUE
     return _run(router, call, program, place, at)
 
 
-def _without_claims(router: Router, call: Call) -> int | Outcome:
+def _forget(router: Router, call: Call) -> None:
+    """The program may have the set-user-ID bit, and gets the group's id whichever thread calls."""
+    group = call.pid
+    router.tasks.forget(group)
     router.tasks.forget(call.tid)
+
+
+def _without_claims(router: Router, call: Call) -> int | Outcome:
+    _forget(router, call)
     if not _ids(router, call):
         return CONTINUE
     name, path = _as_the_kernel_finds_it(router, call)

@@ -192,6 +192,24 @@ def _place(entry: bytes, claim: Claim | None) -> None:
         os.close(os.open(entry, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o644))
 
 
+def start_directory(view: View, mounts: MountTable) -> bytes | None:
+    """Where a program is to start that is given no directory; None: where this process is.
+
+    A cwd in a claim is entered again, so that the kernel's becomes the backing; the root directory
+    stands for one that the view does not have, as chroot(8) starts there.
+    """
+    try:
+        here = os.getcwdb()
+    except FileNotFoundError:  # it has been removed, and is in no claim
+        return None
+    if view.claims.find(here) is None:
+        return None
+    from viewos.monitor.paths import Resolver
+
+    _, real = Resolver(view.claims, mounts).canonical(here)
+    return here if os.path.isdir(real) else b"/"
+
+
 # ---- what to trap -----------------------------------------------------------------------------
 
 

@@ -12,9 +12,10 @@ from typing import NoReturn
 from viewos import filter as bpf
 from viewos.errors import ViewosError
 from viewos.launcher import Layout, Session, launch
+from viewos.launcher.program import say
 from viewos.monitor.log import Log
 from viewos.monitor.mounts import MountTable
-from viewos.monitor.setup import plan, set_up, tear_down
+from viewos.monitor.setup import plan, set_up, start_directory, tear_down
 from viewos.view import View
 
 SERVING = "viewos.monitor.router"
@@ -36,12 +37,9 @@ def run(
     mounts = set_up(view)
     try:
         cookie = int.from_bytes(os.urandom(8), "big") | 1 << 63
-        directory = chdir
-        if directory is None and view.claims:
-            with suppress(FileNotFoundError):  # it has been removed, and is in no claim
-                here = os.getcwdb()
-                if view.claims.find(here) is not None:
-                    directory = os.fsdecode(here)  # the kernel's cwd becomes the backing
+        directory = start_directory(view, mounts) if chdir is None else os.fsencode(chdir)
+        if directory == b"/" and chdir is None and verbosity and os.getcwdb() != b"/":
+            say(f"{os.getcwd()} is no directory of the view: starting in /", None)
 
         def serve(session: Session) -> None:
             monitor(view, cookie, session, mounts, Log(log, verbosity))
@@ -51,7 +49,7 @@ def run(
             program_filter=lambda: bpf.build(plan(view, cookie)),
             serve=serve,
             layout=Layout(layout),
-            chdir=None if directory is None else os.fsencode(directory),
+            chdir=directory,
             clean_up=lambda: tear_down(view),
             warm_up=lambda: import_module(SERVING),
         )
