@@ -462,6 +462,40 @@ def test_no_file_is_left(way: Way, victim: str, ground: Path) -> None:
     assert not list(temporary.iterdir())
 
 
+SLOW = """
+import os
+from viewos import VirtualModule
+
+class Slow(VirtualModule):
+    name = "slow"
+
+    def start(self, directory):
+        self.file = os.open(os.path.join(directory, b"file"), os.O_CREAT | os.O_WRONLY, 0o644)
+
+    def syscalls(self):
+        os.write(1, b"asked\\n")
+        os.read(0, 1)
+        return frozenset()
+"""
+
+
+@every_way
+def test_killed_before_there_is_a_filter(way: Way, ground: Path) -> None:
+    """The module is asked while the filter is made: the monitor is there, and waits."""
+    (ground / "slow.py").write_text(SLOW)
+    (ground / "tmp").mkdir()
+    (ground / "tmp").chmod(0o1777)
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    words = [*way.view_prefix(f"{ground}/slow.py:Slow"), "true"]
+    with way.native.start(*words, env={"TMPDIR": str(ground / "tmp")}, **pipes) as process:
+        assert process.stdin and process.stdout
+        assert process.stdout.readline() == b"asked\n"
+        assert list((ground / "tmp").iterdir())
+        process.kill()
+        process.wait(10)
+    assert not list((ground / "tmp").iterdir())
+
+
 @every_way
 def test_killed_while_it_starts(way: Way) -> None:
     """SIGKILL at any moment of the launch: nothing stays."""

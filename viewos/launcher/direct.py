@@ -9,7 +9,7 @@ from typing import NoReturn
 from viewos.launcher import raw, side
 from viewos.launcher.layout import Layout
 from viewos.launcher.program import Program, become
-from viewos.launcher.wire import Wire, pair
+from viewos.launcher.wire import FAILED, Wire, pair
 
 
 def run(program: Program, service: side.Service) -> NoReturn:
@@ -30,7 +30,11 @@ def run(program: Program, service: side.Service) -> NoReturn:
     intermediate = side.in_child(detach)
     far.close()
     os.waitpid(intermediate, 0)
-    become(program, near)
+    try:
+        become(program, near)
+    except BaseException:
+        near.send(FAILED)
+        raise
 
 
 def _guard(pid: int, wire: Wire, service: side.Service) -> int:

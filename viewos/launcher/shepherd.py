@@ -226,5 +226,6 @@ def _program(flock: Flock, to_monitor: Wire) -> int:
     try:
         become(flock.program, to_monitor, lambda: flock.wire.send(STARTED))
     except LaunchError as error:
+        to_monitor.send(FAILED)
         flock.wire.send(FAILED + os.fsencode(str(error)))
     return errors.FAILED

@@ -36,7 +36,8 @@ def run(program: Program, service: side.Service) -> NoReturn:
         Waiter(near, child).run()
     except LaunchError:
         near.close()
-        os.waitpid(child, 0)
+        with suppress(ChildProcessError):  # it has ended before it was heard why
+            os.waitpid(child, 0)
         signal.pthread_sigmask(signal.SIG_SETMASK, program.mask)
         raise
 

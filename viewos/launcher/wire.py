@@ -52,7 +52,10 @@ class Wire:
             return b""
 
     def receive_descriptor(self) -> tuple[int, int] | None:
-        """What `send_descriptor` sent: (descriptor, pid). None when the other end has gone."""
+        """What `send_descriptor` sent: (descriptor, pid). None when the other end has gone.
+
+        The descriptor is -1 when another message came.
+        """
         try:
             sender, ancillary, _, _ = self._socket.recvmsg(
                 16, _socket.CMSG_SPACE(4), _socket.MSG_CMSG_CLOEXEC
@@ -62,7 +65,7 @@ class Wire:
         for level, kind, data in ancillary:
             if (level, kind) == (_socket.SOL_SOCKET, _socket.SCM_RIGHTS) and len(data) == 4:
                 return struct.unpack("@i", data)[0], struct.unpack("=i", sender)[0]
-        return None
+        return (-1, 0) if sender else None
 
 
 def pair() -> tuple[Wire, Wire]:
