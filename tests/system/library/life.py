@@ -262,7 +262,7 @@ def check_nothing_is_left_after_many_runs() -> None:
 
 
 def check_nothing_is_inherited() -> None:
-    """Neither listener nor sockets reach a program that is started meanwhile, with whatever call."""
+    """Neither listener nor sockets reach a program that is started by another call."""
     script = "import os; print(sorted(os.listdir('/dev/fd')))"
 
     def inherited() -> bytes:
