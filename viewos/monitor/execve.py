@@ -356,6 +356,10 @@ def _run(router: Router, call: Call, program: Program, place: Place, at: int) ->
     changes = _ids(router, call)
     state = _state_after(router, call, program.executable)
     string = _padded(real, len(name))
+    if place.plain and not program.rebuilt and (at == 0 or name[:1] == b"/"):
+        string = name  # a link at its end gives the process its name
+    elif program.comm is None and os.path.basename(string) != os.path.basename(name):
+        program.comm = os.path.basename(name)[:15]
     row = TABLE["execve"]
 
     def at_exec(stop: ExecStop) -> None:

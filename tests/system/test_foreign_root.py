@@ -1,0 +1,90 @@
+"""A root directory that has a libc and a loader of its own, beside the kernel's own chroot."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from .view import run_in_view
+
+pytestmark = pytest.mark.timeout(60)
+
+LOADER = "/lib/ld-musl-x86_64.so.1"
+SOURCE = Path(__file__).parent / "witness" / "foreign.c"
+CHROOT = 'mount --rbind /proc "$1/proc" && mount --rbind /dev "$1/dev" && exec chroot "$@"'
+SCRIPTS = {
+    "a dynamic program": "foreign one two; echo $?",
+    "a program that spawns itself": "cd /tmp && foreign again; echo $?",
+    "by a relative name": "cd /bin && ./foreign; cd /tmp && ../bin/foreign",
+    "by a link": "ln -s ../bin/foreign /tmp/link && /tmp/link; cd /tmp && exec ./link x",
+    "a script": "script a 'b c'; cd /bin; ./script",
+    "a script of a dynamic program": "scripted a b",
+    "env, find and xargs": "find /bin -name 'f*n' | env -i PATH=/bin xargs -n1 sh -c 'exec $0 x'",
+    "what is there": "ls / /bin /etc; cat /etc/release; ls -d /usr; echo $?",
+    "absolute links stay inside": "ln -s /etc/release /tmp/r; cat /tmp/r; readlink -f /tmp/r",
+    "dotdot at the root": "cd /; cd ..; pwd; ls -d ../../bin ../etc; cat /../etc/release",
+    "no loader": "foreign-broken; echo $?",
+    "comm": "cat /proc/$$/comm; sh -c 'cat /proc/$$/comm; readlink /proc/$$/exe'",
+}
+
+
+@pytest.fixture(scope="module")
+def root() -> Iterator[Path]:
+    """A small system of musl's loader and busybox."""
+    top = Path(tempfile.mkdtemp(prefix="viewos-foreign-"))
+    for name in ("bin", "etc", "lib", "proc", "dev", "tmp"):
+        (top / name).mkdir()
+    (top / "etc" / "release").write_text("a foreign system\n")
+    shutil.copy(os.path.realpath(LOADER), top / LOADER[1:])
+    shutil.copy(shutil.which("busybox") or "", top / "bin" / "busybox")
+    for name in ("sh", "ls", "cat", "ln", "readlink", "env", "find", "xargs", "pwd"):
+        (top / "bin" / name).symlink_to("busybox")
+    program = top / "bin" / "foreign"
+    subprocess.run(["musl-gcc", "-O1", "-o", program, SOURCE], check=True, timeout=60)
+    broken = program.read_bytes().replace(b"/lib/ld-musl", b"/lib/ld-none")
+    (top / "bin" / "foreign-broken").write_bytes(broken)
+    (top / "bin" / "script").write_text('#!/bin/sh\necho "$0 $# $*"\n')
+    (top / "bin" / "scripted").write_text("#!/bin/foreign -x y\n")
+    for path in (top, *top.rglob("*")):
+        if not path.is_symlink():
+            path.chmod(0o755)
+    (top / "tmp").chmod(0o1777)
+    try:
+        yield top
+    finally:
+        shutil.rmtree(top)
+
+
+def says(root: Path, how: str, user: int, script: str) -> str:
+    """What a script of the foreign shell prints."""
+    for left in (root / "tmp").iterdir():
+        left.unlink()
+    argv = ["/bin/sh", "-c", f"PATH=/bin; exec 2>&1; {script}"]
+    if how == "chroot":
+        before = ("unshare", "-m", "--propagation", "private", "sh", "-c", CHROOT, "sh", str(root))
+        done = run_in_view(None, argv, before=before, timeout=30)
+    else:
+        modules = [f"vfs:/={root},/proc=/proc,/dev=/dev"]
+        done = run_in_view(modules, argv, user=user, timeout=30, cwd="/")
+    return done.stdout.decode() + done.stderr.decode()
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="chroot(2) takes CAP_SYS_CHROOT")
+@pytest.mark.parametrize("user", [0, 65534])
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_it_is_as_in_a_chroot(name: str, user: int, root: Path) -> None:
+    expected = says(root, "chroot", 0, SCRIPTS[name])
+    assert expected
+    assert says(root, "view", user, SCRIPTS[name]) == expected
+
+
+def test_a_directory_that_is_not_in_the_view(root: Path) -> None:
+    done = run_in_view([f"vfs:/={root}"], ["/bin/pwd"], cwd="/usr", timeout=30)
+    assert done.stdout == b"/\n"
+    assert done.stderr == b"viewos: /usr is no directory of the view: starting in /\n"

@@ -1,0 +1,43 @@
+// A program of a foreign root, started by a loader that is found there alone: what it knows of itself.
+#include <fcntl.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/auxv.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+extern char **environ;
+
+static void file(const char *name)
+{
+    char text[256] = "";
+    int fd = open(name, O_RDONLY);
+    ssize_t n = fd < 0 ? 0 : read(fd, text, sizeof text - 1);
+    for (ssize_t i = 0; i + 1 < n; i++)
+        if (!text[i]) text[i] = ' ';
+    printf("%s: %s%s", name, text, n && text[n - 1] == '\n' ? "" : "\n");
+    close(fd);
+}
+
+int main(int argc, char **argv)
+{
+    char path[4096] = "";
+    ssize_t n = readlink("/proc/self/exe", path, sizeof path - 1);
+    printf("argc %d argv[0] %s execfn %s\n", argc, argv[0], (char *)getauxval(AT_EXECFN));
+    printf("exe %.*s\n", (int)(n > 0 ? n : 0), path);
+    printf("cwd %s\n", getcwd(path, sizeof path));
+    file("/proc/self/comm");
+    file("/etc/release");
+    fflush(stdout);
+    if (argc > 1 && strcmp(argv[1], "again") == 0) {
+        pid_t pid;
+        char *const again[] = {"a name", "last", NULL};
+        if (posix_spawn(&pid, "../bin/foreign", NULL, NULL, again, environ)) return 2;
+        int status;
+        waitpid(pid, &status, 0);
+        return WEXITSTATUS(status);
+    }
+    return 3;
+}
