@@ -72,13 +72,7 @@ def parse(text: str) -> ModuleSpec:
     if spec.is_file and rest is not None:
         class_name, rest = _until(rest, ":")
         spec = spec._replace(class_name=_plain(class_name) or None)
-    items = []
-    while rest:
-        item, rest = _until(rest, ",")
-        items.append(_item(item))
-        if rest == []:
-            items.append(Item(None, "", ""))  # a comma with nothing behind it
-    return spec._replace(items=tuple(items))
+    return spec._replace(items=tuple(map(_item, _split(rest, ",") if rest else ())))
 
 
 def quote(text: str) -> str:
@@ -114,6 +108,16 @@ def _until(tokens: list[_Token], separator: str) -> tuple[list[_Token], list[_To
         if written == separator:
             return tokens[:index], tokens[index + 1 :]
     return tokens, None
+
+
+def _split(tokens: list[_Token], separator: str) -> list[list[_Token]]:
+    parts: list[list[_Token]] = [[]]
+    for token in tokens:
+        if token[1] == separator:
+            parts.append([])
+        else:
+            parts[-1].append(token)
+    return parts
 
 
 def _plain(tokens: list[_Token]) -> str:
