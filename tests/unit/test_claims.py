@@ -158,3 +158,18 @@ def test_an_empty_map() -> None:
     assert list(claims) == []
     assert claims.find(b"/a/b") is None
     assert claims.reverse(b"/a/b") == b"/a/b"
+
+
+def test_a_modules_objects_through_two_claims() -> None:
+    claims = build([
+        [Mount(b"/a", None, False)],
+        [Mount(b"/b", b"/a/x", False)],
+        [Mount(b"/c", b"/b/y", False)],
+    ])  # fmt: skip
+    for path, real in (
+        (b"/a/z", b"/z"),
+        (b"/b/z", b"/x/z"),
+        (b"/c/z", b"/x/y/z"),
+        (b"/c", b"/x/y"),
+    ):
+        assert claims.forward(path)[1] == b"/store0" + real
