@@ -10,6 +10,8 @@ import warnings
 
 if __name__ == "__main__":
     warnings.simplefilter("error")
+    # Forks beside threads are what some checks are about; Python 3.12 warns of them.
+    warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
     _, file, name = sys.argv
     with tempfile.TemporaryDirectory(prefix="viewos-library-") as directory:
         os.chdir(directory)
