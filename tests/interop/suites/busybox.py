@@ -1,0 +1,72 @@
+"""busybox's own tests, applet by applet."""
+
+from __future__ import annotations
+
+import re
+import shutil
+
+from .sources import need, unpack
+from .suite import Run, Statuses, Suite, ending
+
+_STATUS = re.compile(r"^(PASS|FAIL|SKIPPED|UNTESTED): (.*)$", re.MULTILINE)
+_OFF = ("CONFIG_TC", "CONFIG_SHA1_HWACCEL", "CONFIG_SHA256_HWACCEL")
+"""What does not build, or not everywhere."""
+
+
+class Busybox(Suite):
+    """A group is an applet."""
+
+    name = "busybox"
+    subset = False
+
+    def build(self, subset: bool) -> None:
+        """Raises NotRun."""
+        need("make", "gcc")
+        tree = unpack("busybox")
+
+        def build() -> None:
+            tree.make("make", "defconfig")
+            config = tree.path / ".config"
+            text = config.read_text()
+            for name in _OFF:
+                text = text.replace(f"{name}=y", f"# {name} is not set")
+            config.write_text(text)
+            tree.make("sh", "-c", "yes '' | make oldconfig")
+            tree.make("make", "-j2")
+
+        tree.once("all", build)
+
+    def groups(self, user: int, subset: bool) -> list[str]:
+        """Applets that have tests."""
+        folder = unpack("busybox").path / "testsuite"
+        files = {path.name.removesuffix(".tests") for path in folder.glob("*.tests")}
+        return sorted(files | {path.name for path in folder.iterdir() if path.is_dir()})
+
+    def run(self, run: Run, group: str) -> Statuses:
+        """One applet, in a copy: the tests write beside themselves, and beside the program."""
+        tree = unpack("busybox").path
+        with run.directory(group) as (work, real):
+            shutil.copytree(tree / "testsuite", real / "testsuite", symlinks=True)
+            for name in ("busybox", ".config"):
+                shutil.copy(tree / name, real)
+            for path in [real, *real.rglob("*")]:
+                shutil.chown(
+                    path, run.place.user, run.place.user
+                ) if not path.is_symlink() else None
+            argv = ["sh", "./runtest", group]
+            env = {"SKIP_KNOWN_BUGS": "1", "HOME": str(work)}
+            outcome = run(argv, cwd=work / "testsuite", log=group, limit=600, env=env)
+        words = {"SKIPPED": "skip", "UNTESTED": "skip", "PASS": "pass", "FAIL": "fail"}
+        found: Statuses = {}
+        for word, test in _STATUS.findall(outcome.output):
+            found[_unused(test.replace(str(work), "WORK"), found)] = words[word]
+        return {**found, "end": ending(outcome)}
+
+
+def _unused(name: str, found: Statuses) -> str:
+    """A name that is not in `found` yet: some tests share theirs."""
+    count = 1
+    while name in found:
+        count += 1
+        name = f"{name.partition(' [')[0]} [{count}]"
+    return name

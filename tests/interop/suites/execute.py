@@ -1,0 +1,82 @@
+"""Run one command of a suite: with a time limit, its output in a file, nothing left behind."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.system.view import MARK, members
+
+PATIENCE = 2.0
+"""Seconds that what a command leaves running gets to end by itself."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a command ended."""
+
+    status: int | None
+    """As `Popen.returncode` has it. None: the time limit was over."""
+    output: str
+    seconds: float
+
+
+def execute(
+    words: Sequence[str], *, log: Path, env: Mapping[str, str], limit: float, stdin: bytes = b""
+) -> Outcome:
+    """Run `words` in a session of its own for at most `limit` seconds; output goes to `log`.
+
+    What the command leaves behind is killed, by process id, after a short patience.
+    """
+    mark = secrets.token_hex(8)
+    start = time.monotonic()
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with open(log, "wb") as file:
+        process = subprocess.Popen(
+            words,
+            env={**env, MARK: mark},
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            status = process.wait(limit)
+        except subprocess.TimeoutExpired:
+            status = None
+        except BaseException:
+            end_all(mark, process.pid, 0)
+            process.kill()
+            process.wait()
+            raise
+        end_all(mark, process.pid, 0 if status is None else PATIENCE)
+        if status is None:
+            process.kill()
+            process.wait()
+    seconds = time.monotonic() - start
+    return Outcome(status, log.read_text(errors="backslashreplace"), seconds)
+
+
+def end_all(mark: str, session: int, patience: float) -> None:
+    """Wait for the members of a run, then kill them one by one until there are none."""
+    deadline = time.monotonic() + patience
+    while living := members(mark, session):
+        if time.monotonic() >= deadline:
+            for pid in living:
+                with suppress(ProcessLookupError, PermissionError):
+                    os.kill(pid, signal.SIGKILL)
+        time.sleep(0.05)
+
+
+def reap() -> None:
+    """Take the status of every dead process that was left to this one, a subreaper."""
+    with suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass

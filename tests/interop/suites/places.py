@@ -1,0 +1,56 @@
+"""Where a suite runs: natively, in the identity view, or with its work directory seen as /mnt."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.system.view import REPOSITORY
+
+ROOT, NOBODY = 0, 65534
+USERS = {"root": ROOT, "nobody": NOBODY}
+NATIVE = "native"
+VIEWS = ("identity", "mnt")
+"""The views that every suite has to be the same in."""
+
+_LAUNCH = "import sys; sys.path[:0] = {!r}; from viewos.cli.main import main; sys.exit(main())"
+NAMESPACES = ("unshare", "-m", "-u", "--propagation", "private", "--")
+"""Some tests of root mount, and some set the host's name."""
+
+
+def _viewos(user: int) -> list[str]:
+    """The words that start viewos for that user without leaving anything in the environment."""
+    python = sys.executable if user == os.getuid() else "/usr/bin/python3"
+    site = [path for path in sys.path if path.endswith("site-packages")]
+    return [python, "-I", "-c", _LAUNCH.format([str(REPOSITORY), *site])]
+
+
+@dataclass(frozen=True)
+class Place:
+    """One way to run commands, as one user, with one work directory."""
+
+    name: str
+    """"native", "identity" or "mnt"."""
+    user: int
+    real: Path
+    """The work directory, as the world outside of a view calls it."""
+
+    @property
+    def work(self) -> Path:
+        """What a program that runs here calls its work directory."""
+        return Path("/mnt") if self.name == "mnt" else self.real
+
+    def words(self, argv: list[str], cwd: Path) -> list[str]:
+        """The whole command that runs `argv` here, in the directory `cwd` of this place."""
+        words = ["env", "-C", str(cwd), *argv]
+        if self.name != NATIVE:
+            claim = "vfs:/=/" if self.name == "identity" else f"vfs:/mnt={self.real}"
+            words = [*_viewos(self.user), "run", "-m", claim, "--", *words]
+        if os.getuid() != 0:
+            return words
+        if self.user != ROOT:
+            uid = str(self.user)
+            words = ["setpriv", "--reuid", uid, "--regid", uid, "--clear-groups", *words]
+        return [*NAMESPACES, *words]

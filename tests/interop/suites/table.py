@@ -1,0 +1,26 @@
+"""The suites, in the order in which they run."""
+
+from __future__ import annotations
+
+from .busybox import Busybox
+from .cpython import CPython
+from .fakeroot import Fakeroot
+from .git import Git
+from .golang import Golang
+from .ltp import Fsstress, Fsx, Syscalls
+from .pjdfstest import Pjdfstest
+from .stress_ng import StressNg
+from .suite import Suite
+
+SUITES: tuple[Suite, ...] = (
+    Fsstress(),
+    Fsx(),
+    Fakeroot(),
+    Syscalls(),
+    StressNg(),
+    Pjdfstest(),
+    Golang(),
+    CPython(),
+    Busybox(),
+    Git(),
+)

@@ -1,0 +1,123 @@
+"""Parts of other people's test suites give the same results in a view as natively."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.interop.suites import kernel, runner
+from tests.interop.suites.sources import sources
+from tests.interop.suites.suite import Run, Statuses, Suite
+from tests.interop.suites.table import SUITES
+from tests.system.view import REPOSITORY, run_in_view
+
+pytestmark = pytest.mark.timeout(600)
+
+MODULE = [sys.executable, "-m", "tests.interop.suites"]
+LIST = sources().parent / "ltp.select"
+
+
+@pytest.mark.skipif(not LIST.exists(), reason=f"no suites: there is no {LIST}")
+@pytest.mark.skipif(os.getuid() != 0, reason="the suites are built and run by root")
+@pytest.mark.parametrize("suite", [suite.name for suite in SUITES if suite.subset])
+def test_a_suite_cannot_tell_a_view_from_the_real_thing(suite: str, tmp_path: Path) -> None:
+    report = tmp_path / "report.json"
+    argv = [*MODULE, suite, "--subset", "--json", str(report)]
+    result = run_in_view(None, argv, cwd=REPOSITORY, timeout=590, strict=False)
+    results: list[dict[str, Any]] = json.loads(report.read_text())
+    text = result.stdout.decode(errors="backslashreplace")
+
+    assert [entry["not_run"] for entry in results] == [None] * len(results), text
+    assert result.returncode == 0, text
+    for entry in results:
+        # The comparison is about something.
+        assert entry["passes"] > 0, text
+        assert all(
+            statuses.keys() == entry["native"].keys() for statuses in entry["views"].values()
+        )
+
+
+class Scripted(Suite):
+    """A suite whose runs give what a test says, one after the other."""
+
+    name = "scripted"
+
+    def __init__(self, *runs: Statuses) -> None:
+        self._runs = iter(runs)
+
+    def build(self, subset: bool) -> None:
+        """Nothing to do."""
+
+    def groups(self, user: int, subset: bool) -> list[str]:
+        """One."""
+        return ["group"]
+
+    def run(self, run: Run, group: str) -> Statuses:
+        """The next script."""
+        return next(self._runs)
+
+
+def judged(tmp_path: Path, *runs: Statuses, again: int = 0) -> runner.Result:
+    options = runner.Options(tmp_path / "work", tmp_path / "logs", again=again)
+    user = "root" if os.getuid() == 0 else "nobody"
+    return runner.Session(Scripted(*runs), user, options).run(["identity"])
+
+
+def test_a_test_that_gives_another_status_in_the_view_is_a_difference(tmp_path: Path) -> None:
+    one, other = {"a": "pass", "b": "pass"}, {"a": "pass", "b": "fail status 1"}
+    result = judged(tmp_path, one, one, other)
+    assert result.differences == {"identity": {"group:b": ("pass", "fail status 1")}}
+    assert not result.good
+
+
+def test_a_test_that_fails_alike_is_no_difference(tmp_path: Path) -> None:
+    statuses = {"": "fail status 1", "b": "skip"}
+    result = judged(tmp_path, statuses, statuses, statuses)
+    assert result.good
+    assert (len(result.native), result.passes) == (2, 0)
+
+
+def test_a_test_that_the_view_does_not_report_is_a_difference(tmp_path: Path) -> None:
+    result = judged(tmp_path, {"a": "skip"}, {"a": "skip"}, {"b": "skip"})
+    assert set(result.differences["identity"]) == {"group:a", "group:b"}
+
+
+def test_flaky_is_what_two_native_runs_do_not_agree_on(tmp_path: Path) -> None:
+    result = judged(tmp_path, {"a": "pass"}, {"a": "skip"}, {"a": "fail"})
+    assert result.good
+    assert result.flaky == {"group:a": ["pass", "skip"]}
+
+
+def test_what_differs_is_asked_again_natively(tmp_path: Path) -> None:
+    one, other = {"a": "pass", "b": "pass"}, {"a": "fail", "b": "fail"}
+    again = [one, {"a": "pass", "b": "skip"}, one]
+    result = judged(tmp_path, one, one, other, *again, again=3)
+    assert result.flaky == {"group:b": ["pass", "skip"]}
+    assert set(result.differences["identity"]) == {"group:a"}
+
+
+def test_a_listed_difference_is_the_kernels_until_it_vanishes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    list_ = tmp_path / "kernel.txt"
+    list_.write_text("scripted * group:a # because\nscripted * group:b # of this\n")
+    monkeypatch.setattr(kernel, "LIST", list_)
+    kernel.entries.cache_clear()
+    try:
+        one = {"a": "pass", "b": "pass"}
+        result = judged(tmp_path, one, one, {"a": "fail", "b": "pass"})
+    finally:
+        kernel.entries.cache_clear()
+    assert result.listed == {"group:a": "because"}
+    assert result.vanished == ["group:b"]
+    assert not result.differences["identity"]
+    assert not result.good
+
+
+def test_every_entry_of_the_kernels_list_names_a_suite_and_a_reason() -> None:
+    assert {suite for suite, _, _ in kernel.entries()} <= {suite.name for suite in SUITES}
