@@ -1,0 +1,1 @@
+"""A runner that compares programs in views with their native twins, and what it is fed."""

@@ -1,0 +1,160 @@
+"""Run a case natively and in views, and say how the runs differ.
+
+All runs see their directory as /mnt, so that there is nothing to translate before the comparison:
+the native twin by a bind mount in a mount namespace of its own, the identity view likewise, and
+the view `vfs:/mnt=DIR` by its claim.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.system.view import run_in_view
+from tests.system.witness import build, cache
+
+from .case import Case
+from .tree import Entry, scan
+
+PROGRAMS = Path(__file__).parent / "programs"
+WHERE = "/mnt"
+MOUNTED = (
+    *("unshare", "--mount", "--propagation", "private", "--", "sh", "-c"),
+    f'mount --bind "$1" {WHERE} && shift && exec "$@"',
+    "sh",
+)
+"""Words that let a command see the directory that they are followed by at WHERE."""
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+VIEWS = ("identity", "mnt")
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """All that a run leaves."""
+
+    stdout: bytes
+    stderr: bytes
+    status: int
+    tree: Mapping[str, Entry]
+
+
+def run(case: Case, user: int, view: str | None) -> Outcome:
+    """Run the case as that user, natively (None), or in one of VIEWS."""
+    with _directory(user) as real:
+        if case.given:
+            _prepare(case, user, real)
+        before: tuple[str, ...] = (*MOUNTED, real)
+        modules: tuple[str, ...] | None = None
+        if view == "identity":
+            modules = ("vfs:/=/",)
+        elif view == "mnt":
+            before, modules = (), (f"vfs:{WHERE}={real}",)
+        result = run_in_view(
+            modules,
+            _words(case.shell, case.script),
+            user=user,
+            before=before,
+            cwd="/",
+            env=_environment(),
+            input=case.stdin,
+            timeout=case.timeout,
+        )
+        return Outcome(result.stdout, result.stderr, result.returncode, scan(real))
+
+
+def _words(shell: tuple[str, ...], script: str) -> list[str]:
+    return [*shell, f"cd {WHERE} || exit 99\n{script}"]
+
+
+def _prepare(case: Case, user: int, real: str) -> None:
+    run_in_view(
+        None, _words(("dash", "-ec"), case.given), user=user, before=(*MOUNTED, real), cwd="/",
+        env=_environment(), timeout=case.timeout, check=True,
+    )  # fmt: skip
+
+
+def _environment() -> dict[str, str]:
+    return {
+        "PATH": PATH,
+        "HOME": WHERE,
+        "SHELL": "/bin/sh",
+        "TERM": "dumb",
+        "TZ": "UTC",
+        "LANG": "C.UTF-8",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "BIN": str(cache()),
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "GIT_AUTHOR_DATE": "2001-02-03T04:05:06Z",
+        "GIT_COMMITTER_DATE": "2001-02-03T04:05:06Z",
+        "SOURCE_DATE_EPOCH": "981173106",
+        "MALLOC_ARENA_MAX": "1",
+    }
+
+
+@contextmanager
+def _directory(user: int) -> Iterator[str]:
+    top = tempfile.mkdtemp(prefix="viewos-same-")
+    try:
+        os.chmod(top, 0o755)
+        real = os.path.join(top, "real")
+        os.mkdir(real, 0o755)
+        os.chmod(real, 0o755)
+        os.chown(real, user, user)
+        yield real
+    finally:
+        shutil.rmtree(top, ignore_errors=True)
+        if os.path.exists(top):  # a file that cannot be changed is in the way
+            subprocess.run(["chattr", "-R", "-f", "-ia", top], check=False, timeout=30)
+            shutil.rmtree(top)
+
+
+def differences(expected: Outcome, got: Outcome) -> list[str]:
+    """One line for each property in which two runs differ; none when they are the same."""
+    found = [
+        f"{name}: {getattr(expected, name)!r} natively, {getattr(got, name)!r}"
+        for name in ("stdout", "stderr", "status")
+        if getattr(expected, name) != getattr(got, name)
+    ]
+    for name in sorted(expected.tree.keys() | got.tree.keys()):
+        here, there = expected.tree.get(name), got.tree.get(name)
+        if here is None or there is None:
+            found.append(f"tree: {name!r} is there only {'in the view' if there else 'natively'}")
+        else:
+            found += [
+                f"{field.name} of {name!r}: {getattr(here, field.name)!r} natively, "
+                f"{getattr(there, field.name)!r}"
+                for field in dataclasses.fields(Entry)
+                if getattr(here, field.name) != getattr(there, field.name)
+            ]
+    return found
+
+
+class Runs:
+    """The runs of many cases, each made once, those of one case at the same time."""
+
+    def __init__(self) -> None:
+        self._pool = ThreadPoolExecutor(os.cpu_count() or 1)
+        self._made: dict[tuple[Case, int, str | None], Future[Outcome]] = {}
+
+    def get(self, case: Case, user: int, view: str | None) -> Outcome:
+        """The outcome of that run."""
+        for each in (None, *VIEWS):
+            if (case, user, each) not in self._made:
+                self._made[case, user, each] = self._pool.submit(run, case, user, each)
+        return self._made[case, user, view].result()
+
+
+@functools.cache
+def programs() -> None:
+    """Build the programs of the cases where $BIN leads: $BIN/NAME for each source."""
+    for source in sorted(PROGRAMS.iterdir()):
+        if source.suffix in {".c", ".go"}:
+            build(source.stem, folder=PROGRAMS)
