@@ -174,6 +174,38 @@ def test_another_architecture() -> None:
     assert b"failed   architecture" in result.stdout and b"riscv64" in result.stdout
 
 
+YAMA = """
+mount -t tmpfs none /mnt && cp /proc/sys/kernel/cap_last_cap /mnt && mkdir /mnt/yama &&
+echo $0 > /mnt/yama/ptrace_scope && mount --bind /mnt /proc/sys/kernel && umount /mnt && exec "$@"
+"""
+SCOPES = {  # ptrace_scope -> user -> what stands in the report (capabilities(7): CAP_SYS_PTRACE)
+    "0": ("beside the program", "beside the program"),
+    "1": ("beside the program", "above the program"),
+    "2": ("beside the program", "without CAP_SYS_PTRACE; set it to 1 or 0"),
+    "3": ("no monitor may read", "no monitor may read"),
+}
+
+
+@as_root
+@as_every_user
+@pytest.mark.parametrize("scope", SCOPES)
+def test_yama(scope: str, user: int) -> None:
+    """And `viewos run` agrees."""
+    before = ["unshare", "-m", "sh", "-c", YAMA, scope]
+    words = SCOPES[scope][user != 0]
+    status, checks = examine(user=user, before=before)
+    assert words in checks["layout"]["detail"]
+    works = words.endswith("the program")
+    assert status == (0 if works else 1)
+    assert states(checks, "failed") == (set() if works else {"layout"})
+    result = viewos("run", "--", "echo", "ran", user=user, before=before)
+    if works:
+        assert (result.returncode, result.stdout, result.stderr) == (0, b"ran\n", b"")
+    else:
+        assert (result.returncode, result.stdout) == (125, b"")
+        assert result.stderr.count(b"\n") == 1 and b"ptrace_scope" in result.stderr
+
+
 # ---- trials -------------------------------------------------------------------------------------
 
 TRIAL = """
