@@ -32,12 +32,14 @@ CONTINUED = b"C"
 ENDED = b"E"
 """The program ended, with the wait status that follows as an int."""
 SIGNAL = b"N"
-"""Waiter to shepherd: it got the signal that follows as a byte."""
+"""Waiter to shepherd: it got the signal that follows as an int, and had heard of so many stops (an
+int) by then."""
 __all__ = [
-    "BORN", "CONTINUED", "ENDED", "FAILED", "SIGNAL", "STARTED", "STOPPED", "Flock", "run_monitor",
+    "BORN", "CONTINUED", "ENDED", "FAILED", "SIGNAL", "STARTED", "STOPPED", "STOPS", "Flock",
+    "run_monitor",
 ]  # fmt: skip
 
-_STOPS = {signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU}
+STOPS = {signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU}
 
 
 class Flock(NamedTuple):
@@ -85,6 +87,7 @@ class Shepherd:
         self._ended = False
         self._has_news = False
         self._told_stop = False
+        self._stops = 0
         self._leads = os.getpgrp() == flock.waiter
 
     def run(self, to_monitor: Wire) -> int:
@@ -116,8 +119,10 @@ class Shepherd:
         for number, _ in raw.read_signals(self._signals):
             if number == signal.SIGCHLD:
                 self._has_news = True
-            else:
-                self._seen.add(number)
+                continue
+            if number == signal.SIGCONT or number in STOPS:  # they take each other back
+                self._seen -= STOPS if number == signal.SIGCONT else {signal.SIGCONT}
+            self._seen.add(number)
 
     def _wait(self) -> None:
         self._has_news = False
@@ -127,6 +132,8 @@ class Shepherd:
                 return
             if os.WIFSTOPPED(status):
                 self._told_stop = True
+                self._stops += 1
+                self._seen -= STOPS  # not to be taken for later ones
                 self._tell(STOPPED + bytes([os.WSTOPSIG(status)]))
             elif os.WIFCONTINUED(status):
                 self._continued()
@@ -139,12 +146,6 @@ class Shepherd:
         if not self._told_stop:
             return
         self._told_stop = False
-        # What the waiter said before it stopped comes first: a stop that was for the group would
-        # not be known for that any more, and would stop the program again.
-        while self._wire is not None and select.select([self._wire], (), (), 0)[0]:
-            self._hear()
-        # Somebody may have continued the program alone. A SIGCONT takes back pending stops.
-        self._seen -= _STOPS
         self._tell(CONTINUED)
         if self._wire is not None:
             os.kill(self._flock.waiter, signal.SIGCONT)
@@ -159,7 +160,7 @@ class Shepherd:
         """Take a message of the waiter; False when it has gone."""
         message = self._wire.receive() if self._wire is not None else b""
         if message[:1] == SIGNAL:
-            self._deliver(message[1])
+            self._deliver(*struct.unpack("=ii", message[1:]))
             return True
         if not self._ended:  # it was killed by what cannot be handed on
             os.kill(self._program, signal.SIGKILL)
@@ -172,11 +173,12 @@ class Shepherd:
             os.setsid()
             self._wire = None
 
-    def _deliver(self, number: int) -> None:
+    def _deliver(self, number: int, stops: int) -> None:
         self._look()
+        self._wait()
         got_by_group = number in self._seen
         self._seen.discard(number)
-        if self._ended:
+        if self._ended or self._is_stale(number, stops, got_by_group):
             return
         group = os.getpgid(self._program)
         if number == signal.SIGCONT and group == self._program and self._leads:
@@ -189,6 +191,19 @@ class Shepherd:
                 os.killpg(group, number)
             else:
                 os.kill(self._program, number)
+
+    def _is_stale(self, number: int, stops: int, got_by_group: bool) -> bool:
+        """Has the program stopped, or been told to, since the waiter got this signal?
+
+        Stop signals and SIGCONT take each other back, so what this process was late to read as a
+        witness is not there any more; the program got it all the same.
+        """
+        if number not in STOPS and number != signal.SIGCONT:
+            return False
+        if stops < self._stops:
+            return True
+        is_told_to_stop = bool(self._seen & STOPS) and not self._told_stop
+        return number == signal.SIGCONT and not got_by_group and is_told_to_stop
 
     # ---- the monitor --------------------------------------------------------------------------
 

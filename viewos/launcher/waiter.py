@@ -51,7 +51,9 @@ class Waiter:
         self._signals = raw.signalfd(signal.valid_signals())
         self._shepherd = 0
         self._program = -1  # a pidfd
+        self._pid = 0
         self._stop = 0
+        self._stops = 0
 
     def run(self) -> NoReturn:
         """Until the program ends. Raises LaunchError."""
@@ -73,22 +75,25 @@ class Waiter:
         for number, sender in raw.read_signals(self._signals):
             if number == signal.SIGCHLD:
                 _reap(self._monitor)
+            elif self._stop and number in shepherd.STOPS:
+                pass  # it was for the whole group, or comes too late: the program has stopped
             elif number != signal.SIGCONT or sender != self._shepherd:
                 if number == signal.SIGCONT:
                     self._stop = 0
-                self._wire.send(shepherd.SIGNAL + bytes([number]))
+                self._wire.send(shepherd.SIGNAL + struct.pack("=ii", number, self._stops))
 
     def _hear(self, message: bytes) -> None:
         kind, rest = message[:1], message[1:]
         if kind == shepherd.BORN:
-            self._shepherd, program = struct.unpack("=ii", rest)
-            self._program = _pidfd(program)
+            self._shepherd, self._pid = struct.unpack("=ii", rest)
+            self._program = _pidfd(self._pid)
         elif kind == shepherd.STARTED:
             side.let_go_except(self._wire.fileno(), self._signals, self._program)
         elif kind == shepherd.FAILED:
             raise LaunchError(os.fsdecode(rest))
         elif kind == shepherd.STOPPED:
             self._stop = rest[0]
+            self._stops += 1
         elif kind == shepherd.CONTINUED:
             self._stop = 0
         elif kind == shepherd.ENDED:
@@ -100,6 +105,10 @@ class Waiter:
 
     def _mirror_stop(self) -> None:
         number, self._stop = self._stop, 0
+        # While the signal was not blocked, below, a stop of the whole group could stop this process
+        # first, and it hears of that stop when all have been continued.
+        if not _is_stopped(self._pid):
+            return
         os.kill(os.getpid(), number)
         if number != signal.SIGSTOP:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {number})
@@ -111,6 +120,14 @@ def _pidfd(pid: int) -> int:
         return raw.lifted(os.pidfd_open(pid))
     except ProcessLookupError:
         return -1
+
+
+def _is_stopped(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
+            return file.read().rpartition(b") ")[2][:1] in b"Tt"
+    except OSError:
+        return True
 
 
 def _reap(pid: int) -> None:
