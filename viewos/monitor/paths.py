@@ -395,4 +395,7 @@ class Resolver:
         middle needs no permission above its start, but a real path from the root does."""
         if not (walk.inside and walk.plain) or (walk.claim is not None and walk.claim.read_only):
             return False
-        return vouch(AT_FDCWD, walk.real, _LOOK_NOFOLLOW) == -errno.EACCES
+        seen = vouch(AT_FDCWD, walk.real, _LOOK_NOFOLLOW)
+        if seen >= 0:
+            os.close(seen)
+        return seen == -errno.EACCES

@@ -39,17 +39,18 @@ E
     """,
     ),
     "gdb": Case(
-        """
+        r"""
         gcc -g -O0 -Iinc src/main.c src/lib.c -o prog
-        gdb -nx -batch -ex 'set debuginfod enabled off' -ex 'set disable-randomization on' -ex 'break twice' -ex run -ex bt -ex 'print x' -ex finish -ex 'info line main' -ex 'list twice' -ex c ./prog 2>&1 | sed 's/process [0-9]*/process N/; s/0x[0-9a-f]*/H/g'
-        gdb -nx -batch -ex run -ex 'info inferiors' --args /bin/sh -c 'cd /usr; /bin/pwd; exit 3' 2>&1 | sed 's/process [0-9]*/process N/'
-        gdb -nx -batch missing; echo $?
-        gdb -nx -batch -ex 'set follow-fork-mode child' -ex run --args sh -c 'cat f; true' 2>&1 | sed 's/process [0-9]*/N/g' | tail -n 1
-        gdb -nx -batch -ex 'catch syscall chdir' -ex run -ex bt -ex c -ex c --args sh -c 'cd /; pwd' 2>&1 | grep -c Catchpoint
-        gdb -nx -batch -ex 'info sharedlibrary' -ex 'start' -ex 'info proc cwd' -ex 'info proc exe' ./prog 2>&1 | sed 's/process [0-9]*/N/; s/0x[0-9a-f]*/H/g'
-        gdb -nx -batch -ex 'python import os; print(os.getcwd())' -ex 'shell pwd' -ex 'cd /' -ex pwd
-        echo 'pwd' >cmds; gdb -nx -batch -x cmds
-        gdb -nx -batch -ex 'disassemble twice' ./prog | head -3 | cut -c1-20; rm prog
+        gdb -nx -batch -ex 'set debuginfod enabled off' -ex 'break twice' -ex run -ex bt \
+            -ex 'print x' -ex finish -ex 'info line main' -ex 'list twice' -ex 'info proc cwd' \
+            -ex 'info proc exe' -ex 'info sharedlibrary' -ex 'python print(open("f").read())' \
+            -ex c ./prog 2>&1 | sed 's/process [0-9]*/process N/; s/0x[0-9a-f]*/H/g'
+        gdb -nx -batch -ex 'set follow-fork-mode child' -ex run \
+            --args sh -c 'cat f; true' 2>&1 | sed 's/process [0-9]*/N/g' | tail -n 1
+        gdb -nx -batch -ex 'catch syscall chdir' -ex run -ex bt -ex c -ex c -ex 'info inferiors' \
+            --args sh -c 'cd /; pwd; exit 3' 2>&1 | grep -c Catchpoint
+        echo 'pwd' >cmds; gdb -nx -batch -x cmds -ex 'shell pwd' -ex 'cd /' -ex pwd missing
+        rm prog
     """,
         given=SOURCE + "\necho f >f",
     ),

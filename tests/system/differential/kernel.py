@@ -187,8 +187,8 @@ print(n); [x.join() for x in threads]; rw = os.open("f", os.O_RDWR); os.write(rw
 print(os.read(rw, 9)); p = select.poll(); p.register(rw, select.POLLIN); print(p.poll(0))
 os.close(rw)
 def handler(*_): raise TimeoutError
-signal.signal(signal.SIGALRM, handler); signal.setitimer(signal.ITIMER_REAL, 0.05)
-try: open("f")
+signal.signal(signal.SIGALRM, handler)
+try: signal.setitimer(signal.ITIMER_REAL, 0.1); open("f")
 except TimeoutError: print("interrupted")
 pid = os.fork()
 if pid == 0: open("f"); os._exit(0)

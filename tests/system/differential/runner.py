@@ -8,6 +8,7 @@ the view `vfs:/mnt=DIR` by its claim.
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import functools
 import os
 import shutil
@@ -118,23 +119,34 @@ def _directory(user: int) -> Iterator[str]:
 
 def differences(expected: Outcome, got: Outcome) -> list[str]:
     """One line for each property in which two runs differ; none when they are the same."""
-    found = [
-        f"{name}: {getattr(expected, name)!r} natively, {getattr(got, name)!r}"
-        for name in ("stdout", "stderr", "status")
-        if getattr(expected, name) != getattr(got, name)
-    ]
+    found = []
+    for name in ("stdout", "stderr"):
+        here, there = getattr(expected, name), getattr(got, name)
+        if here != there:
+            found.append("\n".join([f"{name}: - natively, + in the view", *_diff(here, there)]))
+    if expected.status != got.status:
+        found.append(f"status: {expected.status} natively, {got.status}")
     for name in sorted(expected.tree.keys() | got.tree.keys()):
-        here, there = expected.tree.get(name), got.tree.get(name)
-        if here is None or there is None:
-            found.append(f"tree: {name!r} is there only {'in the view' if there else 'natively'}")
+        native, viewed = expected.tree.get(name), got.tree.get(name)
+        if native is None or viewed is None:
+            found.append(f"tree: {name!r} is there only {'in the view' if viewed else 'natively'}")
         else:
             found += [
-                f"{field.name} of {name!r}: {getattr(here, field.name)!r} natively, "
-                f"{getattr(there, field.name)!r}"
+                f"{field.name} of {name!r}: {getattr(native, field.name)!r} natively, "
+                f"{getattr(viewed, field.name)!r}"
                 for field in dataclasses.fields(Entry)
-                if getattr(here, field.name) != getattr(there, field.name)
+                if getattr(native, field.name) != getattr(viewed, field.name)
             ]
     return found
+
+
+def _diff(here: bytes, there: bytes) -> list[str]:
+    """The lines that differ, with the line before for orientation."""
+    texts = (
+        [repr(line)[2:-1] for line in here.splitlines()],
+        [repr(line)[2:-1] for line in there.splitlines()],
+    )
+    return list(difflib.unified_diff(*texts, lineterm="", n=1))[2:]
 
 
 class Runs:
