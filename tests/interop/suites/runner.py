@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -149,7 +150,8 @@ class Session:
             done = list(pool.map(lambda group: self._group(run, group), groups))
         reap()
         shutil.rmtree(real, ignore_errors=True)
-        self.result.seconds[label] = round(time.monotonic() - start, 1)
+        seconds = self.result.seconds[label] = round(time.monotonic() - start, 1)
+        print(f"{name}: {len(groups)} groups, {seconds} s", file=sys.stderr, flush=True)
         return _named(dict(zip(groups, done, strict=True)))
 
     def _group(self, run: Run, group: str) -> Statuses:
