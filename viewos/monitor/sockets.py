@@ -210,7 +210,8 @@ def wait_for_peer(router: Router, call: Call, *, dont_wait: bool) -> bool:
     if found is None:
         return False
     with found:
-        if not found.getblocking() or dont_wait:
+        # socket.getblocking() tells of the object, which is ours; the flag is the description's.
+        if dont_wait or not os.get_blocking(found.fileno()):
             return True
         router.step_aside()
         poll = select.poll()

@@ -172,7 +172,7 @@ TABLE: Table = {
 import os, select, threading, errno, signal
 os.mkfifo("f", 0o640)
 def t(flags):
-    try: return os.open("f", flags) >= 0
+    try: return os.close(os.open("f", flags))
     except OSError as e: return errno.errorcode[e.errno]
 print(t(os.O_WRONLY | os.O_NONBLOCK), t(os.O_RDONLY | os.O_NONBLOCK)); pid = os.fork()
 if pid == 0: w = os.open("f", os.O_WRONLY); os.write(w, b"one"); os.close(w); os._exit(0)

@@ -25,8 +25,8 @@ TABLE: Table = {
         chroot root sh -c 'exit 4'; echo $?; cd root; chroot . /bin/pwd
         chroot /mnt/root /bin/sh -c 'echo x >/tmp/f; stat -c "%s %U" /tmp/f; cat /mnt/root/etc/name'
         echo $?; chroot --userspec=65534:65534 . /bin/sh -c 'id -u; echo y >/tmp/g; cat /etc/name'
-        chroot / /bin/pwd; chroot --skip-chdir / /bin/pwd; cd /mnt; cp -r root root/copy
-        chroot root /bin/sh -c 'cd copy/etc; ls; pwd; (cd /; ls bin | head -1); cat name & wait'
+        chroot / /bin/pwd; chroot --skip-chdir / /bin/pwd; cd /mnt; cp -r root/etc root/copy
+        chroot root /bin/sh -c 'cd copy; ls; pwd; (cd /; ls bin | head -1); cat name & wait'
         rm -rf root/copy
         perl -e 'chroot "root" or print "$!\n"; print -e "/etc/name" ? "in\n" : "out\n"; chdir "/" or print "$!\n"; mkdir "by-perl" or print "$!\n"; print join(" ", sort glob "/b*"), "\n"'
         echo $?

@@ -1,4 +1,6 @@
-/* openat2(2) with each RESOLVE flag, and with arguments that it refuses. */
+/* openat2(2) with each RESOLVE flag, and with arguments that it refuses.
+ *
+ * RESOLVE_CACHED is left out: whether it fails depends on the kernel's caches. */
 #include "say.h"
 #include <linux/openat2.h>
 
@@ -9,7 +11,7 @@ static int o2(const char *label, int dir, const char *path, uint64_t flags, uint
     char line[300];
     snprintf(line, sizeof line, "%s %s resolve %#lx", label, path, (unsigned long)resolve);
     int fd = file(line, syscall(SYS_openat2, dir, path, &how, sizeof how));
-    if (fd >= 0) {
+    if (fd >= 0 && !(flags & O_DIRECTORY && flags & O_RDWR)) { /* O_TMPFILE's name is a number */
         char name[PATH_MAX], proc[64];
         snprintf(proc, sizeof proc, "/proc/self/fd/%d", fd);
         ssize_t n = readlink(proc, name, sizeof name);
@@ -25,7 +27,7 @@ int main(void)
         "f", "d/f", "l", "dl/f", "abs", "../mnt/f", "d/../f", "/mnt/f", "/f", "up", "esc/etc/passwd",
         "/proc/self/exe", "/proc/self/cwd/f", "missing", "d/", "f/", "", ".", "..", "/", "loop",
     };
-    static const uint64_t resolves[] = { 0, 1, 2, 4, 8, 16, 32, 8 | 4, 16 | 4, 8 | 16, 64 };
+    static const uint64_t resolves[] = { 0, 1, 2, 4, 8, 16, 8 | 4, 16 | 4, 8 | 16, 64 };
     mkdir("d", 0755), touch("f", "1"), touch("d/f", "2");
     symlink("f", "l"), symlink("d", "dl"), symlink("/mnt/f", "abs"), symlink("../mnt/f", "up");
     symlink("/", "esc"), symlink("loop", "loop");
