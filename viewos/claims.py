@@ -7,8 +7,7 @@ to the backing, and `..` at its root leads to the parent of the prefix.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
-from typing import NewType, Protocol
+from typing import NamedTuple, NewType, Protocol
 
 VirtualPath = NewType("VirtualPath", bytes)
 RealPath = NewType("RealPath", bytes)
@@ -21,8 +20,7 @@ class Locator(Protocol):
         """The real path behind `path` (below the claim, b"" for its root)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(NamedTuple):
     """A subtree of the view. `backing` is a path of the layer below until the map is built."""
 
     prefix: VirtualPath
@@ -71,11 +69,13 @@ def below(path: bytes, prefix: bytes) -> bytes:
     return path[len(prefix) :]
 
 
-@dataclass(frozen=True, slots=True)
 class ClaimMap:
     """All claims of a view, flat: each backing is a real path, and the longest prefix wins."""
 
-    by_prefix: dict[bytes, Claim] = field(default_factory=dict)
+    __slots__ = ("by_prefix",)
+
+    def __init__(self, by_prefix: dict[bytes, Claim] | None = None) -> None:
+        self.by_prefix: dict[bytes, Claim] = {} if by_prefix is None else by_prefix
 
     def __bool__(self) -> bool:
         return bool(self.by_prefix)
@@ -144,15 +144,14 @@ class ClaimMap:
     def _derived(self, new: Claim, layer: int) -> Iterator[Claim]:
         """The claim itself, and the claims of the layers below that its backing contains."""
         if new.module is not None or new.scratch:
-            yield replace(new, layer=layer)
+            yield new._replace(layer=layer)
             return
         lower = self.find(new.backing)
         if lower is None:
-            yield replace(new, layer=layer)
+            yield new._replace(layer=layer)
         else:
             rest = below(new.backing, lower.prefix)
-            yield replace(
-                new,
+            yield new._replace(
                 backing=RealPath(join(lower.backing, rest)),
                 module=lower.module,
                 module_path=lower.module_path + rest,
@@ -162,6 +161,6 @@ class ClaimMap:
         for claim in self.by_prefix.values():
             if bytes(claim.prefix) != new.backing and lies_in(claim.prefix, new.backing):
                 prefix = VirtualPath(join(new.prefix, below(claim.prefix, new.backing)))
-                yield replace(
-                    claim, prefix=prefix, layer=layer, read_only=new.read_only or claim.read_only
+                yield claim._replace(
+                    prefix=prefix, layer=layer, read_only=new.read_only or claim.read_only
                 )

@@ -5,9 +5,8 @@ from __future__ import annotations
 import itertools
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 from viewos import kernel
 from viewos.claims import ClaimMap
@@ -20,8 +19,7 @@ _TOKEN_BASE = 0x5649_4557_0000_0000
 RLIM_INFINITY = (1 << 64) - 1
 
 
-@dataclass(frozen=True)
-class ProcessState:
+class ProcessState(NamedTuple):
     """What has no kernel object: immutable, interned, found by a token that processes inherit."""
 
     modules: tuple[tuple[int, Any], ...] = ()
@@ -44,7 +42,7 @@ class ProcessState:
 
     def with_module(self, layer: int, value: Any) -> ProcessState:
         """A copy in which the module of that layer keeps `value`."""
-        return replace(self, modules=tuple(sorted({**dict(self.modules), layer: value}.items())))
+        return self._replace(modules=tuple(sorted({**dict(self.modules), layer: value}.items())))
 
 
 class States:

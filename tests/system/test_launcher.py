@@ -533,4 +533,6 @@ def test_a_program_does_not_wait_for_what_only_the_monitor_needs(options: tuple[
     assert "viewos.launcher.direct" in modules or "viewos.launcher.waiter" in modules
     costly = {"viewos.monitor.router", "viewos.monitor.execve", "viewos.monitor.sockets"}
     costly |= {"subprocess", "socket", "asyncio", "anyio", "argparse", "secrets", "traceback"}
+    if "hostname:x" not in options:  # whose answer is a dataclass
+        costly |= {"inspect", "dataclasses"}
     assert not costly.intersection(modules)

@@ -8,7 +8,7 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -247,10 +247,10 @@ def comparable(place: Place | int) -> object:
     found = outcome(lambda: os.lstat(place.real))
     if not isinstance(found, os.stat_result):
         assert found in (errno.ENOENT, errno.ENOTDIR)
-        real, place = found, replace(place, virtual=b"")
+        real, place = found, place._replace(virtual=b"")
     elif stat.S_ISDIR(found.st_mode):
         real = place.real.rstrip(b"/")
-    return real, replace(place, real=b"")
+    return real, place._replace(real=b"")
 
 
 @thoroughly

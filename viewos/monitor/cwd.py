@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from viewos.monitor.outcome import CONTINUE, Outcome
@@ -30,7 +29,7 @@ def chdir(router: Router, call: Call) -> int | Outcome:
         # Only where it is needed: threads with working directories of their own (CLONE_FS) share
         # the hint, and one that enters / would take it from one that is in a claim.
         if state.cwd != hint and router.view.claims.is_ambiguous(place.real):
-            router.set_process_state(call, replace(state, cwd=hint))
+            router.set_process_state(call, state._replace(cwd=hint))
     if may_continue(router, place):
         return CONTINUE
     return fix_up_paths(router, call, places)

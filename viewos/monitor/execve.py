@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import struct
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from viewos.abi.fcntl import AT_EXECVE_CHECK
@@ -317,7 +317,7 @@ def _ids(router: Router, call: Call) -> dict[int, int]:
 
 def _state_after(router: Router, call: Call, executable: bytes | None) -> ProcessState:
     """What is remembered of the process when the new program begins."""
-    state = replace(call.process_state, executable=executable)
+    state = call.process_state._replace(executable=executable)
     for layer, module in router.view.layers.items():
         executed, kept = getattr(module, "executed", None), state.of(layer)
         if executed is not None and kept is not None:

@@ -16,12 +16,14 @@ import os
 import re
 import stat
 import struct
-from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
 
 from viewos.claims import Claim, ClaimMap, join
 from viewos.kernel import AT_FDCWD, vouch
 from viewos.monitor.mounts import MountTable
-from viewos.monitor.task import Task
+
+if TYPE_CHECKING:
+    from viewos.monitor.task import Task
 
 PATH_MAX = 4096
 MAX_LINKS = 40
@@ -42,8 +44,7 @@ _TRUSTED = (-errno.ENOENT, -errno.ENOTDIR)
 _MAGIC = re.compile(rb"/\d+(?:/task/\d+)?/(?:cwd|root|exe|fd/\d+|map_files/[^/]+|ns/\w+)\Z")
 
 
-@dataclass(slots=True)
-class Place:
+class Place(NamedTuple):
     """Where a path leads."""
 
     virtual: bytes
@@ -68,8 +69,7 @@ class Place:
         return os.path.dirname(self.real.rstrip(b"/")) or b"/"
 
 
-@dataclass(slots=True)
-class Start:
+class Start(NamedTuple):
     """A directory from which a path starts: its virtual and its real name."""
 
     virtual: bytes
@@ -80,29 +80,35 @@ KERNEL = Place(b"", b"", None, True, False, True)
 """What only the kernel can judge: a bad dirfd, a directory that was removed."""
 
 
-@dataclass(slots=True)
 class _Walk:
-    """The state of one walk. `real` stands behind `virtual`; `kernel` is where the kernel would
-    be."""
+    """The state of one walk."""
 
-    task: Task | None
-    root: Start
-    virtual: bytes
-    real: bytes
-    kernel: bytes
-    todo: list[bytes]
-    plain: bool
-    absolute: bool
-    slash: bool
-    rules: int
-    floor: bytes
-    links: int = 0
-    entered: bool = False
-    claim: Claim | None = None
-    rooted: bool = False
-    """It began at the root, or has met `..` (fs/namei.c: nd->root is set)."""
-    inside: bool = False
-    """It began in the middle of the tree, where the directories above ask for no permission."""
+    __slots__ = (
+        "absolute", "claim", "entered", "floor", "inside", "kernel", "links", "plain", "real",
+        "root", "rooted", "rules", "slash", "task", "todo", "virtual",
+    )  # fmt: skip
+
+    def __init__(
+        self, task: Task | None, root: Start, start: Start, real: bytes, path: bytes, rules: int
+    ) -> None:
+        self.task, self.root, self.rules = task, root, rules
+        self.virtual = self.floor = start.virtual
+        self.real = real
+        """What stands behind `virtual`."""
+        self.kernel = start.real
+        """Where the kernel would be."""
+        self.todo = _split(path)
+        self.slash = path.endswith(b"/")
+        self.absolute = path[:1] == b"/"
+        self.plain = self.real == self.kernel
+        self.entered = not self.absolute
+        """The name before this one may be no directory."""
+        self.rooted = self.absolute or bool(rules & RESOLVE_IN_ROOT)
+        """It began at the root, or has met `..` (fs/namei.c: nd->root is set)."""
+        self.inside = not self.absolute or bool(rules & RESOLVE_IN_ROOT)
+        """It began in the middle of the tree, where directories above ask for no permission."""
+        self.links = 0
+        self.claim: Claim | None = None
 
 
 def _split(path: bytes) -> list[bytes]:
@@ -191,14 +197,7 @@ class Resolver:
                 return place
         if rules & RESOLVE_IN_ROOT:
             root = start
-        walk = _Walk(
-            task, root, start.virtual, self.claims.forward(start.virtual)[1], start.real,
-            _split(path), True, absolute, path.endswith(b"/"), rules, start.virtual,
-        )  # fmt: skip
-        walk.rooted = absolute or bool(rules & RESOLVE_IN_ROOT)
-        walk.entered = not absolute  # a dirfd may be any file
-        walk.inside = not absolute or bool(rules & RESOLVE_IN_ROOT)
-        walk.plain = walk.real == walk.kernel
+        walk = _Walk(task, root, start, self.claims.forward(start.virtual)[1], path, rules)
         walk.claim = self.claims.find(start.virtual)
         return self._walk(walk, follow, keep_last, intent)
 
@@ -207,10 +206,8 @@ class Resolver:
 
         Components that do not exist stay as they are.
         """
-        walk = _Walk(
-            None, Start(b"/", b"/"), b"/", self.claims.forward(b"/")[1], b"/", _split(path),
-            True, True, False, 0, b"/",
-        )  # fmt: skip
+        root = Start(b"/", b"/")
+        walk = _Walk(None, root, root, self.claims.forward(b"/")[1], path, 0)
         place = self._walk(walk, follow=True, keep_last=False, intent="look")
         return place.virtual, place.real.rstrip(b"/") or b"/"
 
@@ -371,8 +368,7 @@ class Resolver:
             virtual = self.claims.reverse(text)
         if last or virtual is None or not _is_directory(text):
             place = self._arrived_at(walk, walk.real)
-            place.native, place.target = True, text
-            return place
+            return place._replace(native=True, target=text)
         walk.virtual, walk.kernel, walk.absolute, walk.inside = virtual, text, True, True
         self._arrive(walk, *self.claims.forward(virtual))
         walk.entered = True  # it may be any file

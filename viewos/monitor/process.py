@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import struct
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from viewos.abi.row import signed32
@@ -50,7 +49,7 @@ def landlock(router: Router, call: Call) -> int | Outcome:
     itself."""
     state = call.process_state
     if not state.confined:
-        router.set_process_state(call, replace(state, confined=True))
+        router.set_process_state(call, state._replace(confined=True))
     return CONTINUE
 
 
@@ -63,7 +62,7 @@ def prctl(router: Router, call: Call) -> int | Outcome:
             raise OSError(errno.EINVAL, "dumpable")
         kept = None if value else (value, _program_mark(router, call))
         if kept != call.process_state.dumpable:
-            router.set_process_state(call, replace(call.process_state, dumpable=kept))
+            router.set_process_state(call, call.process_state._replace(dumpable=kept))
         return CONTINUE if value else 0
     if option == PR_GET_DUMPABLE and call.process_state.dumpable is not None:
         value, mark = call.process_state.dumpable
@@ -138,7 +137,7 @@ def _set_locks(router: Router, call: Call, data: bytes) -> None:
         raise OSError(errno.EINVAL, "soft limit above the hard one")
     if hard > _believed(call.process_state.locks)[1] and not _has_resource_capability(call):
         raise OSError(errno.EPERM, "hard limit")
-    router.set_process_state(call, replace(call.process_state, locks=(soft, hard)))
+    router.set_process_state(call, call.process_state._replace(locks=(soft, hard)))
 
 
 def _has_resource_capability(call: Call) -> bool:

@@ -6,7 +6,6 @@ import errno
 import os
 import stat
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 
 from viewos.abi.syscalls import OPERATIONS, PATH_SYSCALLS
 from viewos.claims import Claim, ClaimMap, RealPath, VirtualPath
@@ -105,7 +104,7 @@ def _with_layer(view: View, layer: int, module: VirtualModule, mounts: MountTabl
             virtual, real = below.canonical(os.path.abspath(backing))
             _check_backing(module, claim, real, place)
             backing = RealPath(virtual)
-        placed.append(replace(claim, prefix=VirtualPath(prefix), backing=backing))
+        placed.append(claim._replace(prefix=VirtualPath(prefix), backing=backing))
         prefixes.add(prefix)
     return view.claims.with_layer(placed, layer)
 
