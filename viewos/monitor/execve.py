@@ -66,8 +66,12 @@ def execve(router: Router, call: Call) -> int | Outcome:
         return CONTINUE
     place = places[0]
     at = 0 if call.name == "execve" else 1
-    if call.name == "execveat" and call.raw[4] & AT_SYMLINK_NOFOLLOW:
-        return CONTINUE if may_continue(router, place) else fix_up_paths(router, call, places)
+    if call.name == "execveat":
+        flags = signed32(call.raw[4])
+        if flags & ~(AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW | AT_EXECVE_CHECK):
+            return CONTINUE  # it fails, and the kernel knows of what
+        if flags & AT_SYMLINK_NOFOLLOW and os.path.islink(place.real):
+            return CONTINUE if may_continue(router, place) else fix_up_paths(router, call, places)
     name = router.memory.read_string(call.tid, call.raw[at])
     dirfd = signed32(call.raw[0]) if at else -100
     if dirfd != -100 and name[:1] != b"/":  # as the kernel names it for scripts
