@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import pytest
 
-from .differential.case import USERS, Case
+from .differential.case import USERS, VIEWS, Case
 from .differential.cases import CASES
-from .differential.runner import VIEWS, Outcome, Runs, differences, programs, run
+from .differential.runner import Outcome, Runs, differences, programs, run
 
-RUNS = [(name, user) for name, case in CASES.items() for user in case.users]
+RUNS = [
+    (name, user, view) for name, case in CASES.items() for user in case.users for view in case.views
+]
 
 
 @pytest.fixture(scope="module")
@@ -22,8 +24,7 @@ def runs() -> Runs:
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("view", VIEWS)
-@pytest.mark.parametrize(("name", "user"), RUNS, ids=[f"{n}-{u}" for n, u in RUNS])
+@pytest.mark.parametrize(("name", "user", "view"), RUNS, ids=[f"{n}-{u}-{v}" for n, u, v in RUNS])
 def test_identity(runs: Runs, name: str, user: int, view: str) -> None:
     case = CASES[name]
     found = differences(runs.get(case, user, None), runs.get(case, user, view))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 NOBODY = 65534
 USERS = (0, NOBODY)
 DASH = ("dash", "-c")
+VIEWS = ("identity", "mnt")
 BASH = ("bash", "--norc", "-c")
 BUSYBOX = ("busybox", "sh", "-c")
 
@@ -29,6 +30,9 @@ class Case:
     timeout: float = 60
     """Seconds for one run."""
     stdin: bytes | None = None
+    views: tuple[str, ...] = VIEWS
+    leaves: bool = False
+    """Processes of it leave the view, with a line in its log for each."""
 
 
 Table = Mapping[str, Case | str]

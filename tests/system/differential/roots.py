@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from .case import Case, Table
 
 ROOT = """
@@ -16,6 +18,14 @@ echo inside >root/etc/name; ln -s /etc/name root/absolute; ln -s ../../../etc/na
 def root(script: str, *users: int) -> Case:
     """A case that finds a small root file system."""
     return Case(f"{script}\nrm -rf root/bin", given=ROOT, users=users or (0, 65534))
+
+
+def elsewhere(script: str, *users: int) -> Case:
+    """A case whose processes go to other mount name spaces.
+
+    There their paths are real ones, which the identity view alone can be compared with.
+    """
+    return replace(root(script, *users), views=("identity",), leaves=True)
 
 
 TABLE: Table = {
@@ -31,19 +41,26 @@ TABLE: Table = {
         perl -e 'chroot "root" or print "$!\n"; print -e "/etc/name" ? "in\n" : "out\n"; chdir "/" or print "$!\n"; mkdir "by-perl" or print "$!\n"; print join(" ", sort glob "/b*"), "\n"'
         echo $?
     """),
-    "unshare": root("""
-        unshare -r sh -c 'id -u; echo x >owned; stat -c %u owned; cat /proc/self/uid_map | wc -l; chown 0 owned; mkdir d; touch d/f; mv d/f g; cat /mnt/root/etc/name; ls'
-        echo $?
-        unshare -rm sh -c 'mkdir -p m; mount -t tmpfs none m && echo t >m/file && ls m && cat m/file && cd m && pwd && mkdir sub && ls'
-        echo $?; ls m
-        unshare -rm sh -c 'mount --bind root/etc m; cat m/name; cd m; /bin/pwd; ls /mnt/m'
+    "unshare": root(
+        r"""
+        unshare -r sh -c 'id -u; echo x >owned; stat -c %u owned; cat /proc/self/uid_map | wc -l
+            chown 0 owned; mkdir d; touch d/f; mv d/f g; cat /mnt/root/etc/name; ls'; echo $?
         unshare -r chroot root /bin/sh -c 'pwd; cat /etc/name; echo y >/tmp/z; ls /tmp'
-        unshare -rpf --mount-proc sh -c 'echo $$; ls -d /proc/1; cat /proc/1/comm; readlink /proc/self; pwd; cat root/etc/name'
         unshare -rn sh -c 'cat root/etc/name'; unshare -ru sh -c 'hostname other; hostname'
-        unshare -i true; echo $?
+        unshare -i true; echo $?; unshare -rpf sh -c 'echo $$; pwd; cat root/etc/name; ls -d /mnt'
         unshare -U sh -c 'id -u; cat root/etc/name; echo x >u; ls -ld u | cut -c1-10'; echo $?
-    """),
-    "bwrap": root("""
+    """
+    ),
+    "unshare --mount": elsewhere(
+        r"""
+        unshare -rm sh -c 'mkdir -p m; mount -t tmpfs none m && echo t >m/file && ls m
+            cat m/file; cd m && pwd && mkdir sub && ls'; echo $?; ls m
+        unshare -rm sh -c 'mount --bind root/etc m; cat m/name; cd m; /bin/pwd; ls /mnt/m'
+        unshare -rpf --mount-proc sh -c 'echo $$; ls -d /proc/1; cat /proc/1/comm
+            readlink /proc/self; pwd; cat root/etc/name'
+    """
+    ),
+    "bwrap": elsewhere("""
         bwrap --bind root / --proc /proc --dev /dev sh -c 'pwd; ls /; cat /etc/name /absolute; echo x >/tmp/y; echo >/dev/null; ls /dev | head -2; readlink /proc/self/exe'
         echo $?
         bwrap --ro-bind / / --bind /mnt /mnt --tmpfs /tmp sh -c 'pwd; echo t >/tmp/t; cat /tmp/t; ls /tmp; echo w >/mnt/written; cat /mnt/written; echo no >/etc/x'
@@ -60,6 +77,8 @@ E
         rm -rf work upper
     """,
         users=(0,),
+        views=("identity",),
+        leaves=True,
     ),
     "setpriv, su, capsh": Case(
         """

@@ -19,7 +19,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.system.view import run_in_view
+from tests.system.view import prefix, run_in_view
 from tests.system.witness import build, cache
 
 from .case import Case
@@ -34,7 +34,6 @@ MOUNTED = (
 )
 """Words that let a command see the directory that they are followed by at WHERE."""
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-VIEWS = ("identity", "mnt")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +43,8 @@ class Outcome:
     stdout: bytes
     stderr: bytes
     status: int
+    log: tuple[str, ...]
+    """What viewos had to say, where the case does not expect it."""
     tree: Mapping[str, Entry]
 
 
@@ -53,14 +54,17 @@ def run(case: Case, user: int, view: str | None) -> Outcome:
         if case.given:
             _prepare(case, user, real)
         before: tuple[str, ...] = (*MOUNTED, real)
-        modules: tuple[str, ...] | None = None
-        if view == "identity":
-            modules = ("vfs:/=/",)
-        elif view == "mnt":
-            before, modules = (), (f"vfs:{WHERE}={real}",)
+        words, log = _words(case.shell, case.script), os.path.join(os.path.dirname(real), "log")
+        if view == "mnt":
+            before = ()
+        if view is not None:
+            claim = "vfs:/=/" if view == "identity" else f"vfs:{WHERE}={real}"
+            *launch, end = prefix([claim], user=user)
+            words = [*launch, "--log", log, end, *words]
+            _touch(log, user)
         result = run_in_view(
-            modules,
-            _words(case.shell, case.script),
+            None,
+            words,
             user=user,
             before=before,
             cwd="/",
@@ -68,7 +72,18 @@ def run(case: Case, user: int, view: str | None) -> Outcome:
             input=case.stdin,
             timeout=case.timeout,
         )
-        return Outcome(result.stdout, result.stderr, result.returncode, scan(real))
+        said = _said(log, case) if view else ()
+        return Outcome(result.stdout, result.stderr, result.returncode, said, scan(real))
+
+
+def _touch(path: str, user: int) -> None:
+    os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o644))
+    os.chown(path, user, user)
+
+
+def _said(log: str, case: Case) -> tuple[str, ...]:
+    with open(log, encoding="utf-8", errors="backslashreplace") as file:
+        return tuple(line for line in file if not (case.leaves and " leaves the view" in line))
 
 
 def _words(shell: tuple[str, ...], script: str) -> list[str]:
@@ -126,6 +141,8 @@ def differences(expected: Outcome, got: Outcome) -> list[str]:
             found.append("\n".join([f"{name}: - natively, + in the view", *_diff(here, there)]))
     if expected.status != got.status:
         found.append(f"status: {expected.status} natively, {got.status}")
+    if got.log:
+        found.append("\n".join(["log:", *got.log]))
     for name in sorted(expected.tree.keys() | got.tree.keys()):
         native, viewed = expected.tree.get(name), got.tree.get(name)
         if native is None or viewed is None:
@@ -158,7 +175,7 @@ class Runs:
 
     def get(self, case: Case, user: int, view: str | None) -> Outcome:
         """The outcome of that run."""
-        for each in (None, *VIEWS):
+        for each in (None, *case.views):
             if (case, user, each) not in self._made:
                 self._made[case, user, each] = self._pool.submit(run, case, user, each)
         return self._made[case, user, view].result()

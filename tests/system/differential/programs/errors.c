@@ -32,6 +32,24 @@ static int is_ours(const char *path)
         && strcmp(path, "..") && strncmp(path, "/etc", 4) && strncmp(path, "/proc", 5);
 }
 
+/* Natively the case stands on a mount of its own, so that names outside are on another. */
+static int is_root(const char *path)
+{
+    return path[0] && !path[strspn(path, "/")];
+}
+
+static void restore(void)
+{
+    static const char *const names[] = { "target", "source", "nowhere", "missing" };
+    if (chdir("/mnt"))
+        exit(91);
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        unlink(names[i]), rmdir(names[i]);
+    touch("source", "s"), touch("file", "x"), mkdir("dir", 0755), mkdir("closed", 0);
+    mkfifo("fifo", 0600), symlink("nowhere", "gone"), symlink("loop", "loop");
+    symlink("link39", "link40");
+}
+
 int main(void)
 {
     static char name256[257], path4096[4200], deep[300] = "";
@@ -51,9 +69,8 @@ int main(void)
         strcat(deep, "../");
     strcat(deep, "mnt/file/x");
     paths[n++] = name256, paths[n++] = path4096, paths[n++] = path4096 + 1, paths[n++] = deep;
-    touch("file", "x"), mkdir("dir", 0755), symlink("nowhere", "gone"), symlink("loop", "loop");
-    symlink(".", "self"), mkdir("closed", 0), mkfifo("fifo", 0600), symlink("dir", "dirlink");
-    for (int i = 0; i <= 40; i++) {
+    restore(), symlink(".", "self"), symlink("dir", "dirlink");
+    for (int i = 0; i <= 40; i++) { /* link40 is there already */
         char from[20], to[20];
         snprintf(from, sizeof from, i ? "link%d" : "file", i - 1), snprintf(to, sizeof to, "link%d", i);
         symlink(from, to);
@@ -65,22 +82,13 @@ int main(void)
         printf("-- %.40s\n", p);
 #define X(call, ...)                                            \
     do {                                                        \
-        touch("source", "s");                                   \
+        if (is_root(p) && (strstr(#call, "rename") || !strcmp(#call, "link"))) break; \
         long r = syscall(SYS_##call, __VA_ARGS__);              \
-        int e = errno;                                          \
-        char *made = r < 0 ? (char *)strerrorname_np(e) : "ok"; \
-        printf(#call " %s\n", made);                            \
-        if (chdir("/mnt")) exit(91);                            \
-        unlink("target"), unlink("source"), unlink("nowhere");  \
-        if (r > 2 && !strcmp(#call, "open")) close(r);          \
-        if (r > 2 && !strcmp(#call, "creat")) close(r);         \
-        unlink("missing"), rmdir("missing"), mkdir("dir", 0755); \
-        if (access("file", F_OK)) touch("file", "x");           \
-        if (access("fifo", F_OK)) mkfifo("fifo", 0600);         \
-        if (faccessat(AT_FDCWD, "gone", F_OK, AT_SYMLINK_NOFOLLOW)) symlink("nowhere", "gone"); \
-        if (faccessat(AT_FDCWD, "loop", F_OK, AT_SYMLINK_NOFOLLOW)) symlink("loop", "loop");    \
-        if (faccessat(AT_FDCWD, "link40", F_OK, AT_SYMLINK_NOFOLLOW)) symlink("link39", "link40"); \
-        mkdir("closed", 0);                                     \
+        printf(#call " %s\n", r < 0 ? strerrorname_np(errno) : "ok"); \
+        if (r >= 0) {                                           \
+            if (!strcmp(#call, "open") || !strcmp(#call, "creat")) close((int)r); \
+            restore();                                          \
+        }                                                       \
     } while (0);
         if (!strcmp(p, "fifo"))
             continue;
