@@ -54,7 +54,7 @@ def main(argv: Sequence[str]) -> int:
     chosen = [
         s for s in SUITES if s.name in (args.suite or [s.name]) and (s.subset or not args.subset)
     ]
-    work = Path(tempfile.mkdtemp(prefix="viewos-suites-", dir=args.work))
+    work = Path(tempfile.mkdtemp(prefix="suites-", dir=args.work))
     work.chmod(0o755)
     logs = args.logs or work / "logs"
     options = Options(work, logs, args.jobs, args.subset, tuple(args.only), args.again)

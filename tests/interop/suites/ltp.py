@@ -115,8 +115,9 @@ def _ltp_status(end: str, output: str) -> str:
     # 32: not configured. What else passed and failed is in the summary, or in lines of old tests.
     if end == "fail status 32":
         end = "skip"
-    counts = [len(re.findall(rf"\b{word}\b", output)) for word in ("TPASS", "TFAIL", "TBROK")]
-    return f"{end} ({counts[0]} passed, {counts[1]} failed, {counts[2]} broken)"
+    words = {"TPASS": "passed", "TFAIL": "failed", "TBROK": "broken", "TCONF": "not configured"}
+    counts = {text: len(re.findall(rf"\b{word}\b", output)) for word, text in words.items()}
+    return f"{end} ({', '.join(f'{count} {text}' for text, count in counts.items() if count)})"
 
 
 class Fsstress(Suite):
