@@ -54,8 +54,9 @@ class Busybox(Suite):
         tree = unpack("busybox").path
         with run.directory(group) as (work, real):
             shutil.copytree(tree / "testsuite", real / "testsuite", symlinks=True)
-            for name in ("busybox", ".config"):
-                shutil.copy(tree / name, real)
+            (real / "scripts").mkdir()
+            for name in ("busybox", ".config", "scripts/echo.c"):
+                shutil.copy(tree / name, real / name)
             for path in [real, *real.rglob("*")]:
                 shutil.chown(
                     path, run.place.user, run.place.user
