@@ -67,7 +67,7 @@ TABLE: Table = {
         chown -h nobody tree/link; chown 0 /etc/passwd
         chgrp 0 /etc/passwd; chown 65534 missing; touch /etc/x; rm /etc/passwd; chmod 777 /etc
         cat /etc/shadow; ls /root; mkdir /x
-        cd /root; echo $?; mv /etc/passwd .; ln /etc/passwd hard; ln -s /etc/shadow soft; cat soft
+        cd /root; echo $?; mv /etc/passwd /etc/x; ln /etc/passwd /etc/hard; ln -s /etc/shadow soft; cat soft
         cp /etc/hostname h; >/etc/hostname; ls /proc/1/fd
     """,
         given=TREE,
@@ -196,7 +196,7 @@ done; umask 022; chmod -R u+rwX .""",
     ),
     "hard links and inodes": """
         echo 1 >a; ln a b; ln b c; stat -c %h a; rm a; stat -c %h b c; echo 2 >>b; cat c; mv b d
-        cp -al . ../mnt/copy 2>/dev/null; mkdir s; ln c s/e; find . -samefile c | sort
+        mkdir t; ln c t; cp -al t copy; mkdir s; ln c s/e; find . -samefile c | sort
         cp --preserve=links c s/e out 2>&1; test c -ef s/e; echo $?; i=$(stat -c %i c)
         find . -inum $i | sort; sed -i s/1/3/ c; stat -c '%n %h' c d s/e; ln -f d c; stat -c %h d
         du -a . | wc -l

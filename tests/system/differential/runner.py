@@ -2,7 +2,8 @@
 
 All runs see their directory as /mnt, so that there is nothing to translate before the comparison:
 the native twin by a bind mount in a mount namespace of its own, the identity view likewise, and
-the view `vfs:/mnt=DIR` by its claim.
+the view `vfs:/mnt=DIR` by its claim. What lies outside is on another mount for the first two: cases
+do not link or rename across that border.
 """
 
 from __future__ import annotations

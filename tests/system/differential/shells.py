@@ -91,12 +91,12 @@ a=$(sleep 0 & echo x); echo $a
 
 PIPELINES = """
 i=0; while [ $i -lt 100 ]; do echo $i | cat | sed s/^/x/; i=$((i+1)); done | md5sum
-i=0; while [ $i -lt 30 ]; do echo $i | (read x; echo "$x" >>all) | cat; i=$((i+1)); done
+i=0; while [ $i -lt 10 ]; do echo $i | (read x; echo "$x" >>all) | cat; i=$((i+1)); done
 md5sum <all
 yes | head -n 1000 | wc -l; seq 1 5000 | grep 7 | sort -rn | tail -n 2; (exit 3) | true; echo $?
 true | (exit 4); echo $?; cat missing | cat; ! false | false; echo $?
-i=0; while [ $i -lt 40 ]; do x=$(echo $i | tr 0-9 a-j); y=$y$x; i=$((i+1)); done; echo $y
-echo a | cat - f 2>/dev/null | cat; seq 1000 | xargs -n 10 echo | md5sum
+i=0; while [ $i -lt 15 ]; do x=$(echo $i | tr 0-9 a-j); y=$y$x; i=$((i+1)); done; echo $y
+echo a | cat - f 2>/dev/null | cat; seq 1000 | xargs -n 100 echo | md5sum
 """
 
 TABLE: Table = {
