@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.system.command import USERS, python, viewos
-from tests.system.view import REPOSITORY, run_in_view
+from tests.system.view import REPOSITORY, place, run_in_view
 
 pytestmark = pytest.mark.timeout(90)
 as_every_user = pytest.mark.parametrize("user", USERS)
@@ -94,7 +94,7 @@ PROBE = "cd /; cd /mnt; pwd; ls; umask 027; mkdir new; echo text > file; cat fil
 
 @as_every_user
 @pytest.mark.parametrize("call", TAKEN)
-def test_what_is_taken_away_is_missed(user: int, call: str, tmp_path: Any) -> None:
+def test_what_is_taken_away_is_missed(user: int, call: str) -> None:
     """And the main job runs exactly where doctor says so."""
     failed, lacking = TAKEN[call]
     status, checks = examine(user=user, forbid=[call])
@@ -104,12 +104,10 @@ def test_what_is_taken_away_is_missed(user: int, call: str, tmp_path: Any) -> No
     assert newly - {"other-limits"} == lacking
     assert status == (1 if failed else 0)
 
-    for above in (tmp_path, *tmp_path.parents[:2]):
-        above.chmod(0o755)
-    tmp_path.chmod(0o777)
-    (tmp_path / "seen").touch()
-    words = ["run", "-q", "-m", f"vfs:/mnt={tmp_path}", "--", "sh", "-c", PROBE]
-    result = viewos(*words, user=user, forbid=[call])
+    with place("native", user) as here:
+        (here.real / "seen").touch()
+        words = ["run", "-q", "-m", f"vfs:/mnt={here.real}", "--", "sh", "-c", PROBE]
+        result = viewos(*words, user=user, forbid=[call])
     if status == 0:
         assert (result.returncode, result.stderr, result.stdout) == (0, b"", b"/mnt\nseen\ntext\n")
     elif "listener" in failed:
