@@ -248,8 +248,8 @@ cat /dev/mem 2>&1 | wc -l; echo x >/dev/nonono; echo $?""",
     "executables being written": r"""
         cp /bin/true t; exec 3>>t; ./t; echo $?; exec 3>&-; ./t; echo $?; cp /bin/sleep s
         ./s 60 & p=$!; until [ "$(readlink /proc/$p/exe)" = /mnt/s ]; do :; done; echo x >>s
-        echo $?; cp /bin/true s; echo $?; rm s; readlink /proc/$p/exe; kill $p
-        wait $p 2>/dev/null; echo $?; i=0; while [ $i -lt 30 ]
+        echo $?; cp /bin/true s; echo $?; rm s; readlink /proc/$p/exe; { kill $p; wait $p; echo $?; } 2>/dev/null
+        i=0; while [ $i -lt 30 ]
         do printf '#!/bin/sh\necho '$i'\n' >x; chmod 755 x; ./x; rm x; i=$((i+1)); done | md5sum
         i=0; while [ $i -lt 30 ]; do cp /bin/echo e; ./e $i; rm e; i=$((i+1)); done | md5sum
         cp --remove-destination /bin/false t; ./t; echo $?; mv t u; install -m 755 /bin/true u

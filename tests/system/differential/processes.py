@@ -129,7 +129,7 @@ E
         r"""
         exec 2>/dev/null; sleep 100 & a=$!; kill -9 $a; wait $a; echo $?
         (exit 2) & wait -p which -n; echo $? $((which == $!)); trap 'echo CHLD' CHLD; true & wait
-        trap - CHLD; { sleep 100; } & kill -STOP $!; kill -CONT $!; kill $!; wait $! 2>/dev/null
+        trap - CHLD; { sleep 100; } & kill -STOP $!; kill -CONT $!; { kill $!; wait $!; } 2>/dev/null
         echo $?
         exec -a renamed bash --norc -c 'echo $0; cat /proc/self/comm; tr "\0" " " </proc/$$/cmdline; set -m; sleep 100 & kill %1; wait %1; echo $?'
     """,

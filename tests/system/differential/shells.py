@@ -74,8 +74,8 @@ trap 'echo exit $?' EXIT; trap 'echo usr1' USR1; trap '' USR2; trap 'echo term' 
 kill -USR1 $$; kill -USR2 $$; kill -TERM $$; trap - USR1; (trap 'echo sub exit' EXIT; exit 3)
 echo $?; { (kill -KILL $(exec sh -c 'echo $PPID')); echo $?; } 2>/dev/null
 ulimit -c 0; { sh -c 'kill -SEGV $$'; echo $?; } 2>/dev/null; sh -c 'kill -TERM $$'; echo $?
-trap 'echo pipe' PIPE; trap 'echo chld' HUP; sh -c "kill -HUP $$"; (sleep 5 & kill $!
-wait $! 2>/dev/null; echo $?); f() { return 7; }; f; echo $?
+trap 'echo pipe' PIPE; trap 'echo chld' HUP; sh -c "kill -HUP $$"
+({ sleep 5 & kill $!; wait $!; } 2>/dev/null; echo $?); f() { return 7; }; f; echo $?
 sh -c 'trap "echo in; exit 4" INT; kill -INT $$; echo not'; echo $?; set -e; false || true
 (exit 5) || echo $?; exit 6
 """
@@ -84,8 +84,9 @@ JOBS = """
 sleep 0 & wait $!; echo $?; (exit 3) & wait $!; echo $?; false & true & wait; echo $?
 { echo bg >f; } & wait; cat f; for i in 1 2 3 4 5; do (echo $i >j$i) & done; wait; cat j*
 sh -c 'exit 9' & p=$!; wait $p; echo $?; kill -0 $p 2>/dev/null; echo $?
-(cat >o) <f & wait; cat o; mkfifo p; (echo a >p) & cat <p; wait; sleep 100 & kill $!
-wait $! 2>/dev/null; echo $?; sh -c 'trap "exit 8" TERM; kill -TERM $$; exit 9' & wait $!; echo $?
+(cat >o) <f & wait; cat o; mkfifo p; (echo a >p) & cat <p; wait
+{ sleep 100 & kill $!; wait $!; } 2>/dev/null; echo $?
+sh -c 'trap "exit 8" TERM; kill -TERM $$; exit 9' & wait $!; echo $?
 a=$(sleep 0 & echo x); echo $a
 """
 
