@@ -162,7 +162,7 @@ E
     "who am I": r"""
         id -u; id -G; whoami; logname 2>&1; groups; echo $PPID | grep -c .; ps -o comm= -p $$
         cat /proc/self/comm; tr '\0' ' ' </proc/self/cmdline; echo
-        grep -E '^(Uid|Gid|Groups|Umask|NoNewPrivs|CapEff)' /proc/self/status; nproc; arch
+        grep -E '^(Uid|Gid|Groups|Umask|CapEff)' /proc/self/status; nproc; arch
         uname -sm; hostname; tty; stat -c %F /proc/self/fd/0; cat /proc/self/loginuid >/dev/null
         getent passwd root; getent hosts localhost | wc -l; id nobody; id nosuch
         ls -d /proc/self/task/*/ | wc -l; cat /proc/self/oom_score_adj
