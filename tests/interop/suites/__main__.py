@@ -43,12 +43,18 @@ def parser() -> argparse.ArgumentParser:
     )
     new.add_argument("--build", action="store_true", help="build, run nothing")
     new.add_argument("--write-docs", action="store_true", help=f"the table in {DOCS.name}")
+    new.add_argument(
+        "--docs-from", type=Path, nargs="+", metavar="JSON", help="the table from earlier runs"
+    )
     return new
 
 
 def main(argv: Sequence[str]) -> int:
     """Run what `argv` asks for. 1: something differs. 3: a suite could not be run."""
     args = parser().parse_args(argv)
+    if args.docs_from:
+        report.write_docs([r for path in args.docs_from for r in report.read_json(path)], DOCS)
+        return 0
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(130))
     prctl.set_child_subreaper(True)  # what a test orphans can be reaped, and is
     chosen = [

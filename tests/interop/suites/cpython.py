@@ -12,6 +12,8 @@ PYTHON = "/usr/bin/python3.11"
 TESTS = "/usr/lib/python3.11/test/test_os.py"
 MODULES = """test_os test_posix test_shutil test_subprocess test_pathlib test_tempfile test_glob
 test_socket""".split()
+LIMIT = 3000
+"""Seconds for one module: their --timeout is for a whole module, too."""
 
 
 class CPython(Suite):
@@ -31,10 +33,10 @@ class CPython(Suite):
     def run(self, run: Run, group: str) -> Statuses:
         """One module."""
         with run.directory(group) as (work, real):
-            options = ["-v", "--timeout", "300", "-i", "*VSOCK*", "--tempdir", str(work)]
+            options = ["-v", "--timeout", str(LIMIT), "-i", "*VSOCK*", "--tempdir", str(work)]
             report = ["--junit-xml", str(work / "report.xml")]
             argv = [PYTHON, "-m", "test", *options, *report, group]
-            outcome = run(argv, cwd=work, log=group, limit=1500)
+            outcome = run(argv, cwd=work, log=group, limit=LIMIT + 60)
             return {**_statuses(real / "report.xml"), "end": ending(outcome)}
 
 

@@ -13,6 +13,8 @@ from .runner import Result
 
 BEGIN, END = "<!-- suites: begin -->", "<!-- suites: end -->"
 COLUMNS = ("suite", "user", "tests", "passes natively", *VIEWS, "the kernel's", "flaky")
+MOST = 40
+"""Differences of one view that are printed; the JSON has all."""
 LONGEST = 160
 """Characters of a status that are printed."""
 
@@ -55,8 +57,10 @@ def details(result: Result) -> str:
     if result.not_run is not None:
         return f"{lines[0]} not run: {result.not_run}"
     for view, tests in result.differences.items():
-        for test, (native, there) in tests.items():
+        for test, (native, there) in list(tests.items())[:MOST]:
             lines += [f"  DIFFERS in {view}: {test}", *_pair(native, there)]
+        if len(tests) > MOST:
+            lines.append(f"  ... and {len(tests) - MOST} more in {view}")
     lines += [f"  VANISHED, but on the kernel's list: {test}" for test in result.vanished]
     lines += [f"  the kernel's: {test}: {reason}" for test, reason in result.listed.items()]
     for test, (first, second) in result.flaky.items():
@@ -79,10 +83,19 @@ def _pair(first: str, second: str) -> list[str]:
 
 
 def as_json(results: Sequence[Result]) -> list[dict[str, Any]]:
-    """Everything that is in the results. Statuses of many lines are shortened to the first."""
+    """Everything that is in the results."""
     return [
         {**dataclasses.asdict(result), "passes": result.passes, "good": result.good}
         for result in results
+    ]
+
+
+def read_json(path: Path) -> list[Result]:
+    """What `write_json` has written there."""
+    names = {field.name for field in dataclasses.fields(Result)}
+    return [
+        Result(**{name: value for name, value in entry.items() if name in names})
+        for entry in json.loads(path.read_text())
     ]
 
 
