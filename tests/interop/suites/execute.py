@@ -6,6 +6,7 @@ import os
 import secrets
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -16,6 +17,10 @@ from tests.system.view import MARK, members
 
 PATIENCE = 2.0
 """Seconds that what a command leaves running gets to end by itself."""
+
+_starting = threading.Lock()
+_running: set[int] = set()
+"""Our own children: their status is for those who wait for them."""
 
 
 @dataclass(frozen=True)
@@ -28,9 +33,7 @@ class Outcome:
     seconds: float
 
 
-def execute(
-    words: Sequence[str], *, log: Path, env: Mapping[str, str], limit: float, stdin: bytes = b""
-) -> Outcome:
+def execute(words: Sequence[str], *, log: Path, env: Mapping[str, str], limit: float) -> Outcome:
     """Run `words` in a session of its own for at most `limit` seconds; output goes to `log`.
 
     What the command leaves behind is killed, by process id, after a short patience.
@@ -39,14 +42,16 @@ def execute(
     start = time.monotonic()
     log.parent.mkdir(parents=True, exist_ok=True)
     with open(log, "wb") as file:
-        process = subprocess.Popen(
-            words,
-            env={**env, MARK: mark},
-            stdin=subprocess.DEVNULL,
-            stdout=file,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+        with _starting:
+            process = subprocess.Popen(
+                words,
+                env={**env, MARK: mark},
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+            _running.add(process.pid)
         try:
             status = process.wait(limit)
         except subprocess.TimeoutExpired:
@@ -60,6 +65,9 @@ def execute(
         if status is None:
             process.kill()
             process.wait()
+    with _starting:
+        _running.discard(process.pid)
+        _reap()
     seconds = time.monotonic() - start
     return Outcome(status, log.read_text(errors="backslashreplace"), seconds)
 
@@ -75,8 +83,11 @@ def end_all(mark: str, session: int, patience: float) -> None:
         time.sleep(0.05)
 
 
-def reap() -> None:
+def _reap() -> None:
     """Take the status of every dead process that was left to this one, a subreaper."""
-    with suppress(ChildProcessError):
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            pass
+    for task in os.listdir("/proc/self/task"):
+        with suppress(OSError), open(f"/proc/self/task/{task}/children", encoding="ascii") as file:
+            for pid in map(int, file.read().split()):
+                if pid not in _running:
+                    with suppress(ChildProcessError):
+                        os.waitpid(pid, os.WNOHANG)

@@ -18,7 +18,7 @@ class Git(Suite):
 
     def build(self, subset: bool) -> None:
         """Raises NotRun."""
-        need("make", "gcc", "/usr/include/zlib.h")
+        need("make", "gcc", "/usr/include/zlib.h", "curl-config")
         tree = unpack("git")
         words = ["make", "-j2", "NO_RUST=1", "NO_TCLTK=1", "NO_GETTEXT=1"]
         tree.once("all", lambda: tree.make(*words))

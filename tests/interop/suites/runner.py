@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from . import kernel
-from .execute import reap
 from .places import NATIVE, USERS, Place
 from .suite import Run, Statuses, Suite
 
@@ -147,15 +146,11 @@ class Session:
         start = time.monotonic()
         jobs = min(options.jobs, self.suite.jobs or options.jobs)
         with ThreadPoolExecutor(jobs) as pool:
-            done = list(pool.map(lambda group: self._group(run, group), groups))
-        reap()
+            done = list(pool.map(lambda group: self.suite.run(run, group), groups))
         shutil.rmtree(real, ignore_errors=True)
         seconds = self.result.seconds[label] = round(time.monotonic() - start, 1)
         print(f"{name}: {len(groups)} groups, {seconds} s", file=sys.stderr, flush=True)
         return _named(dict(zip(groups, done, strict=True)))
-
-    def _group(self, run: Run, group: str) -> Statuses:
-        return self.suite.run(run, group)
 
 
 def _named(groups: Mapping[str, Statuses]) -> Statuses:
