@@ -102,7 +102,7 @@ TABLE: Table = {
     """),
     "pwd": tree("""
         pwd; /bin/pwd; cd tree/dirlink; pwd; pwd -P; /bin/pwd; /bin/pwd -L; cd ..; pwd
-        cd -P /mnt/tree/dirlink; pwd; cd -; cd ../..; /bin/pwd; mkdir gone; cd gone
+        cd -P /mnt/tree/dirlink; pwd; cd -; cd ../..; /bin/pwd; cd mnt; mkdir gone; cd gone
         rmdir ../gone; /bin/pwd; echo $?; ls; echo $?; touch x; echo $?; cd ..; echo $?; pwd
         cd /mnt/tree/a; mv ../a ../moved; /bin/pwd; ls; cd /; /bin/pwd; cd; pwd
     """),

@@ -169,9 +169,9 @@ E
         grep -c heap /proc/self/maps
     """,
     "lsof": Case("""
-        exec 3>held; mkdir d; lsof -Fn -p $$ -a -d 3 | grep ^n; lsof -Fn -a -p $$ -d cwd | grep ^n
-        lsof missing 2>&1 | tail -1; (cd d; sleep 60 & echo $! >../p)
-        until [ $(readlink /proc/$(cat p)/cwd) = /mnt/d ]; do :; done; lsof -t +d d | wc -l
+        exec 3>held; mkdir d; lsof -w -Fn -p $$ -a -d 3 | grep ^n; lsof -w -Fn -a -p $$ -d cwd | grep ^n
+        lsof -w missing 2>&1 | tail -1; (cd d; sleep 60 & echo $! >../p)
+        until [ $(readlink /proc/$(cat p)/cwd) = /mnt/d ]; do :; done; lsof -w -t +d d | wc -l
         kill $(cat p); readlink /proc/$$/fd/3; readlink /proc/$$/exe; kill -0 $$
         ls /proc/$$/fd/[0-3] | sed 's/.*fd/fd/'; wait; rm p
     """),

@@ -32,7 +32,7 @@ print(out.decode(), status)
 
 def terminal(command: str, *steps: str) -> Case:
     """A command on a terminal; a step "text=>keys" waits for a text, then types keys."""
-    script = f"python3 -IS pty.py '{command}' '{'|'.join(steps)}'"
+    script = f"python3 -IS pty.py '{command}' '{'|'.join(step.strip() for step in steps)}'"
     return Case(script, given=f"cat >pty.py <<'E'\n{PTY}\nE")
 
 
