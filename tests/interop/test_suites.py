@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.interop.suites import kernel, runner
+from tests.interop.suites import kernel, report, runner, tap
+from tests.interop.suites.execute import Outcome, execute
 from tests.interop.suites.sources import sources
 from tests.interop.suites.suite import Run, Statuses, Suite
 from tests.interop.suites.table import SUITES
@@ -26,10 +27,10 @@ LIST = sources().parent / "ltp.select"
 @pytest.mark.skipif(os.getuid() != 0, reason="the suites are built and run by root")
 @pytest.mark.parametrize("suite", [suite.name for suite in SUITES if suite.subset])
 def test_a_suite_cannot_tell_a_view_from_the_real_thing(suite: str, tmp_path: Path) -> None:
-    report = tmp_path / "report.json"
-    argv = [*MODULE, suite, "--subset", "--json", str(report)]
+    found = tmp_path / "report.json"
+    argv = [*MODULE, suite, "--subset", "--json", str(found)]
     result = run_in_view(None, argv, cwd=REPOSITORY, timeout=590, strict=False)
-    results: list[dict[str, Any]] = json.loads(report.read_text())
+    results: list[dict[str, Any]] = json.loads(found.read_text())
     text = result.stdout.decode(errors="backslashreplace")
 
     assert [entry["not_run"] for entry in results] == [None] * len(results), text
@@ -117,6 +118,64 @@ def test_a_listed_difference_is_the_kernels_until_it_vanishes(
     assert result.vanished == ["group:b"]
     assert not result.differences["identity"]
     assert not result.good
+
+
+def test_rows_of_other_suites_stay_in_the_table(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(f"before\n{report.BEGIN}\n{report.END}\nafter\n")
+    first = runner.Result("one", "root", native={"a": "pass"}, differences={"identity": {}})
+    other = runner.Result("two", "nobody", not_run="no compiler")
+    report.write_docs([first, other], page)
+    report.write_docs([runner.Result("one", "root", native={"a": "pass", "b": "fail"})], page)
+    lines = page.read_text().splitlines()
+    assert (lines[0], lines[-1]) == ("before", "after")
+    assert [line for line in lines if line.startswith("| one")] == [
+        "| one | root | 2 | 1 | - | - | 0 | 0 |"
+    ]
+    assert [line for line in lines if line.startswith("| two")] == [
+        "| two | nobody | not run |  |  |  |  |  |"
+    ]
+
+
+def test_results_survive_json(tmp_path: Path) -> None:
+    one, other = {"a": "pass", "b": "pass"}, {"a": "fail", "b": "skip"}
+    result = judged(tmp_path, one, {**one, "b": "skip"}, other)
+    report.write_json([result], tmp_path / "json")
+    (read,) = report.read_json(tmp_path / "json")
+    assert report.details(read) == report.details(result)
+    assert "DIFFERS in identity: group:a" in report.details(read)
+
+
+def test_tap_lines_become_statuses() -> None:
+    lines = [
+        "1..5",
+        "ok 1",
+        "not ok 2 - tried x, got y",
+        "ok 3 # SKIP why",
+        "not ok 4 # TODO later",
+    ]
+    assert tap.parse(Outcome(1, "\n".join([*lines, "ok 5 - name"]), 0.1)) == {
+        "1": "pass",
+        "2": "fail",
+        "3": "skip",
+        "4": "skip todo",
+        "5": "pass",
+        "end": "fail status 1",
+    }
+
+
+def test_nothing_that_a_command_started_outlives_it(tmp_path: Path) -> None:
+    script = f"setsid sleep 60 & echo $! > {tmp_path}/pid"
+    outcome = execute(["sh", "-c", script], log=tmp_path / "log", env=dict(os.environ), limit=30)
+    pid = int((tmp_path / "pid").read_text())
+    assert outcome.status == 0
+    assert not Path(f"/proc/{pid}/exe").exists()
+
+
+def test_a_command_ends_at_its_time_limit(tmp_path: Path) -> None:
+    argv = ["sh", "-c", "echo begun; exec sleep 60"]
+    outcome = execute(argv, log=tmp_path / "log", env=dict(os.environ), limit=1)
+    assert (outcome.status, outcome.output) == (None, "begun\n")
 
 
 def test_every_entry_of_the_kernels_list_names_a_suite_and_a_reason() -> None:
