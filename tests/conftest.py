@@ -23,6 +23,8 @@ _BEFORE = pytest.StashKey[tuple[str, set[str]]]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if hasattr(config, "workerinput"):
+        return  # one of several processes that share the tests: the first one looks after all
     mark = secrets.token_hex(8)
     os.environ[MARK] = mark
     config.stash[_BEFORE] = mark, _mounts()
@@ -37,7 +39,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 raise pytest.UsageError(f"{item.nodeid}: a time limit of {seconds} s")
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
+    if _BEFORE not in session.config.stash:
+        return
     mark, mounts = session.config.stash[_BEFORE]
     left = [f"process: {command}" for command in _kill_left(mark)]
     left += [f"mount: {line}" for line in sorted(_mounts() - mounts)]
