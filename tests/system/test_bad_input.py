@@ -384,7 +384,9 @@ def test_tmpdir_points_nowhere(here: Place) -> None:
 
 
 READ_ONLY = """
-for d in /tmp /var/tmp /usr/tmp; do mount -t tmpfs -o ro none $d 2>/dev/null; done; exec "$@"
+for d in /tmp /var/tmp /usr/tmp; do
+    mount --bind $d $d 2>/dev/null && mount -o remount,bind,ro $d
+done; exec "$@"
 """
 
 

@@ -130,17 +130,21 @@ def lifted(fd: int) -> int:
     return high
 
 
-def read_signals(fd: int) -> list[tuple[int, int]]:
-    """All that are pending at a signalfd: (signal, pid of the sender)."""
-    found: list[tuple[int, int]] = []
+SI_KERNEL = 0x80
+"""The code of a signal that a terminal sends to its foreground group (asm-generic/siginfo.h)."""
+
+
+def read_signals(fd: int) -> list[tuple[int, int, int]]:
+    """All that are pending at a signalfd: (signal, pid of the sender, its code)."""
+    found: list[tuple[int, int, int]] = []
     while True:
         try:
             data = os.read(fd, 32 * _SIGNALFD_SIGINFO_SIZE)
         except BlockingIOError:
             return found
         for at in range(0, len(data), _SIGNALFD_SIGINFO_SIZE):
-            number, _, _, sender = struct.unpack_from("=IiiI", data, at)
-            found.append((number, sender))
+            number, _, code, sender = struct.unpack_from("=IiiI", data, at)
+            found.append((number, sender, code))
 
 
 def block_signals() -> set[int]:

@@ -33,13 +33,15 @@ ENDED = b"E"
 """The program ended, with the wait status that follows as an int."""
 SIGNAL = b"N"
 """Waiter to shepherd: it got the signal that follows as an int, and had heard of so many stops (an
-int) by then."""
+int) by then; whether a terminal sent it to the group (a byte)."""
 __all__ = [
     "BORN", "CONTINUED", "ENDED", "FAILED", "SIGNAL", "STARTED", "STOPPED", "STOPS", "Flock",
     "run_monitor",
 ]  # fmt: skip
 
 STOPS = {signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU}
+TO_GROUPS = {signal.SIGINT, signal.SIGQUIT, signal.SIGWINCH}
+"""What a terminal sends to its whole foreground group."""
 
 
 class Flock(NamedTuple):
@@ -116,7 +118,7 @@ class Shepherd:
     # ---- the program --------------------------------------------------------------------------
 
     def _look(self) -> None:
-        for number, _ in raw.read_signals(self._signals):
+        for number, _, _ in raw.read_signals(self._signals):
             if number == signal.SIGCHLD:
                 self._has_news = True
                 continue
@@ -160,7 +162,7 @@ class Shepherd:
         """Take a message of the waiter; False when it has gone."""
         message = self._wire.receive() if self._wire is not None else b""
         if message[:1] == SIGNAL:
-            self._deliver(*struct.unpack("=ii", message[1:]))
+            self._deliver(*struct.unpack("=ii?", message[1:]))
             return True
         if not self._ended:  # it was killed by what cannot be handed on
             os.kill(self._program, signal.SIGKILL)
@@ -173,10 +175,11 @@ class Shepherd:
             os.setsid()
             self._wire = None
 
-    def _deliver(self, number: int, stops: int) -> None:
+    def _deliver(self, number: int, stops: int, by_terminal: bool) -> None:
         self._look()
         self._wait()
-        got_by_group = number in self._seen
+        # Two that came fast are one to this process, and may have been two to the waiter.
+        got_by_group = by_terminal or number in self._seen
         self._seen.discard(number)
         if self._ended or self._is_stale(number, stops, got_by_group):
             return

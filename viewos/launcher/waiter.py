@@ -72,7 +72,7 @@ class Waiter:
                 self._mirror_stop()
 
     def _hand_on_signals(self) -> None:
-        for number, sender in raw.read_signals(self._signals):
+        for number, sender, code in raw.read_signals(self._signals):
             if number == signal.SIGCHLD:
                 _reap(self._monitor)
             elif self._stop and number in shepherd.STOPS:
@@ -80,7 +80,9 @@ class Waiter:
             elif number != signal.SIGCONT or sender != self._shepherd:
                 if number == signal.SIGCONT:
                     self._stop = 0
-                self._wire.send(shepherd.SIGNAL + struct.pack("=ii", number, self._stops))
+                by_terminal = code == raw.SI_KERNEL and number in shepherd.TO_GROUPS
+                message = struct.pack("=ii?", number, self._stops, by_terminal)
+                self._wire.send(shepherd.SIGNAL + message)
 
     def _hear(self, message: bytes) -> None:
         kind, rest = message[:1], message[1:]
