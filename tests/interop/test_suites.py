@@ -21,11 +21,14 @@ pytestmark = pytest.mark.timeout(600)
 
 MODULE = [sys.executable, "-m", "tests.interop.suites"]
 LIST = sources().parent / "ltp.select"
+QUICK = ("fsstress", "fsx", "fakeroot")
+"""Suites that take seconds. The subsets of the others take minutes each, and are run by
+`python -m tests.interop.suites --subset`."""
 
 
 @pytest.mark.skipif(not LIST.exists(), reason=f"no suites: there is no {LIST}")
 @pytest.mark.skipif(os.getuid() != 0, reason="the suites are built and run by root")
-@pytest.mark.parametrize("suite", [suite.name for suite in SUITES if suite.subset])
+@pytest.mark.parametrize("suite", QUICK)
 def test_a_suite_cannot_tell_a_view_from_the_real_thing(suite: str, tmp_path: Path) -> None:
     found = tmp_path / "report.json"
     argv = [*MODULE, suite, "--subset", "--json", str(found)]

@@ -23,7 +23,7 @@ from .witness import build
 
 NOBODY = 65534
 FIRST = int(os.environ.get("VIEWOS_FUZZ_FIRST", "1"))
-SEEDS = range(FIRST, FIRST + int(os.environ.get("VIEWOS_FUZZ_SEEDS", "20")))
+SEEDS = range(FIRST, FIRST + int(os.environ.get("VIEWOS_FUZZ_SEEDS", "10")))
 CALLS = int(os.environ.get("VIEWOS_FUZZ_CALLS", "1500"))
 TOP = Path(tempfile.gettempdir(), f"viewos-fuzz-{os.getpid():07}")
 """The same name for both runs, and always as long: it stands in the output."""
