@@ -15,7 +15,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from viewos.monitor.execve import BINPRM_BUF_SIZE, parse_shebang
+from viewos.monitor.binfmt import BINPRM_BUF_SIZE, parse_shebang
 
 ECHO = r"""
 #include <string.h>

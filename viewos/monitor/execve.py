@@ -17,6 +17,7 @@ from viewos.abi.fcntl import AT_EXECVE_CHECK
 from viewos.abi.row import signed32
 from viewos.abi.syscalls import TABLE
 from viewos.kernel import AT_FDCWD, NR, syscall
+from viewos.monitor.binfmt import ELF64, loader_of, parse_shebang, read_head
 from viewos.monitor.outcome import CONTINUE, FIX_UP, Outcome
 from viewos.monitor.pathcalls import fix_up_paths, may_continue, resolve_all, tracee_string
 from viewos.monitor.paths import KERNEL, Place
@@ -28,15 +29,12 @@ if TYPE_CHECKING:
     from viewos.monitor.router import Router
     from viewos.view import ProcessState
 
-BINPRM_BUF_SIZE = 256
 MAX_NESTING = 4
 MAX_ARGUMENTS = 1 << 20
 AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW = 0x1000, 0x100
 AT_NULL, AT_EXECFN = 0, 31
 PR_SET_NAME = 15
-_ELF64 = struct.Struct("<16sHHIQQQIHHH")
-_PROGRAM_HEADER = struct.Struct("<IIQQQQQQ")
-_PT_INTERP, _EM_386, _EM_X86_64, _ELFCLASS64 = 3, 3, 62, 2
+_EM_386, _EM_X86_64, _ELFCLASS64 = 3, 62, 2
 
 
 @dataclass(slots=True)
@@ -97,7 +95,7 @@ def _without_claims(router: Router, call: Call) -> int | Outcome:
     if not _ids(router, call):
         return CONTINUE
     name, path = _as_the_kernel_finds_it(router, call)
-    _refuse_32_bits(router, name, _head(path))
+    _refuse_32_bits(router, name, read_head(path))
     return _run_unchanged(router, call)
 
 
@@ -119,7 +117,7 @@ def look_through(router: Router, call: Call, program: Program, argv_at: int) -> 
     """Resolve interpreters in the view; True where the kernel would find the same by itself."""
     natural = True
     for nesting in range(MAX_NESTING + 2):
-        head = _head(program.place.real)
+        head = read_head(program.place.real)
         if head[:2] == b"#!":
             line = parse_shebang(head)
             if line is None:
@@ -132,54 +130,6 @@ def look_through(router: Router, call: Call, program: Program, argv_at: int) -> 
         else:
             return natural
     return natural
-
-
-def _head(real: bytes) -> bytes:
-    try:
-        if not os.access(real, os.X_OK) or not os.path.isfile(real):
-            return b""
-        with open(real, "rb", buffering=0) as file:
-            return file.read(BINPRM_BUF_SIZE)
-    except OSError:
-        return b""  # not readable, or not there: the kernel says what it thinks of it
-
-
-def parse_shebang(head: bytes) -> tuple[bytes, bytes | None] | None:
-    """(interpreter, its one argument) as fs/binfmt_script.c reads it; None: not a script after
-    all.
-
-    A line without an end is cut off with the buffer, but the interpreter's name must be whole. A
-    file that is shorter than the buffer is followed by NULs, which end a name and an argument.
-    """
-    buffer = head[:BINPRM_BUF_SIZE].ljust(BINPRM_BUF_SIZE, b"\0")
-    end = buffer.split(b"\0")[0].find(b"\n")  # strnchr(): not beyond a NUL
-    if end < 0:
-        name = _skip_blanks(buffer, 2)
-        if name == BINPRM_BUF_SIZE or _end_of_word(buffer, name) == BINPRM_BUF_SIZE:
-            return None
-        end = BINPRM_BUF_SIZE - 1
-    while buffer[end - 1] in b" \t":
-        end -= 1
-    name = _skip_blanks(buffer, 2)
-    if name >= end:
-        return None
-    cut = _end_of_word(buffer, name)
-    if cut >= end or buffer[cut] == 0:
-        return buffer[name : min(cut, end)], None
-    argument = buffer[_skip_blanks(buffer, cut) : end]
-    return buffer[name:cut], argument.split(b"\0")[0]
-
-
-def _skip_blanks(buffer: bytes, at: int) -> int:
-    while at < len(buffer) and buffer[at] in b" \t":
-        at += 1
-    return at
-
-
-def _end_of_word(buffer: bytes, at: int) -> int:
-    while at < len(buffer) and buffer[at] not in b" \t\0":
-        at += 1
-    return at
 
 
 def _through_script(
@@ -243,9 +193,9 @@ def read_argv(router: Router, call: Call, address: int) -> list[int]:
 
 def _refuse_32_bits(router: Router, name: bytes, head: bytes) -> None:
     """Raise OSError ENOEXEC for a 32-bit program: its system calls would all fail."""
-    if head[:4] != b"\x7fELF" or len(head) < _ELF64.size:
+    if head[:4] != b"\x7fELF" or len(head) < ELF64.size:
         return
-    ident, _kind, machine = _ELF64.unpack_from(head)[:3]
+    ident, _kind, machine = ELF64.unpack_from(head)[:3]
     if machine == _EM_386 or (machine == _EM_X86_64 and ident[4] != _ELFCLASS64):
         router.log.warning(
             f"{os.fsdecode(name)}: a 32-bit program cannot run in a view (its system calls have"
@@ -258,13 +208,13 @@ def _through_loader(
     router: Router, call: Call, program: Program, argv_at: int, head: bytes
 ) -> bool:
     """Resolve PT_INTERP in the view; refuse a 32-bit program."""
-    if len(head) < _ELF64.size:
+    if len(head) < ELF64.size:
         return True
     _refuse_32_bits(router, program.name, head)
     _ident, _kind, _machine, *_, _entry, offset, _sections, _flags, _size, entry_size, count = (
-        _ELF64.unpack_from(head)
+        ELF64.unpack_from(head)
     )
-    interpreter = _interpreter(program.place.real, offset, entry_size, count)
+    interpreter = loader_of(program.place.real, offset, entry_size, count)
     if interpreter is None:
         return True
     place = _resolve(router, call, interpreter)
@@ -288,21 +238,6 @@ def _same_file(one: bytes, other: bytes) -> bool:
         return os.path.samefile(one, other)
     except OSError:
         return False
-
-
-def _interpreter(real: bytes, offset: int, entry_size: int, count: int) -> bytes | None:
-    try:
-        with open(real, "rb", buffering=0) as file:
-            file.seek(offset)
-            table = file.read(entry_size * min(count, 128))
-            for at in range(0, len(table) - _PROGRAM_HEADER.size + 1, entry_size or 56):
-                kind, _, start, _, _, size, _, _ = _PROGRAM_HEADER.unpack_from(table, at)
-                if kind == _PT_INTERP and 1 < size <= 4096:
-                    file.seek(start)
-                    return file.read(size).split(b"\0")[0]
-    except OSError:
-        return None
-    return None
 
 
 # ---- running it -----------------------------------------------------------------------------
@@ -430,4 +365,4 @@ def _auxiliary_address(stop: ExecStop) -> int:
         os.close(fd)
 
 
-__all__ = ["FIX_UP", "execve", "parse_shebang"]
+__all__ = ["FIX_UP", "execve"]

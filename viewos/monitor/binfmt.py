@@ -1,0 +1,75 @@
+"""What an executable file says of how it is run: its first line, or the loader of an ELF file."""
+
+from __future__ import annotations
+
+import os
+import struct
+
+BINPRM_BUF_SIZE = 256
+ELF64 = struct.Struct("<16sHHIQQQIHHH")
+"""The beginning of an ELF header, as far as the program headers' place and number."""
+_PROGRAM_HEADER = struct.Struct("<IIQQQQQQ")
+_PT_INTERP = 3
+
+
+def read_head(real: bytes) -> bytes:
+    try:
+        if not os.access(real, os.X_OK) or not os.path.isfile(real):
+            return b""
+        with open(real, "rb", buffering=0) as file:
+            return file.read(BINPRM_BUF_SIZE)
+    except OSError:
+        return b""  # not readable, or not there: the kernel says what it thinks of it
+
+
+def parse_shebang(head: bytes) -> tuple[bytes, bytes | None] | None:
+    """(interpreter, its one argument) as fs/binfmt_script.c reads it; None: not a script after
+    all.
+
+    A line without an end is cut off with the buffer, but the interpreter's name must be whole. A
+    file that is shorter than the buffer is followed by NULs, which end a name and an argument.
+    """
+    buffer = head[:BINPRM_BUF_SIZE].ljust(BINPRM_BUF_SIZE, b"\0")
+    end = buffer.split(b"\0")[0].find(b"\n")  # strnchr(): not beyond a NUL
+    if end < 0:
+        name = _skip_blanks(buffer, 2)
+        if name == BINPRM_BUF_SIZE or _end_of_word(buffer, name) == BINPRM_BUF_SIZE:
+            return None
+        end = BINPRM_BUF_SIZE - 1
+    while buffer[end - 1] in b" \t":
+        end -= 1
+    name = _skip_blanks(buffer, 2)
+    if name >= end:
+        return None
+    cut = _end_of_word(buffer, name)
+    if cut >= end or buffer[cut] == 0:
+        return buffer[name : min(cut, end)], None
+    argument = buffer[_skip_blanks(buffer, cut) : end]
+    return buffer[name:cut], argument.split(b"\0")[0]
+
+
+def _skip_blanks(buffer: bytes, at: int) -> int:
+    while at < len(buffer) and buffer[at] in b" \t":
+        at += 1
+    return at
+
+
+def _end_of_word(buffer: bytes, at: int) -> int:
+    while at < len(buffer) and buffer[at] not in b" \t\0":
+        at += 1
+    return at
+
+
+def loader_of(real: bytes, offset: int, entry_size: int, count: int) -> bytes | None:
+    try:
+        with open(real, "rb", buffering=0) as file:
+            file.seek(offset)
+            table = file.read(entry_size * min(count, 128))
+            for at in range(0, len(table) - _PROGRAM_HEADER.size + 1, entry_size or 56):
+                kind, _, start, _, _, size, _, _ = _PROGRAM_HEADER.unpack_from(table, at)
+                if kind == _PT_INTERP and 1 < size <= 4096:
+                    file.seek(start)
+                    return file.read(size).split(b"\0")[0]
+    except OSError:
+        return None
+    return None
