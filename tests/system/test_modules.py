@@ -492,9 +492,9 @@ def test_a_tree_made_of_data(here: Place, script: str, expected: str) -> None:
 
 
 def test_a_module_leaves_nothing_behind(here: Place) -> None:
-    def scratch() -> set[str]:
-        return {name for name in os.listdir("/tmp") if name.startswith("vos-")}
-
+    scratch = here.real / "scratch"
+    scratch.mkdir()
+    os.chown(scratch, here.user, here.user)
     text = TREE + textwrap.indent(
         textwrap.dedent("""
         class Closed(Tree):
@@ -504,11 +504,12 @@ def test_a_module_leaves_nothing_behind(here: Place) -> None:
         "    ",
     )
     with module_file(here, text) as path:
-        before = scratch()
-        assert output(here, [f"{path}:Closed"], ["find", "/srv/tree/of/data", "-name", "7"]) == (
-            "/srv/tree/of/data/d/7\n"
-        )
-        assert scratch() <= before
+        result = run_in_view(
+            [f"{path}:Closed"], ["find", "/srv/tree/of/data", "-name", "7"],
+            user=here.user, cwd=here.real, env={"TMPDIR": str(scratch)},
+        )  # fmt: skip
+    assert result.stdout == b"/srv/tree/of/data/d/7\n"
+    assert not list(scratch.iterdir())
 
 
 @pytest.mark.parametrize(
