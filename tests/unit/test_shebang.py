@@ -60,13 +60,14 @@ class Place:
             return errno.ENOEXEC
         interpreter, argument = found
         script = os.fsencode(self.directory / "script")
-        if interpreter == self.interpreter:
-            words = [interpreter, *([] if argument is None else [argument])]
-            return [*words, script, b"own"]
         try:
-            os.stat(os.path.join(os.fsencode(self.directory), interpreter))
+            named = os.path.join(os.fsencode(self.directory), interpreter)
+            is_ours = os.path.samefile(named, self.interpreter)
         except OSError as error:
             return error.errno or 0
+        if is_ours:  # by whatever name: a second slash in front leads there too
+            words = [interpreter, *([] if argument is None else [argument])]
+            return [*words, script, b"own"]
         return errno.EACCES  # a directory; an empty name is the working directory
 
 
@@ -103,6 +104,7 @@ def lines(draw: st.DrawFn) -> bytes:
     line=lines(), end=ends, size=st.none() | st.integers(250, 260), fill=st.sampled_from(b"y \t\0")
 )
 @example(line=b"#!@", end=b"", size=None, fill=0)
+@example(line=b"#!/@", end=b"\n", size=None, fill=0)
 @example(line=b"#!", end=b"\n", size=None, fill=0)
 @example(line=b"#! \t", end=b"\n", size=256, fill=32)
 @example(line=b"#!@", end=b"\n", size=255, fill=32)
