@@ -10,13 +10,12 @@ from __future__ import annotations
 import errno
 import os
 import stat
-import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from viewos import kernel
-from viewos.abi.fcntl import O_TMPFILE
+from viewos.abi.fcntl import O_TMPFILE, OPEN_HOW
 from viewos.kernel import AT_FDCWD, NR, syscall
 from viewos.monitor.outcome import FIX_UP, Outcome
 from viewos.monitor.paths import PATH_MAX, RESOLVE_MASK, Place
@@ -135,32 +134,29 @@ def open_arguments(call: Call) -> tuple[int, int]:
     return call.raw[at] & 0xFFFFFFFF, call.raw[at + 1] & 0xFFFF
 
 
-_OPEN_HOW = struct.Struct("=QQQ")
-
-
 def read_how(router: Router, call: Call) -> tuple[int, int, int]:
     """openat2's (flags, mode, resolve)."""
-    return _OPEN_HOW.unpack(router.memory.read_exact(call.tid, call.raw[2], _OPEN_HOW.size))
+    return OPEN_HOW.unpack(router.memory.read_exact(call.tid, call.raw[2], OPEN_HOW.size))
 
 
 def pack_how(flags: int, mode: int, resolve: int) -> bytes:
     """A struct open_how."""
-    return _OPEN_HOW.pack(flags, mode, resolve)
+    return OPEN_HOW.pack(flags, mode, resolve)
 
 
 def checked_how(router: Router, call: Call) -> tuple[int, int, int]:
     """openat2's (flags, mode, resolve), after the kernel has found nothing wrong with them: it
     looks at them before it looks at the path. Raises OSError."""
     size = call.raw[3]
-    if not _OPEN_HOW.size <= size <= 4096:
-        raise OSError(errno.EINVAL if size < _OPEN_HOW.size else errno.E2BIG, "struct open_how")
+    if not OPEN_HOW.size <= size <= 4096:
+        raise OSError(errno.EINVAL if size < OPEN_HOW.size else errno.E2BIG, "struct open_how")
     how = router.memory.read_exact(call.tid, call.raw[2], size)
     try:
         syscall(NR["openat2"], AT_FDCWD, b"", how, size)
     except OSError as error:
         if error.errno != errno.ENOENT:
             raise
-    return _OPEN_HOW.unpack_from(how)
+    return OPEN_HOW.unpack_from(how)
 
 
 @emulates("openat2")

@@ -37,9 +37,8 @@ def readlink(router: Router, call: Call) -> int | Outcome:
     if places is None:
         return CONTINUE
     place = places[0]
-    proc = router.mounts.proc_root(place.real) if place.native else None
-    match = _NAMES.match(place.real, 0 if proc in (None, b"/") else len(proc or b""))
-    if proc is not None and match:
+    match = router.mounts.match_proc(_NAMES, place.real) if place.native else None
+    if match is not None:
         answer = _names(router, call, place, int(match[1]), match[2])
         if answer is not CONTINUE:
             return answer

@@ -26,6 +26,16 @@ class Unreadable(Exception):
     dumpable)."""
 
 
+def _open_mem(tid: int, flags: int) -> int:
+    """Open /proc/TID/mem. Raises TraceeGone, Unreadable."""
+    try:
+        return os.open(f"/proc/{tid}/mem", flags | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise TraceeGone from None
+    except OSError as why:
+        raise Unreadable(str(why)) from None
+
+
 class Memory:
     """Access to the memory of any tracee. Safe for many threads: each has a buffer of its own."""
 
@@ -53,12 +63,7 @@ class Memory:
             raise Fault(hex(address)) from None
         if error.errno == errno.ESRCH:
             raise TraceeGone from None
-        try:  # process_vm_readv may be compiled out, or refused by a filter
-            fd = os.open(f"/proc/{tid}/mem", os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:
-            raise TraceeGone from None
-        except OSError as why:
-            raise Unreadable(str(why)) from None
+        fd = _open_mem(tid, os.O_RDONLY)  # process_vm_readv may be compiled out, or refused
         try:
             return os.pread(fd, size, address)
         except (OSError, OverflowError):
@@ -68,12 +73,7 @@ class Memory:
 
     def _write_mem(self, tid: int, address: int, data: bytes) -> int:
         # Page protections do not count here: better than a call that cannot be answered.
-        try:
-            fd = os.open(f"/proc/{tid}/mem", os.O_WRONLY | os.O_CLOEXEC)
-        except FileNotFoundError:
-            raise TraceeGone from None
-        except OSError as why:
-            raise Unreadable(str(why)) from None
+        fd = _open_mem(tid, os.O_WRONLY)
         try:
             return os.pwrite(fd, data, address)
         except (OSError, OverflowError):

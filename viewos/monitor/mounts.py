@@ -73,6 +73,12 @@ class MountTable:
             path = path[:cut]
         return path
 
+    def match_proc(self, pattern: re.Pattern[bytes], real: bytes) -> re.Match[bytes] | None:
+        """Match a pattern against what of a real path follows its procfs mount point, if it lies
+        in one."""
+        proc = self.proc_root(real)
+        return None if proc is None else pattern.match(real, 0 if proc == b"/" else len(proc))
+
     def proc_root(self, real: bytes) -> bytes | None:
         """The procfs mount point that holds the path, or None."""
         if b"proc" not in real[:6] and not (self._proc - {b"/proc"}):

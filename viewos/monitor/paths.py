@@ -18,6 +18,13 @@ import stat
 import struct
 from typing import TYPE_CHECKING, NamedTuple
 
+from viewos.abi.fcntl import (
+    RESOLVE_BENEATH,
+    RESOLVE_IN_ROOT,
+    RESOLVE_NO_MAGICLINKS,
+    RESOLVE_NO_SYMLINKS,
+    RESOLVE_NO_XDEV,
+)
 from viewos.claims import Claim, ClaimMap, join
 from viewos.kernel import AT_FDCWD, vouch
 from viewos.monitor.mounts import MountTable
@@ -27,12 +34,6 @@ if TYPE_CHECKING:
 
 PATH_MAX = 4096
 MAX_LINKS = 40
-
-RESOLVE_NO_XDEV = 0x01
-RESOLVE_NO_MAGICLINKS = 0x02
-RESOLVE_NO_SYMLINKS = 0x04
-RESOLVE_BENEATH = 0x08
-RESOLVE_IN_ROOT = 0x10
 RESOLVE_MASK = 0x1F
 """The bits of openat2(2) that the resolver obeys."""
 
@@ -326,8 +327,7 @@ class Resolver:
         walk.links += 1
         if walk.links > MAX_LINKS or walk.rules & RESOLVE_NO_SYMLINKS:
             raise OSError(errno.ELOOP, "symbolic links")
-        proc = self.mounts.proc_root(walk.real)
-        if proc is not None and _MAGIC.match(walk.real, len(proc) if proc != b"/" else 0):
+        if self.mounts.match_proc(_MAGIC, walk.real):
             return self._magic(walk, text, last)
         if text.endswith(b"/") and last:
             walk.slash = True

@@ -7,6 +7,7 @@ import os
 import struct
 from typing import TYPE_CHECKING
 
+from viewos.abi.prctl import PR_GET_DUMPABLE, PR_SET_DUMPABLE
 from viewos.abi.row import signed32
 from viewos.monitor.outcome import CONTINUE, Outcome
 from viewos.monitor.pathcalls import path_call
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from viewos.call import Call
     from viewos.monitor.router import Router
 
-PR_GET_DUMPABLE, PR_SET_DUMPABLE = 3, 4
 CAP_SYS_RESOURCE = 24
 AT_RANDOM = 25
 _LIMIT = struct.Struct("=QQ")

@@ -50,9 +50,8 @@ def open_(router: Router, call: Call) -> int | Outcome:
 
 def _report(router: Router, call: Call, place: Place) -> int | None:
     """A copy of the report, given to the tracee; None where the kernel's own will do."""
-    proc = router.mounts.proc_root(place.real)
-    match = _REPORT.match(place.real, 0 if proc in (None, b"/") else len(proc or b""))
-    if proc is None or match is None or not call.task.like_us:
+    match = router.mounts.match_proc(_REPORT, place.real)
+    if match is None or not call.task.like_us:
         return None
     flags = read_how(router, call)[0] if call.name == "openat2" else open_arguments(call)[0]
     if flags & (os.O_ACCMODE | os.O_PATH | os.O_DIRECTORY):

@@ -202,7 +202,7 @@ class Router:
         """Give the tracee a copy of `fd`, close ours, and only then let it run.
 
         In one step (ADDFD_FLAG_SEND) the tracee would run while we still hold a copy: ETXTBSY,
-        locks         that stay, ends of FIFOs and sockets that do not come.
+        locks that stay, ends of FIFOs and sockets that do not come.
         """
         try:
             return self.notification.add_fd(fd, cloexec=cloexec)

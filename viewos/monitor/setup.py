@@ -7,6 +7,7 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 
+from viewos.abi.prctl import PR_GET_DUMPABLE, PR_SET_DUMPABLE
 from viewos.abi.syscalls import OPERATIONS, PATH_SYSCALLS
 from viewos.claims import Claim, ClaimMap, RealPath, VirtualPath
 from viewos.errors import ViewosError, short
@@ -22,7 +23,6 @@ _DT = {stat.S_IFDIR: 4, stat.S_IFREG: 8}
 _TAKES_PATHS = PATH_SYSCALLS | {"bind", "connect", "getsockname", "getpeername", "getcwd"}
 _PATH_COMPANIONS = CREDENTIAL_CALLS | MOUNT_CALLS | {"landlock_restrict_self", "statmount"}
 _WITH_ADDRESS = {"sendto": 4, "recvfrom": 4, "accept": 1, "accept4": 1}
-_PR_GET_DUMPABLE, _PR_SET_DUMPABLE = 3, 4
 
 
 def set_up(view: View) -> MountTable:
@@ -222,8 +222,8 @@ def plan(view: View, cookie: int) -> FilterPlan:
         if getattr(module, "auxiliary", None) is not None:
             trap |= {"execve", "execveat"}
     rules = [
-        ArgumentRule("prctl", 0, "==", _PR_SET_DUMPABLE),
-        ArgumentRule("prctl", 0, "==", _PR_GET_DUMPABLE),
+        ArgumentRule("prctl", 0, "==", PR_SET_DUMPABLE),
+        ArgumentRule("prctl", 0, "==", PR_GET_DUMPABLE),
     ]
     everything = any(claim.operations is None for claim in view.claims)
     for claim in view.claims:
