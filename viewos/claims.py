@@ -108,9 +108,13 @@ class ClaimMap:
         """
         return next(self._names(real, hint), None)
 
+    def names(self, real: bytes) -> list[bytes]:
+        """All virtual names of a real path, the best one first."""
+        return list(dict.fromkeys(self._names(real, None)))
+
     def is_ambiguous(self, real: bytes) -> bool:
         """Does the view show a real path by more than one name?"""
-        return len(set(self._names(real.rstrip(b"/") or b"/", None))) > 1
+        return len(self.names(real.rstrip(b"/") or b"/")) > 1
 
     def _names(self, real: bytes, hint: bytes | None) -> Iterator[bytes]:
         """The virtual names of a real path, the best one first."""

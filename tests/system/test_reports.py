@@ -65,3 +65,30 @@ def test_statmount(ground: Tree, tmp_path: Path) -> None:
     ):
         text = says(ground, modules, [str(program), path])
         assert text == f"{expected}\nshort: {errno.errorcode[errno.EOVERFLOW]}\n"
+
+
+MOUNTED = {
+    "swapped": SWAP,
+    "a directory": ("vfs:T/c=T/b",),
+    "a file": ("vfs:T/other=T/a/f",),
+    "read-only": ("vfs:T/mnt=T/a,ro",),
+    "one in another": ("vfs:T/a=T/b,T/a/sub=T/d",),
+    "a file system twice": ("vfs:T/c=/proc",),
+    "file systems in it": ("vfs:T/c=/dev",),
+}
+LOOKS = r"""
+    findmnt -rn -o TARGET,FSTYPE,FSROOT,OPTIONS,SOURCE | sort
+    df --output=target,source,fstype | sort; df T/c T/a/f T/other | awk '{print $NF}'
+    findmnt -n -o TARGET -T T/a/f; mountpoint T/a; mountpoint T/c
+    cut -d' ' -f2- /proc/self/mounts | sort; sort /proc/self/mountstats
+    awk '{print $1}' /proc/self/mountinfo | sort | uniq -d; grep -c . /proc/self/mountinfo
+    findmnt -rn --submounts -o TARGET T/c | sort
+"""
+
+
+@pytest.mark.parametrize("name", MOUNTED)
+def test_a_claim_is_a_mount(name: str, ground: Tree) -> None:
+    """df, findmnt and mountpoint tell what they tell of the kernel's own bind mounts."""
+    expected = ground.says("mounts", MOUNTED[name], LOOKS)
+    assert "T/" in expected
+    assert ground.says("view", MOUNTED[name], LOOKS) == expected

@@ -1,4 +1,4 @@
-"""Names in what the kernel reports of mappings and mounts: files of procfs, and statmount(2).
+"""What the kernel reports of mappings, mounts and limits: files of procfs, and statmount(2).
 
 Who opens such a file gets what it says at that moment, with names mapped back, as a file of its
 own; where no name changes, the kernel's own file is opened. Such a copy cannot be polled.
@@ -15,15 +15,17 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from viewos.kernel import syscall
+from viewos.monitor import mountlines
 from viewos.monitor.emulate import open_arguments, read_how
 from viewos.monitor.outcome import CONTINUE, Outcome
 from viewos.monitor.pathcalls import path_call, resolve_all
+from viewos.view import RLIM_INFINITY
 
 if TYPE_CHECKING:
     from viewos.call import Call
-    from viewos.claims import ClaimMap
     from viewos.monitor.paths import Place
     from viewos.monitor.router import Router
+    from viewos.view import View
 
 _PAGE = 4096
 _LARGEST_STATMOUNT = 1 << 16
@@ -33,9 +35,10 @@ _MNT_POINT, _STATMOUNT_STRINGS = 108, 512
 _DELETED = b" (deleted)"
 _MAPPING = re.compile(rb"(?m)^([0-9a-f]+-[0-9a-f]+ [rwxps-]{4} [0-9a-f]+ \S+ \d+ +)(/.*)$")
 _NUMA = re.compile(rb"(?m)( file=)(/\S*)")
-_ESCAPE = re.compile(rb"\\([0-7]{3})")
-_SPECIAL = re.compile(rb"[\\\s#]")
-_REPORT = re.compile(rb"/\d+(?:/task/\d+)?/(maps|smaps|numa_maps|mountinfo|mounts|mountstats)\Z")
+_LOCKS = re.compile(rb"(?m)^(Max file locks {12})(\S+) +(\S+) +")
+_REPORT = re.compile(
+    rb"/(\d+)(?:/task/\d+)?/(maps|smaps|numa_maps|mountinfo|mounts|mountstats|limits)\Z"
+)
 
 
 def open_(router: Router, call: Call) -> int | Outcome:
@@ -51,8 +54,10 @@ def open_(router: Router, call: Call) -> int | Outcome:
 def _report(router: Router, call: Call, place: Place) -> int | None:
     """A copy of the report, given to the tracee; None where the kernel's own will do."""
     match = router.mounts.match_proc(_REPORT, place.real)
-    if match is None or not call.task.like_us:
+    if match is None or call.process_state.confined:
         return None
+    if not call.task.like_us and int(match[1]) != call.pid:
+        return None  # whether it may look is the kernel's to say, and its eyes are not ours
     flags = read_how(router, call)[0] if call.name == "openat2" else open_arguments(call)[0]
     if flags & (os.O_ACCMODE | os.O_PATH | os.O_DIRECTORY):
         return None
@@ -61,7 +66,7 @@ def _report(router: Router, call: Call, place: Place) -> int | None:
             text = file.read()
     except OSError:
         return None
-    said = _TRANSLATIONS[match[1]](router.view.claims, text)
+    said = _TRANSLATIONS[match[2]](router.view, text)
     if said == text:
         return None
     return router.inject(call, _file_of(said), cloexec=bool(flags & os.O_CLOEXEC))
@@ -105,15 +110,11 @@ def statmount(router: Router, call: Call) -> int | Outcome:
 # ---- translations -------------------------------------------------------------------------------
 
 
-def _unescape(name: bytes) -> bytes:
-    return _ESCAPE.sub(lambda m: bytes([int(m[1], 8) & 0xFF]), name)
-
-
 def _mapped(pattern: re.Pattern[bytes], escape: Callable[[bytes], bytes]) -> _Translation:
-    def translate(claims: ClaimMap, text: bytes) -> bytes:
+    def translate(view: View, text: bytes) -> bytes:
         def name_of(match: re.Match[bytes]) -> bytes:
             tail = _DELETED if match[2].endswith(_DELETED) else b""
-            name = claims.reverse(_unescape(match[2].removesuffix(tail)))
+            name = view.claims.reverse(mountlines.unescape(match[2].removesuffix(tail)))
             return match[0] if name is None else match[1] + escape(name) + tail
 
         return pattern.sub(name_of, text)
@@ -125,33 +126,32 @@ def _escape_newline(name: bytes) -> bytes:
     return name.replace(b"\n", b"\\012")
 
 
-def _escape_special(name: bytes) -> bytes:
-    return _SPECIAL.sub(lambda m: b"\\%03o" % m[0][0], name)
+def _mounted(form: mountlines.Format) -> _Translation:
+    return lambda view, text: mountlines.translate(form, view.claims, text)
 
 
-def _mounted(field: int) -> _Translation:
-    """Lines with a mount point in that field; one that the view does not show is left out, as the
-    kernel leaves out what cannot be reached from the root."""
+def _limits(view: View, text: bytes) -> bytes:
+    """The line of RLIMIT_LOCKS, in which the view keeps a process's state."""
 
-    def translate(claims: ClaimMap, text: bytes) -> bytes:
-        lines = []
-        for line in text.splitlines(keepends=True):
-            words = line.split(b" ")
-            name = claims.reverse(_unescape(words[field])) if len(words) > field else None
-            if name is not None:
-                words[field] = _escape_special(name)
-                lines.append(b" ".join(words))
-        return b"".join(lines)
+    def believed(match: re.Match[bytes]) -> bytes:
+        soft = RLIM_INFINITY if match[2] == b"unlimited" else int(match[2])
+        state = view.states.of_limit(soft)
+        if state is view.states.initial:
+            return match[0]
+        limits = state.locks or (RLIM_INFINITY, RLIM_INFINITY)
+        words = [b"unlimited" if n == RLIM_INFINITY else b"%d" % n for n in limits]
+        return b"%s%-20s %-20s " % (match[1], *words)
 
-    return translate
+    return _LOCKS.sub(believed, text)
 
 
-_Translation = Callable[["ClaimMap", bytes], bytes]
+_Translation = Callable[["View", bytes], bytes]
 _TRANSLATIONS: dict[bytes, _Translation] = {
     b"maps": _mapped(_MAPPING, _escape_newline),
     b"smaps": _mapped(_MAPPING, _escape_newline),
-    b"numa_maps": _mapped(_NUMA, _escape_special),
-    b"mountinfo": _mounted(4),
-    b"mounts": _mounted(1),
-    b"mountstats": _mounted(4),
+    b"numa_maps": _mapped(_NUMA, mountlines.escape),
+    b"mountinfo": _mounted(mountlines.MOUNTINFO),
+    b"mounts": _mounted(mountlines.MOUNTS),
+    b"mountstats": _mounted(mountlines.MOUNTSTATS),
+    b"limits": _limits,
 }

@@ -141,7 +141,7 @@ E
         ls -s --block-size=1 f | wc -l; stat -c %s f; (trap '' XFSZ; head -c 9000 /dev/zero >g
         echo $?); ulimit -n 8; exec 5<f 6<f 7<f; cat f | wc -c; exec 8<f; echo $?; exec 5<&-
         ulimit -c 0; sh -c 'ulimit -S -n 6; ulimit -n; cat f | wc -c; cat f g 2>&1 | wc -c'
-        ulimit -a | wc -l; grep -c . /proc/self/limits; truncate -s 5000 h; echo $?; stat -c %s h
+        ulimit -a | wc -l; cat /proc/self/limits; truncate -s 5000 h; echo $?; stat -c %s h
         ulimit -v unlimited; echo $?; ulimit -x unlimited 2>/dev/null; cp f copied; echo $?
         dd if=/dev/zero of=big bs=4096 count=2 2>&1 | tail -n 1 | cut -c1-4
         sh -c 'ulimit -n 3; exec cat f'; echo $?
@@ -189,6 +189,7 @@ E
         sh -c 'echo renamed >/proc/$$/comm; cat /proc/$$/comm'; ls /proc/99999999
         cat /proc/self/nonono; cat /proc/self/mem 2>&1 | wc -c; ls -d /proc/self/fd/
         ls /sys/kernel | head -2; cat /proc/$$/task/*/comm; cat /proc/$$/cwd/file
+        mountpoint /mnt; mountpoint /mnt/none; df --output=target . /proc; findmnt -no TARGET -T file
         readlink /proc/$$/cwd; grep VmLck /proc/self/status; test -e /proc/$$/root/mnt/file
         echo $?
     """),

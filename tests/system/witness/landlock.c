@@ -51,4 +51,7 @@ int main(int argc, char **argv)
     try("read denied from there", open("file", O_RDONLY));
     try("execute", execl("/bin/true", "true", NULL));
     try("etc", open("/etc/passwd", O_RDONLY));
+    try("maps", open("/proc/self/maps", O_RDONLY));
+    try("mounts", open("/proc/self/mountinfo", O_RDONLY));
+    try("limits", open("/proc/thread-self/limits", O_RDONLY));
 }

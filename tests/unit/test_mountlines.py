@@ -1,0 +1,52 @@
+"""The lines of mounts as they read in a view."""
+
+from __future__ import annotations
+
+from viewos.claims import Claim, ClaimMap, RealPath, VirtualPath
+from viewos.monitor.mountlines import MOUNTINFO, MOUNTS, translate
+
+REAL = b"""\
+20 1 8:1 / / rw,relatime - ext4 /dev/a rw
+21 20 0:5 / /proc rw - proc proc rw
+22 20 8:2 / /srv/my\\040root rw - ext4 /dev/b rw
+23 22 0:6 / /srv/my\\040root/home rw - tmpfs none rw
+"""
+
+
+def claims(*pairs: tuple[bytes, bytes], read_only: bool = False) -> ClaimMap:
+    made = [Claim(VirtualPath(a), RealPath(b), read_only=read_only) for a, b in pairs]
+    return ClaimMap().with_layer(made, 0)
+
+
+def test_the_identity_changes_nothing() -> None:
+    assert translate(MOUNTINFO, claims((b"/", b"/")), REAL) == REAL
+
+
+def test_a_claim_has_a_line_with_its_root() -> None:
+    said = translate(MOUNTINFO, claims((b"/mnt/a b", b"/usr/x"), read_only=True), REAL)
+    assert said.startswith(REAL)
+    assert said[len(REAL) :] == b"24 20 8:1 /usr/x /mnt/a\\040b ro,relatime - ext4 /dev/a rw\n"
+
+
+def test_another_root() -> None:
+    """Only what it shows is there, its own root first; ids that are free are not given away."""
+    said = translate(MOUNTINFO, claims((b"/", b"/srv/my root/sub"), (b"/proc", b"/proc")), REAL)
+    assert said == (b"22 20 8:2 /sub / rw - ext4 /dev/b rw\n21 22 0:5 / /proc rw - proc proc rw\n")
+
+
+def test_what_hangs_below_comes_along() -> None:
+    said = translate(MOUNTINFO, claims((b"/", b"/srv/my root")), REAL)
+    assert said == (b"22 20 8:2 / / rw - ext4 /dev/b rw\n23 22 0:6 / /home rw - tmpfs none rw\n")
+
+
+def test_a_mount_with_two_names_has_two_lines() -> None:
+    said = translate(MOUNTINFO, claims((b"/old", b"/srv/my root")), REAL)
+    assert said == REAL + (
+        b"24 20 8:2 / /old rw - ext4 /dev/b rw\n25 24 0:6 / /old/home rw - tmpfs none rw\n"
+    )
+
+
+def test_mounts() -> None:
+    text = b"/dev/a / ext4 rw,relatime 0 0\nproc /proc proc rw 0 0\n"
+    said = translate(MOUNTS, claims((b"/mnt", b"/usr"), read_only=True), text)
+    assert said == text + b"/dev/a /mnt ext4 ro,relatime 0 0\n"

@@ -1,0 +1,138 @@
+"""The lines of mountinfo, mounts and mountstats as they read in the view.
+
+A claim is a mount as far as programs can tell (df, findmnt, mountpoint): it has a line of its own,
+made from that of the mount that holds its backing. A mount point that the view does not show has
+none, as the kernel leaves out what cannot be reached from the root.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NamedTuple
+
+from viewos.claims import below, join
+
+if TYPE_CHECKING:
+    from viewos.claims import Claim, ClaimMap
+
+_ESCAPE = re.compile(rb"\\([0-7]{3})")
+_SPECIAL = re.compile(rb"[\\\s#]")
+
+
+class Format(NamedTuple):
+    """Which word of a line is what (proc_pid_mountinfo(5), proc_pid_mounts(5))."""
+
+    point: int
+    options: int | None = None
+    root: int | None = None
+    ids: tuple[int, int] | None = None
+    """The mount's id, and its parent's."""
+
+
+MOUNTINFO, MOUNTS, MOUNTSTATS = Format(4, 5, 3, (0, 1)), Format(1, 3), Format(4)
+
+
+def unescape(name: bytes) -> bytes:
+    """A name as these files write it, read."""
+    return _ESCAPE.sub(lambda m: bytes([int(m[1], 8) & 0xFF]), name)
+
+
+def escape(name: bytes) -> bytes:
+    """A name as these files write it."""
+    return _SPECIAL.sub(lambda m: b"\\%03o" % m[0][0], name)
+
+
+def translate(form: Format, claims: ClaimMap, text: bytes) -> bytes:
+    """The text of such a file, with the names and the mounts of the view."""
+    lines = [line.split(b" ") for line in text.splitlines(keepends=True)]
+    mounts = {unescape(words[form.point]): words for words in lines if len(words) > form.point}
+    shown: list[_Shown] = []
+    for words in lines:
+        shown += _of_mount(form, claims, words)
+    for claim in claims:
+        holder = _holder(mounts, claim)
+        if holder is not None:
+            shown.append(_of_claim(form, claim, *holder))
+    if form.ids is not None:
+        _number(form.ids, shown)
+    shown.sort(key=lambda line: 0 if not line.is_new else -1 if line.point == b"/" else 1)
+    return b"".join(b" ".join(line.words) for line in shown)
+
+
+class _Shown(NamedTuple):
+    """A line of the answer."""
+
+    point: bytes
+    words: list[bytes]
+    is_new: bool
+    """It is in addition to the kernel's line of the same mount, or of a claim."""
+    moved: bool
+    """Its mount point is another one than the kernel's."""
+
+
+def _of_mount(form: Format, claims: ClaimMap, words: list[bytes]) -> Iterator[_Shown]:
+    """One line for each name by which the view shows a mount's root."""
+    if len(words) <= form.point:
+        return
+    real = unescape(words[form.point])
+    names = claims.names(real)
+    if real in names:  # it keeps what refers to it
+        names.sort(key=lambda name: name != real)
+    for number, name in enumerate(names):
+        claim = claims.find(name)
+        read_only = claim is not None and claim.read_only
+        yield _Shown(name, _named(form, words, name, read_only), number > 0, name != real)
+
+
+def _holder(mounts: dict[bytes, list[bytes]], claim: Claim) -> tuple[bytes, list[bytes]] | None:
+    """(mount point, line) of the mount below whose root the backing of a claim lies."""
+    if claim.module is not None or claim.scratch or claim.operations is not None:
+        return None
+    if claim.backing in mounts:
+        return None  # it has its line already
+    point: bytes = claim.backing
+    while point not in mounts:
+        if point == b"/":
+            return None
+        point = os.path.dirname(point)
+    return point, mounts[point]
+
+
+def _of_claim(form: Format, claim: Claim, point: bytes, words: list[bytes]) -> _Shown:
+    words = _named(form, words, claim.prefix, claim.read_only)
+    if form.root is not None:
+        root = join(unescape(words[form.root]), below(claim.backing, point))
+        words[form.root] = escape(root)
+    return _Shown(claim.prefix, words, True, True)
+
+
+def _named(form: Format, words: list[bytes], name: bytes, read_only: bool) -> list[bytes]:
+    words = list(words)
+    words[form.point] = escape(name)
+    if read_only and form.options is not None:
+        words[form.options] = re.sub(rb"\Arw\b", b"ro", words[form.options])
+    return words
+
+
+def _number(ids: tuple[int, int], shown: list[_Shown]) -> None:
+    """Give new lines ids of their own, and each line a parent that is there."""
+    own, parent = ids
+    unused = max((int(line.words[own]) for line in shown), default=0)
+    taken = {line.words[own] for line in shown if not line.is_new}
+    for line in shown:
+        if line.is_new and line.words[own] in taken:
+            unused += 1
+            line.words[own] = b"%d" % unused
+        taken.add(line.words[own])
+    by_point = {line.point: line for line in shown}
+    for line in shown:
+        above = line.point
+        if above == b"/" or not (line.moved or line.words[parent] not in taken):
+            continue
+        while above != b"/":
+            above = os.path.dirname(above)
+            if above in by_point:
+                line.words[parent] = by_point[above].words[own]
+                break
