@@ -33,6 +33,13 @@ class Claim(NamedTuple):
     module_path: bytes = b""
     """Where below the module's root the prefix stands (a claim seen through another claim)."""
     scratch: bool = False
+    msghdr: bool = True
+    """Are AF_UNIX names mapped in struct msghdr, too?"""
+
+    @property
+    def renames(self) -> bool:
+        """May a name in it differ from its backing's?"""
+        return self.module is not None or bytes(self.backing) != bytes(self.prefix)
 
     def locate(self, path: VirtualPath, intent: str) -> RealPath:
         """The real path behind a virtual path that lies in the claim."""

@@ -52,7 +52,7 @@ SPECS = {
     ":/a=/b": (2, "-m ':/a=/b': a module's name is missing (see `viewos modules`)"),
     "vfs": (2, "module vfs: expected PATH=BACKING (for example: -m vfs:..."),
     "vfs:": (2, "module vfs: expected PATH=BACKING (for example: -m vfs:..."),
-    "vfs:/a": (2, "module vfs: '/a': expected PATH=BACKING, ro behind one, or msghdr (for exa..."),
+    "vfs:/a": (2, "module vfs: '/a': expected PATH=BACKING, ro behind one, or msghdr=off (f..."),
     "vfs:a=b": (2, "module vfs: 'a=b': PATH must begin with a slash (for example: -m vfs:/mnt..."),
     "vfs:/a=": (2, "module vfs: '/a=': BACKING is empty (for example: -m vfs:/mnt=/tmp/x..."),
     "vfs:/a=/b,": (2, "module vfs: there is an empty item (a comma too many?) (for example..."),

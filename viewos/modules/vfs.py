@@ -11,14 +11,12 @@ from viewos import Claim, RealPath, VirtualModule, VirtualPath
 if TYPE_CHECKING:
     from viewos import Items
 
-_MSGHDR_CALLS = ("sendmsg", "recvmsg", "sendmmsg", "recvmmsg")
-
 
 class Vfs(VirtualModule):
     """Show the file or directory BACKING at PATH, as a bind mount would."""
 
     name = "vfs"
-    grammar = "vfs:PATH=BACKING[,ro][,PATH=BACKING[,ro]]...[,msghdr]"
+    grammar = "vfs:PATH=BACKING[,ro][,PATH=BACKING[,ro]]...[,msghdr=off]"
     example = "vfs:/mnt=/tmp/x,/etc/hosts=hosts,ro"
 
     def __init__(
@@ -27,12 +25,12 @@ class Vfs(VirtualModule):
         backing: str | bytes,
         *,
         ro: bool = False,
-        msghdr: bool = False,
+        msghdr: bool = True,
     ) -> None:
         """Arguments: `path` in the view, `backing` a path of the view below; `ro` refuses every
         change;
-        `msghdr`: map AF_UNIX names in sendmsg(2), recvmsg(2) and their kin as well, which costs
-        every message of every socket a trap.
+        `msghdr`: map AF_UNIX names in sendmsg(2), recvmsg(2) and their kin as well. BPF does not
+        see them, so this traps every such call of every socket.
         """
         self._msghdr = msghdr
         self._mounts = [(os.fsencode(path), os.fsencode(backing), ro)]
@@ -41,14 +39,14 @@ class Vfs(VirtualModule):
     def from_items(cls, items: Items) -> Self:
         """PATH=BACKING pairs, each with `ro` behind it if it is read-only."""
         mounts: list[tuple[bytes, bytes, bool]] = []
-        msghdr = False
+        msghdr = True
         for item in items:
-            if item.key is None and item.value == "msghdr":
-                msghdr = True
+            if item.key == "msghdr" and item.value == "off":
+                msghdr = False
             elif item.key is None and item.value == "ro" and mounts and not mounts[-1][2]:
                 mounts[-1] = (*mounts[-1][:2], True)
             elif item.key is None:
-                raise items.error(item, "expected PATH=BACKING, ro behind one, or msghdr")
+                raise items.error(item, "expected PATH=BACKING, ro behind one, or msghdr=off")
             elif not item.key.startswith("/"):
                 raise items.error(item, "PATH must begin with a slash")
             elif not item.value:
@@ -64,8 +62,9 @@ class Vfs(VirtualModule):
     def claims(self) -> Iterable[Claim]:
         """One rule a pair."""
         for path, backing, ro in self._mounts:
-            yield Claim(VirtualPath(path), RealPath(os.path.abspath(backing)), read_only=ro)
-
-    def syscalls(self) -> frozenset[str]:
-        """What is trapped besides the calls that take paths."""
-        return frozenset(_MSGHDR_CALLS) if self._msghdr else frozenset()
+            yield Claim(
+                VirtualPath(path),
+                RealPath(os.path.abspath(backing)),
+                read_only=ro,
+                msghdr=self._msghdr,
+            )

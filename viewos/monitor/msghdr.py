@@ -1,7 +1,7 @@
 """AF_UNIX names in struct msghdr: sendmsg, recvmsg and their multiple kin.
 
-BPF sees no more of them than a pointer, so they are trapped only where a module asks for it:
-otherwise the data path of every socket would pay.
+BPF sees no more of them than a pointer, so in a view whose claims rename these calls are trapped
+for every socket; write(2), send(2) and the like never are.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from viewos.call import Call
     from viewos.monitor.router import Router
 
-MSGHDR_CALLS = frozenset({"sendmsg", "recvmsg", "sendmmsg", "recvmmsg"})
 _HEAD = struct.Struct("=Qi")  # msg_name, msg_namelen
 _NAMELEN, _MSGLEN = 8, 56
 _SIZE, _MULTIPLE_SIZE = 56, 64

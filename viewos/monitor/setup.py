@@ -16,7 +16,13 @@ from viewos.module import VirtualModule
 from viewos.monitor import authors
 from viewos.monitor.mounts import MountTable
 from viewos.monitor.scratch import scratch_directory
-from viewos.monitor.trapped import CHANGES, CHANGING_IOCTLS, CREDENTIAL_CALLS, MOUNT_CALLS
+from viewos.monitor.trapped import (
+    CHANGES,
+    CHANGING_IOCTLS,
+    CREDENTIAL_CALLS,
+    MOUNT_CALLS,
+    MSGHDR_CALLS,
+)
 from viewos.view import RLIMIT_LOCKS, View
 
 _DT = {stat.S_IFDIR: 4, stat.S_IFREG: 8}
@@ -234,6 +240,8 @@ def plan(view: View, cookie: int) -> FilterPlan:
     if everything:
         trap |= _TAKES_PATHS
         rules += [ArgumentRule(name, arg, "!=", 0) for name, arg in _WITH_ADDRESS.items()]
+    if any(_names_sockets(claim) for claim in view.claims):
+        trap |= MSGHDR_CALLS
     if any(claim.read_only for claim in view.claims):
         trap |= CHANGES | {"fstatfs"}
         rules += [ArgumentRule("ioctl", 1, "==", request) for request in CHANGING_IOCTLS]
@@ -250,3 +258,9 @@ def plan(view: View, cookie: int) -> FilterPlan:
         argument_rules=tuple(rule for rule in rules if rule.name not in trap),
         errnos={"io_uring_setup": errno.ENOSYS} if view.claims else {},
     )
+
+
+def _names_sockets(claim: Claim) -> bool:
+    """May a program name a socket in the claim by another name than the kernel knows?"""
+    is_tree_of_data = claim.module is not None and claim.read_only
+    return claim.msghdr and claim.renames and not claim.scratch and not is_tree_of_data

@@ -12,6 +12,7 @@ import os
 import select
 import socket
 import struct
+import time
 from typing import TYPE_CHECKING
 
 from viewos import kernel
@@ -31,6 +32,7 @@ SUN_PATH = 108
 SOCKADDR_UN = 110
 """sizeof(struct sockaddr_un): the kernel refuses a longer address."""
 MSG_DONTWAIT = 0x40
+_TIMEVAL = struct.Struct("=qq")
 _WAIT = 0.02
 """Seconds between two looks at the signals of a thread that waits for a peer."""
 
@@ -161,6 +163,15 @@ def _write_sockaddr(router: Router, call: Call, data: bytes, address: int, lengt
     router.memory.write(call.tid, length_at, struct.pack("=i", len(data)))
 
 
+def _sockaddr(found: socket.socket, function: str) -> bytes | None:
+    """What getsockname or getpeername tells of it; None: an error."""
+    buffer = ctypes.create_string_buffer(SUN_PATH + 4)
+    size = ctypes.c_int(SUN_PATH + 4)
+    if getattr(kernel.libc, function)(found.fileno(), buffer, ctypes.byref(size)) != 0:
+        return None
+    return buffer.raw[: min(size.value, SUN_PATH + 2)]
+
+
 def asked(router: Router, call: Call) -> int | Outcome:
     """getsockname(2), getpeername(2)."""
     if not router.view.claims:
@@ -169,12 +180,8 @@ def asked(router: Router, call: Call) -> int | Outcome:
     if found is None:
         return CONTINUE
     with found:
-        buffer = ctypes.create_string_buffer(SUN_PATH + 4)
-        size = ctypes.c_int(SUN_PATH + 4)
-        function = getattr(kernel.libc, call.name)
-        if function(found.fileno(), buffer, ctypes.byref(size)) != 0:
-            return CONTINUE
-    data = _virtual_sockaddr(router, buffer.raw[: min(size.value, SUN_PATH + 2)])
+        told = _sockaddr(found, call.name)
+    data = None if told is None else _virtual_sockaddr(router, told)
     if data is None:
         return CONTINUE
     _write_sockaddr(router, call, data, call.raw[1], call.raw[2])
@@ -203,23 +210,47 @@ def received(router: Router, call: Call) -> int | Outcome:
 def wait_for_peer(router: Router, call: Call, *, dont_wait: bool) -> bool:
     """Wait until the tracee's AF_UNIX socket has something to receive, and the call need not wait.
 
-    False where the kernel alone does it right: another family, or a signal is due, with which the
-    kernel's own wait ends at once, with EINTR or a restart.
+    False where the kernel alone does it right: another family, a peer whose name stays as it is, or
+    a signal is due, with which the kernel's own wait ends at once, with EINTR or a restart.
+
+    Raises BlockingIOError after the time limit of the socket.
     """
     found = _shared(call, signed32(call.raw[0]))
     if found is None:
         return False
     with found:
+        if _has_plain_peer(router, found):
+            return False
         # socket.getblocking() tells of the object, which is ours; the flag is the description's.
         if dont_wait or not os.get_blocking(found.fileno()):
             return True
         router.step_aside()
         poll = select.poll()
         poll.register(found, select.POLLIN | select.POLLHUP | select.POLLRDHUP)
+        limit = _time_limit(found)
+        end = time.monotonic() + limit
         while not poll.poll(_WAIT * 1000):
             if is_interrupted(call.tid):
                 return False
+            if limit and time.monotonic() >= end:
+                raise BlockingIOError(errno.EAGAIN, "SO_RCVTIMEO")
     return True
+
+
+def _has_plain_peer(router: Router, found: socket.socket) -> bool:
+    """Can only one peer send to it, one whose name needs no mapping?"""
+    peer = _sockaddr(found, "getpeername")
+    if peer is None or _virtual_sockaddr(router, peer) is not None:
+        return False
+    return found.type != socket.SOCK_DGRAM or len(_sockaddr(found, "getsockname") or b"") <= 2
+
+
+def _time_limit(found: socket.socket) -> float:
+    """Seconds after which a receiver gives up; 0: never."""
+    seconds, microseconds = _TIMEVAL.unpack(
+        found.getsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _TIMEVAL.size)
+    )
+    return float(seconds + microseconds / 1e6)
 
 
 def map_back(router: Router, call: Call, address: int, length_at: int, room: bytes) -> None:
@@ -239,6 +270,4 @@ def _dont_wait(call: Call) -> bool:
 
 def renames(router: Router) -> bool:
     """Has the view a name that differs from its backing's? Else addresses need no mapping."""
-    return any(
-        c.module is not None or bytes(c.backing) != bytes(c.prefix) for c in router.view.claims
-    )
+    return any(claim.renames for claim in router.view.claims)

@@ -8,6 +8,7 @@ CREDENTIAL_CALLS = frozenset(
 )
 """After these the task is looked at anew. They are rare, so trapping them costs nothing."""
 MOUNT_CALLS = frozenset("mount umount2 move_mount mount_setattr open_tree fsmount".split())
+MSGHDR_CALLS = frozenset({"sendmsg", "recvmsg", "sendmmsg", "recvmmsg"})
 CHANGES = frozenset({"fchmod", "fchown", "fsetxattr", "fremovexattr"})
 CHANGING_IOCTLS = (0x40086602, 0x401C5820)
 """FS_IOC_SETFLAGS, FS_IOC_FSSETXATTR (linux/fs.h): they need no descriptor that may write."""
