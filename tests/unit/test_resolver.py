@@ -246,7 +246,7 @@ def comparable(place: Place | int) -> object:
     real: object = place.real
     found = outcome(lambda: os.lstat(place.real))
     if not isinstance(found, os.stat_result):
-        assert found in (errno.ENOENT, errno.ENOTDIR)
+        assert found in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
         real, place = found, place._replace(virtual=b"")
     elif stat.S_ISDIR(found.st_mode):
         real = place.real.rstrip(b"/")

@@ -6,7 +6,7 @@ import re
 import shutil
 
 from .sources import need, unpack
-from .suite import Run, Statuses, Suite, ending
+from .suite import Run, Statuses, Suite, ending, unused
 
 _STATUS = re.compile(r"^(PASS|FAIL|SKIPPED|UNTESTED): (.*)$", re.MULTILINE)
 _OFF = ("CONFIG_TC", "CONFIG_SHA1_HWACCEL", "CONFIG_SHA256_HWACCEL")
@@ -67,14 +67,5 @@ class Busybox(Suite):
         words = {"SKIPPED": "skip", "UNTESTED": "skip", "PASS": "pass", "FAIL": "fail"}
         found: Statuses = {}
         for word, test in _STATUS.findall(outcome.output):
-            found[_unused(test.replace(str(work), "WORK"), found)] = words[word]
+            found[unused(test.replace(str(work), "WORK"), found)] = words[word]
         return {**found, "end": ending(outcome)}
-
-
-def _unused(name: str, found: Statuses) -> str:
-    """A name that is not in `found` yet: some tests share theirs."""
-    count = 1
-    while name in found:
-        count += 1
-        name = f"{name.partition(' [')[0]} [{count}]"
-    return name

@@ -96,6 +96,16 @@ def run_build(
         raise NotRun(f"{' '.join(argv)}: status {result.returncode}: {text[-1500:]}")
 
 
+def output_of(argv: Sequence[str], cwd: Path) -> str:
+    """What a command that only asks prints. Raises NotRun when it fails."""
+    result = subprocess.run(
+        argv, cwd=cwd, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
+    if result.returncode:
+        raise NotRun(f"{' '.join(argv)}: status {result.returncode}: {result.stderr[-1500:]}")
+    return result.stdout
+
+
 def unpack(name: str) -> Tree:
     """The tree of the suite `name`, unpacked on first use. Raises NotRun."""
     source = archive(name)

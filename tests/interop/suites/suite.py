@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,7 +45,17 @@ class Run:
         real = self.place.real / name
         real.mkdir()
         os.chown(real, self.place.user, self.place.user)
-        yield self.place.work / name, real
+        try:
+            yield self.place.work / name, real
+        finally:
+            shutil.rmtree(real, ignore_errors=True)
+
+    def keep(self, name: str, files: Iterable[Path]) -> None:
+        """Put what a suite has written about its tests beside the log."""
+        for number, path in enumerate(files):
+            if path.exists():
+                target = self.logs / re.sub(r"[^\w.-]", "_", f"{name}.{number}.{path.name}")
+                shutil.copyfile(path, target)
 
     def __call__(
         self,
@@ -93,3 +104,12 @@ def ending(outcome: Outcome) -> str:
     if outcome.status is None:
         return "fail time limit"
     return "pass" if outcome.status == 0 else f"fail status {outcome.status}"
+
+
+def unused(name: str, found: Statuses) -> str:
+    """A name that is not in `found` yet: some tests share theirs."""
+    count = 1
+    while name in found:
+        count += 1
+        name = f"{name.partition(' [')[0]} [{count}]"
+    return name

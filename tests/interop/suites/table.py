@@ -6,6 +6,7 @@ from .busybox import Busybox
 from .cpython import CPython
 from .fakeroot import Fakeroot
 from .git import Git
+from .gnu import Bash, Coreutils, Findutils, Sed, Strace, Tar
 from .golang import Golang
 from .ltp import Fsstress, Fsx, Syscalls
 from .pjdfstest import Pjdfstest
@@ -23,4 +24,10 @@ SUITES: tuple[Suite, ...] = (
     CPython(),
     Busybox(),
     Git(),
+    Sed(),
+    Findutils(),
+    Bash(),
+    Tar(),
+    Coreutils(),
+    Strace(),
 )

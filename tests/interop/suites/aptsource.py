@@ -1,0 +1,53 @@
+"""Source packages of Debian: fetched with apt-get, without a change to the machine's own lists."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+from .sources import Tree, build_directory, need, run_build
+
+MACHINE = Path("/etc/apt")
+
+
+def _as_source(text: str) -> str:
+    text = re.sub(r"^Types:.*$", "Types: deb-src", text, flags=re.MULTILINE)
+    return re.sub(r"^deb(?=\s)", "deb-src", text, flags=re.MULTILINE)
+
+
+def _apt(work: Path) -> list[str]:
+    """The words of an apt-get with lists of its own below `work`, of source packages alone."""
+    for directory in ("sources", "lists/partial", "cache/archives/partial"):
+        (work / directory).mkdir(parents=True, exist_ok=True)
+    parts = (MACHINE / "sources.list.d").glob("*")
+    for old in [MACHINE / "sources.list", *parts]:
+        if old.exists() and old.suffix in (".list", ".sources"):
+            (work / "sources" / old.name).write_text(_as_source(old.read_text()))
+    options = {
+        "Dir::Etc::sourcelist": "/dev/null",
+        "Dir::Etc::sourceparts": work / "sources",
+        "Dir::State::lists": work / "lists",
+        "Dir::Cache": work / "cache",
+        "APT::Sandbox::User": "root",
+        "Acquire::Retries": 3,
+    }
+    return ["apt-get", "-q", *(f"-o{key}={value}" for key, value in options.items())]
+
+
+def source(package: str) -> Tree:
+    """The tree of a Debian source package, fetched on first use. Raises NotRun."""
+    need("apt-get", "dpkg-source", "patch")
+    target = build_directory() / f"debian-{package}"
+    if not target.exists():
+        part = target.with_name(target.name + ".part")
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir(parents=True)
+        part.parent.chmod(0o755)
+        lists = build_directory() / "apt"
+        # A source without source packages among them does no harm: the next command decides.
+        run_build([*_apt(lists), "update"], part, check=False)
+        run_build([*_apt(lists), "source", package], part)
+        part.rename(target)
+    (inner,) = (path for path in target.iterdir() if path.is_dir())
+    return Tree(inner)
