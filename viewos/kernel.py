@@ -124,6 +124,11 @@ def unshare_fs() -> None:
             _Umask.guard = threading.Lock()
 
 
+def has_own_umask() -> bool:
+    """Have threads that called `unshare_fs` umasks of their own?"""
+    return isinstance(_Umask.guard, nullcontext)
+
+
 def umask_guard() -> AbstractContextManager[object]:
     """To be held while a thread has taken on another umask."""
     return _Umask.guard

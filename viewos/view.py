@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -15,7 +15,6 @@ from viewos.module import VirtualModule
 RLIMIT_LOCKS = 10
 """Unused by the kernel since 2.4, inherited over fork and exec: its soft value carries the
 token."""
-_TOKEN_BASE = 0x5649_4557_0000_0000
 RLIM_INFINITY = (1 << 64) - 1
 
 
@@ -48,14 +47,24 @@ class ProcessState(NamedTuple):
 class States:
     """The interned states of a view. Token 0 is the initial one, carried by no limit at all."""
 
+    TOKEN_BASE = 0x5649_4557_0000_0000
+
     def __init__(self, initial: ProcessState) -> None:
         self._lock = threading.Lock()
         self._states = [initial]
         self._tokens = {initial: 0}
+        self._watcher: Callable[[int, ProcessState], None] | None = None
 
     def renew_lock(self) -> None:
         """In a forked child: a thread that is not there may have held the lock."""
         self._lock = threading.Lock()
+
+    def watch(self, watcher: Callable[[int, ProcessState], None]) -> None:
+        """Have each state told, with its index, before a process carries it."""
+        with self._lock:
+            self._watcher = watcher
+            for index, state in enumerate(self._states):
+                watcher(index, state)
 
     @property
     def initial(self) -> ProcessState:
@@ -74,11 +83,13 @@ class States:
             if index is None:
                 index = self._tokens[state] = len(self._states)
                 self._states.append(state)
-        return _TOKEN_BASE + index
+                if self._watcher is not None:
+                    self._watcher(index, state)
+        return self.TOKEN_BASE + index
 
     def of_limit(self, soft: int) -> ProcessState:
         """The state that a soft limit stands for."""
-        index = soft - _TOKEN_BASE
+        index = soft - self.TOKEN_BASE
         return self._states[index] if 0 < index < len(self._states) else self._states[0]
 
     def read(self, pid: int) -> ProcessState:

@@ -69,8 +69,11 @@ def ground(where: str, user: int) -> Iterator[Ground]:
         shutil.rmtree(TOP)
 
 
-def fuzz(where: str, seed: int, user: int) -> list[str]:
-    """What the calls of a seed print, and what they leave in the file system."""
+def fuzz(where: str, seed: int, user: int, *, pure: bool = False) -> list[str]:
+    """What the calls of a seed print, and what they leave in the file system.
+
+    `pure`: without the accelerator.
+    """
     program = build("callfuzz", folder=Path(__file__).parent / "fuzz")
     with ground(where, user) as here:
         run = run_in_view(
@@ -80,6 +83,7 @@ def fuzz(where: str, seed: int, user: int) -> list[str]:
             timeout=90,
             before=here.before,
             cwd=str(here.directory.parent),
+            env={**os.environ, "VIEWOS_PURE": "1" if pure else ""},
         )
         dump = subprocess.run(
             [program, "dump", str(TOP)], capture_output=True, timeout=20, check=True
@@ -104,8 +108,9 @@ def difference(expected: list[str], got: list[str]) -> str | None:
 def test_calls_do_the_same(native: str, view: str, seed: int, user: int) -> None:
     expected = fuzz(native, seed, user)
     assert expected[-1].startswith("status 0"), expected[-1]
-    found = difference(expected, fuzz(view, seed, user))
-    assert found is None, f"seed {seed}, user {user}, {view}:\n{found}"
+    for pure in (False, True):
+        found = difference(expected, fuzz(view, seed, user, pure=pure))
+        assert found is None, f"seed {seed}, user {user}, {view}, pure {pure}:\n{found}"
 
 
 @pytest.mark.timeout(60)

@@ -148,6 +148,12 @@ CHECKS = (
         after=("outer-listener",),  # below another view no call is
     ),
     Check(
+        "accelerator", "calls that data can answer are answered in C", host.accelerator,
+        cost="every trapped call is answered in Python, and takes several times as long",
+        remedy="install a C compiler and Python's headers (Debian, Ubuntu: gcc, python3-dev), and"
+        " viewos again",
+    ),
+    Check(
         "scratch", "a directory for what views make", host.scratch,
         cost="modules that make files do not start, or their programs do not run",
         remedy="set TMPDIR to a directory that is writable, without noexec and nosymfollow",

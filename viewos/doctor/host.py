@@ -97,3 +97,14 @@ def _use(directory: str) -> str:
     except OSError as error:
         raise Missing(f"{where} is mounted with noexec") from error
     return where
+
+
+def accelerator() -> str:
+    """Was the extension module built, and is it wanted?"""
+    from viewos.monitor.accelerator import extension
+
+    if os.environ.get("VIEWOS_PURE") == "1":
+        raise Missing("switched off by VIEWOS_PURE=1", "unset VIEWOS_PURE")
+    if extension() is None:
+        raise Missing("it was not built")
+    return ""

@@ -53,7 +53,7 @@ class Served:
         self._router = Router(
             view, view.cookie, log, mounts=view.mounts, fix_up=far_fix_up(control, threading.Lock())
         )
-        self._router.engine = Engine(listener, self._router.handle, log)
+        self._router.engine = Engine(listener, self._router.handle, log, self._router.accelerator)
         self._thread = threading.Thread(target=self._serve, name="viewos monitor", daemon=True)
         self._ready = threading.Event()
 

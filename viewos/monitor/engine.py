@@ -4,21 +4,30 @@ One hot receiver: the leader receives a call and handles it itself, on a warm CP
 that wait are slower than one, because the kernel wakes them in turn). When a handler is about to
 wait it steps aside, and a follower becomes the leader; a watchdog does so for a handler that turns
 out to be slow. Nothing that one call does ever holds up another.
+
+Where there is an accelerator, the leader receives in it, and gets only what Python has to answer.
 """
 
 from __future__ import annotations
 
 import ctypes
 import errno
+import itertools
 import os
 import select
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
 
 from viewos import kernel
 from viewos.abi import seccomp as abi
+from viewos.monitor.accelerator import Accelerator
 from viewos.monitor.log import Log
+
+if TYPE_CHECKING:
+    from viewos.monitor.accelerator.native import Receiver
 
 STACK_SIZE = 512 * 1024
 """Bytes of stack of a receiver, where the process is the monitor's own."""
@@ -58,23 +67,45 @@ class Notification:
         return self.engine.add_fd(self.id, fd, os.O_CLOEXEC if cloexec else 0)
 
 
+class Seat(ctypes.Structure):
+    """Who leads, and how far; `struct seat` of accelerator.h."""
+
+    leader: int
+    """The number of the thread that receives; 0: nobody."""
+    sequence: int
+    """How many calls have been received."""
+    busy: int
+    """Is the leader in a call?"""
+    stopping: int
+    dozing: int
+    """Does the watchdog wait for the next call?"""
+    _fields_ = tuple(
+        (name, ctypes.c_uint64) for name in ("leader", "sequence", "busy", "stopping", "dozing")
+    )
+
+
 class Engine:
     """Serves one listener with as many threads as there are calls that wait."""
 
-    def __init__(self, listener: int, handle: Callable[[Notification], None], log: Log) -> None:
+    def __init__(
+        self,
+        listener: int,
+        handle: Callable[[Notification], None],
+        log: Log,
+        accelerator: Accelerator | None = None,
+    ) -> None:
         self._listener = listener
         self._handle = handle
         self._log = log
+        self._accelerator = accelerator
         self._lead = threading.Semaphore(1)
         self._guard = threading.Lock()
-        self._leader: object | None = None
-        self._busy = False
-        self._sequence = 0
+        self._seat = Seat()
+        self._seat_at = ctypes.addressof(self._seat)
+        self._numbers = itertools.count(1)
         self._idle = 0
         self._local = threading.local()
         self._awake = threading.Event()
-        self._dozing = False
-        self._stopping = False
         self._threads: list[threading.Thread] = []
 
     # ---- the listener -----------------------------------------------------------------------
@@ -133,7 +164,7 @@ class Engine:
         poll.register(self._listener, 0)  # only POLLHUP: every user of the filter has ended
         while not any(event & select.POLLHUP for _, event in poll.poll()):
             pass
-        self._stopping = True
+        self._seat.stopping = True
 
     def close(self) -> None:
         """After `serve`: end the threads, and close the listener if none of them is stuck on it.
@@ -158,23 +189,27 @@ class Engine:
 
     def _work(self) -> None:
         kernel.unshare_fs()  # a umask and a working directory of this thread's own
-        me = object()
+        me = next(self._numbers)
+        receive = self._receive
+        if self._accelerator is not None:
+            self._accelerator.serve_with(self._listener, kernel.has_own_umask())
+            receive = partial(self._receive_rest, self._accelerator, self._accelerator.receiver())
         while True:
             with self._guard:
                 if self._idle >= MOST_IDLE:
                     return
                 self._idle += 1
             self._lead.acquire()
-            if self._stopping:
+            if self._seat.stopping:
                 return
             with self._guard:
                 self._idle -= 1
-                self._leader = me
+                self._seat.leader = me
                 self._local.me = me
-            while self._leader is me and not self._stopping:
-                self._receive(me)
+            while self._seat.leader == me and not self._seat.stopping:
+                receive(me)
 
-    def _receive(self, me: object) -> None:
+    def _receive(self, me: int) -> None:
         buffer = self._buffers()[0]
         address = ctypes.addressof(buffer)
         ctypes.memset(address, 0, abi.NOTIF.size)
@@ -182,19 +217,31 @@ class Engine:
         if failed:
             self._after_failed_receive(failed)
             return
-        self._sequence += 1
-        self._busy = True
-        if self._dozing:
+        self._seat.sequence += 1
+        self._seat.busy = True
+        self._handle_one(me, buffer.raw)
+
+    def _receive_rest(self, accelerator: Accelerator, receiver: Receiver, me: int) -> None:
+        """What the accelerator leaves."""
+        received = receiver.receive(self._seat_at, me)
+        if isinstance(received, int):
+            self._after_failed_receive(received)
+        elif received is not None:
+            accelerator.hand_on()
+            self._handle_one(me, received)
+
+    def _handle_one(self, me: int, received: bytes) -> None:
+        if self._seat.dozing:
             self._awake.set()
-        notification = Notification(self, abi.NOTIF.unpack(buffer.raw))
+        notification = Notification(self, abi.NOTIF.unpack(received))
         try:
             self._handle(notification)
         except BaseException:
             self._log.exception("a bug in the monitor")
             if not notification.answered:
                 notification.answer(error=errno.EIO)
-        if self._leader is me:
-            self._busy = False
+        if self._seat.leader == me:
+            self._seat.busy = False
 
     def _after_failed_receive(self, failed: int) -> None:
         if failed in (errno.EINTR, errno.ENOENT):
@@ -212,12 +259,12 @@ class Engine:
         """Called by a handler that is about to wait: somebody else receives from now on."""
         self._depose(self._local.me)
 
-    def _depose(self, leader: object) -> None:
+    def _depose(self, leader: int) -> None:
         with self._guard:
-            if self._leader is not leader:
+            if self._seat.leader != leader:
                 return
-            self._leader = None
-            self._busy = False
+            self._seat.leader = 0
+            self._seat.busy = False
             lonely = self._idle == 0
         if lonely:
             self._spawn()
@@ -225,12 +272,13 @@ class Engine:
 
     def _watch(self) -> None:
         quiet = 0
-        while not self._stopping:
-            leader, sequence = self._leader, self._sequence
+        seat = self._seat
+        while not seat.stopping:
+            leader, sequence = seat.leader, seat.sequence
             time.sleep(TICK)
-            if self._sequence != sequence:
+            if seat.sequence != sequence:
                 quiet = 0
-            elif self._busy and self._leader is leader and leader is not None:
+            elif seat.busy and seat.leader == leader and leader:
                 self._depose(leader)
             else:
                 quiet += 1
@@ -240,7 +288,8 @@ class Engine:
 
     def _doze(self) -> None:
         self._awake.clear()
-        self._dozing = True
-        if not self._busy and not self._stopping:  # `close` may have come before the clear
+        self._seat.dozing = True
+        # `close` may have come before the clear.
+        if not self._seat.busy and not self._seat.stopping:
             self._awake.wait()
-        self._dozing = False
+        self._seat.dozing = False

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 NATIVE_TYPES = frozenset(
     "proc sysfs cgroup cgroup2 devtmpfs devpts debugfs tracefs securityfs bpf configfs binfmt_misc "
@@ -25,12 +25,25 @@ class MountTable:
 
     def __init__(self) -> None:
         self._stale_until = 0.0
+        self._watcher: Callable[[MountTable], None] | None = None
         self.refresh()
+
+    def watch(self, watcher: Callable[[MountTable], None]) -> None:
+        """Have every change of the table told, and that one may come."""
+        self._watcher = watcher
+        watcher(self)
+
+    @property
+    def may_change(self) -> bool:
+        """Is a change due, so that only a fresh look counts?"""
+        return bool(self._stale_until)
 
     def expect_change(self) -> None:
         """A call that changes mounts is about to run: for a while, each look reads the table
         anew."""
         self._stale_until = time.monotonic() + 2
+        if self._watcher is not None:
+            self._watcher(self)
 
     def refresh(self) -> None:
         """Read the table again (after a trapped mount, umount or pivot_root)."""
@@ -48,6 +61,12 @@ class MountTable:
         # Most paths share no first component with any native mount: one look-up settles them.
         self._tops = {b"/" + p.split(b"/")[1] for p in self._native_tops}
         self._proc = {p for p, t in table.items() if t == b"proc"}
+        if self._watcher is not None:
+            self._watcher(self)
+
+    def types(self) -> dict[bytes, bytes]:
+        """Mount point -> type of file system."""
+        return dict(self._types)
 
     def is_native(self, real: bytes) -> bool:
         """Must the tracee itself do what is done to this canonical real path?"""

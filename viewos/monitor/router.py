@@ -14,7 +14,7 @@ from viewos.abi.row import Row
 from viewos.abi.seccomp import AUDIT_ARCH_AARCH64, AUDIT_ARCH_X86_64, X32_SYSCALL_BIT
 from viewos.abi.syscalls import BY_NUMBER, TABLE
 from viewos.call import Call
-from viewos.monitor import answers, fixup, inplace
+from viewos.monitor import accelerator, answers, fixup, inplace
 from viewos.monitor.engine import Engine, Notification
 from viewos.monitor.log import Log
 from viewos.monitor.memory import Fault, Memory, TraceeGone, Unreadable
@@ -72,6 +72,13 @@ class Router:
         self._chains = {
             number: chain for number, row in BY_NUMBER.items() if (chain := self._chain(row))
         }
+        self.accelerator = accelerator.build(
+            view,
+            self.tasks,
+            self.mounts,
+            is_ours=self._is_ours,
+            has_more=lambda row: row.name in SPECIAL,
+        )
         self._sockets: OrderedDict[bytes, bytes] = OrderedDict()
         self._read_only = tuple(c for c in view.claims if c.read_only)
 
@@ -84,6 +91,16 @@ class Router:
                 methods = {getattr(module, kind).get(name) for name in names} - {None}
                 chain += [(layer, getattr(module, method)) for method in sorted(methods)]
         return chain
+
+    def _is_ours(self, row: Row) -> bool:
+        """Does no module take part in the call?"""
+        if row.operation == "execve" and any(
+            getattr(module, name, None) is not None
+            for module in self.view.modules
+            for name in ("auxiliary", "executed")
+        ):
+            return False
+        return row.number not in self._chains
 
     # ---- one call -------------------------------------------------------------------------------
 

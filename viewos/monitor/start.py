@@ -13,7 +13,7 @@ from viewos import filter as bpf
 from viewos.errors import ViewosError
 from viewos.launcher import Layout, Session, launch
 from viewos.launcher.program import say
-from viewos.monitor.log import Log
+from viewos.monitor.log import VERBOSE, Log
 from viewos.monitor.mounts import MountTable
 from viewos.monitor.setup import plan, set_up, start_directory, tear_down
 from viewos.view import View
@@ -79,8 +79,10 @@ def monitor(view: View, cookie: int, session: Session, mounts: MountTable, log: 
     threading.stack_size(STACK_SIZE)
     log.attach(session.pid, session.stderr_identity)
     router = Router(view, cookie, log, mounts=mounts)
-    router.engine = Engine(session.listener, router.handle, log)
+    router.engine = Engine(session.listener, router.handle, log, router.accelerator)
     try:
         router.engine.serve(session.ready)
     finally:
+        if router.accelerator is not None and log.verbosity >= VERBOSE:
+            log.detail(router.accelerator.summary())
         tear_down(view, log.warning)

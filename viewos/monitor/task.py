@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 _OPEN_TASK = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
@@ -72,9 +73,12 @@ class Tasks:
     def __init__(self, size: int = 256) -> None:
         self._size = size
         self._cache: OrderedDict[int, Task] = OrderedDict()
-        self._ours = _credentials(read_status(os.getpid()))
-        self._mounts = os.readlink(b"/proc/self/ns/mnt")
-        self._users = os.readlink(b"/proc/self/ns/user")
+        self.ours = _credentials(read_status(os.getpid()))
+        """Lines of proc_pid_status(5) that tell the monitor's own credentials."""
+        self.mount_namespace = os.readlink(b"/proc/self/ns/mnt")
+        self.user_namespace = os.readlink(b"/proc/self/ns/user")
+        self.on_forget: Callable[[int | None], None] | None = None
+        """Told of each task to be read anew; None: all of them."""
 
     def get(self, tid: int) -> tuple[Task, bytes]:
         """The task, and the real path of its root directory, which proves that the entry is alive.
@@ -102,18 +106,27 @@ class Tasks:
         task = Task(tid, tid, directory, False, False)
         status = task.read("status")
         task.tgid = int(_field(status, b"Tgid"))
-        task.same_mounts = task.link("ns/mnt") == self._mounts
+        task.same_mounts = task.link("ns/mnt") == self.mount_namespace
         task.like_us = (
             task.same_mounts
-            and _credentials(status) == self._ours
-            and task.link("ns/user") == self._users
+            and _credentials(status) == self.ours
+            and task.link("ns/user") == self.user_namespace
         )
         return task
 
     def forget(self, tid: int) -> None:
         """Read the task anew next time: what the cache holds is about to change."""
         self._cache.pop(tid, None)
+        if self.on_forget is not None:
+            self.on_forget(tid)
+
+    def drop(self, tids: Iterable[int]) -> None:
+        """`forget`, where whoever has to be told knows already."""
+        for tid in tids:
+            self._cache.pop(tid, None)
 
     def forget_all(self) -> None:
         """Read every task anew next time."""
         self._cache.clear()
+        if self.on_forget is not None:
+            self.on_forget(None)

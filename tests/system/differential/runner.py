@@ -23,7 +23,7 @@ from pathlib import Path
 from tests.system.view import prefix, run_in_view
 from tests.system.witness import build, cache
 
-from .case import Case
+from .case import NOBODY, Case
 from .tree import Entry, scan
 
 PROGRAMS = Path(__file__).parent / "programs"
@@ -49,6 +49,14 @@ class Outcome:
     tree: Mapping[str, Entry]
 
 
+_PURE = ("env", "VIEWOS_PURE=1"), ("env", "-u", "VIEWOS_PURE")
+
+
+def is_pure(user: int, view: str) -> bool:
+    """Is the run made without the accelerator? One of four is, so that both are tested."""
+    return user == NOBODY and view == "mnt"
+
+
 def run(case: Case, user: int, view: str | None) -> Outcome:
     """Run the case as that user, natively (None), or in one of VIEWS."""
     with _directory(user) as real:
@@ -61,7 +69,8 @@ def run(case: Case, user: int, view: str | None) -> Outcome:
         if view is not None:
             claim = "vfs:/=/" if view == "identity" else f"vfs:{WHERE}={real}"
             *launch, end = prefix([claim], user=user)
-            words = [*launch, "--log", log, end, *words]
+            before_it, after_it = _PURE if is_pure(user, view) else ((), ())
+            words = [*before_it, *launch, "--log", log, end, *after_it, *words]
             _touch(log, user)
         result = run_in_view(
             None,

@@ -1,0 +1,1 @@
+"""What views cost, side by side with what people use instead: python -m benchmarks."""

@@ -1,0 +1,182 @@
+"""What is run: each work prepares a directory, and gives the command for one round."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+HERE = Path(__file__).resolve().parent
+
+
+class Work(NamedTuple):
+    """One work. Commands get the directory as they see it."""
+
+    name: str
+    what: str
+    prepare: Callable[[Path], None]
+    command: Callable[[str], list[str]]
+    reset: Callable[[Path], None] = lambda directory: None
+    """Before each round, outside of what is measured."""
+    calls: int = 0
+    """Where the work is one call in a loop: how often."""
+
+
+class Unavailable(Exception):
+    """The work cannot be done here; says what is missing."""
+
+
+def _nothing(directory: Path) -> None:
+    pass
+
+
+def _shell(script: str) -> Callable[[str], list[str]]:
+    return lambda directory: ["sh", "-ec", f"cd {directory}\n{script}"]
+
+
+# ---- compiling ----
+
+LUA = "https://www.lua.org/ftp/lua-5.4.4.tar.gz"
+_MAKEFILE = """\
+SRC := $(filter-out lua.c luac.c onelua.c ltests.c,$(wildcard *.c))
+all: $(SRC:.c=.o)
+%.o: %.c
+\tgcc $(OPT) -DLUA_USE_LINUX -c -o $@ $<
+"""
+
+
+def _lua(directory: Path) -> None:
+    archive = Path(os.environ.get("VIEWOS_BENCH_LUA", HERE / "lua.tar.gz"))
+    if not archive.exists():
+        raise Unavailable(f"put {LUA} at {archive}, or name it in VIEWOS_BENCH_LUA")
+    with tarfile.open(archive) as tar:
+        tar.extractall(directory, filter="data")
+    (source,) = directory.glob("*/src")
+    source.rename(directory / "lua")
+    (directory / "lua" / "Makefile").write_text(_MAKEFILE)
+
+
+def _no_objects(directory: Path) -> None:
+    for path in (directory / "lua").glob("*.o"):
+        path.unlink()
+
+
+def _make(jobs: int, optimise: str) -> Work:
+    return Work(
+        f"lua {optimise} -j{jobs}",
+        f"make -j{jobs} of Lua with {optimise}",
+        _lua,
+        _shell(f"make -s -C lua -j{jobs} OPT={optimise}"),
+        _no_objects,
+    )
+
+
+_CONFIGURE = r"""
+for i in $(seq 40); do
+    printf 'int main(void) { return %d; }\n' $i >conftest.c
+    gcc -o conftest conftest.c && ./conftest || :
+    test -f conftest && rm -f conftest conftest.c
+    for tool in grep sed awk ld nm ar; do command -v $tool >/dev/null; done
+    expr $i + 1 >/dev/null; uname -m >/dev/null
+done
+"""
+
+# ---- many files ----
+
+
+def _files(count: int, size: int = 100) -> Callable[[Path], None]:
+    def prepare(directory: Path) -> None:
+        for number in range(count):
+            folder = directory / "tree" / f"{number // 100:03}"
+            if not number % 100:
+                folder.mkdir(parents=True)
+            (folder / f"file-{number}.txt").write_bytes(b"x" * size)
+
+    return prepare
+
+
+def _repository(directory: Path) -> None:
+    _files(10_000)(directory)
+    for words in (
+        ["init", "-q"], ["add", "."],
+        ["-c", "user.name=b", "-c", "user.email=b@example.org", "commit", "-qm", "all"],
+    ):  # fmt: skip
+        subprocess.run(["git", "-C", str(directory / "tree"), *words], check=True, timeout=120)
+
+
+def _tar(directory: Path) -> None:
+    _files(20_000)(directory)
+    subprocess.run(
+        ["tar", "-C", str(directory), "-cf", str(directory / "a.tar"), "tree"], check=True
+    )
+
+
+def _no_copy(directory: Path) -> None:
+    shutil.rmtree(directory / "copy", ignore_errors=True)
+    (directory / "copy").mkdir()
+
+
+_IMPORT = (
+    "import pkgutil, importlib, os, sys\n"
+    "names = sorted(m.name for m in pkgutil.iter_modules([os.path.dirname(os.__file__)]))\n"
+    "shown = ('antigravity', 'this', 'idlelib', 'turtle')\n"
+    "for name in [n for n in names if n not in shown][:200]:\n"
+    "    try: importlib.import_module(name)\n"
+    "    except Exception: pass\n"
+)
+
+# ---- single calls ----
+
+
+def _calls(directory: Path) -> None:
+    source = HERE / "calls.c"
+    subprocess.run(["cc", "-O2", "-o", str(directory / "calls"), str(source)], check=True)
+    (directory / "file").write_bytes(b"text")
+    (directory / "dir").mkdir()
+
+
+def _call(name: str, path: str, count: int = 20_000, what: str = "") -> Work:
+    return Work(
+        f"{name} {what or path}",
+        f"{name} of {what or path}, in a loop",
+        _calls,
+        lambda directory: [
+            f"{directory}/calls",
+            name,
+            str(count),
+            path.replace("DIR", directory),
+        ],
+        calls=count,
+    )
+
+
+WORKS = [
+    _make(1, "-O0"),
+    _make(2, "-O0"),
+    _make(1, "-O2"),
+    _make(2, "-O2"),
+    Work("configure", "what a configure script does, forty times", _nothing, _shell(_CONFIGURE)),
+    Work("git status", "git status in 10,000 files", _repository, _shell("git -C tree status -s")),
+    Work("tar c", "tar of 20,000 small files", _files(20_000), _shell("tar -cf - tree | cat >out")),
+    Work("tar x", "the same unpacked", _tar, _shell("tar -C copy -xf a.tar"), _no_copy),
+    Work("cp -a", "5,000 files copied", _files(5_000), _shell("cp -a tree copy/"), _no_copy),
+    Work("find /usr", "find /usr -size +1M", _nothing, _shell("find /usr -size +1M >/dev/null")),
+    Work("imports", "Python imports 200 modules", _nothing, lambda d: ["python3", "-c", _IMPORT]),
+    Work("true x 1000", "a thousand times fork and exec", _nothing, _shell(
+        "i=0; while [ $i -lt 1000 ]; do /bin/true; i=$((i+1)); done")),
+    Work("dd", "1 GB through a pipe and a file", _nothing, _shell(
+        "dd if=/dev/zero bs=1M count=1000 status=none | dd of=out bs=1M status=none; rm out")),
+    Work("start", "true", _nothing, lambda d: ["true"]),
+    _call("stat", "/etc/passwd"),
+    _call("stat", "DIR/file", what="in the directory"),
+    _call("open", "/etc/passwd"),
+    _call("open", "DIR/file", what="in the directory"),
+    _call("access", "/lib/x86_64-linux-gnu/libc.so.6", what="through a link"),
+    _call("chdir", "DIR/dir", 2_000, what="in the directory"),
+    _call("exec", "/bin/true", 500),
+    _call("exec", "DIR/calls", 500, what="in the directory"),
+]  # fmt: skip

@@ -1,0 +1,185 @@
+/* The accelerator: calls whose answer data gives are answered here, without Python; whatever it is
+ * not certain of is handed on. The Python monitor beside it is the reference: docs/accelerator.md.
+ *
+ * Nothing is allocated per call, and no lock is shared by all calls. */
+#ifndef ACCELERATOR_H
+#define ACCELERATOR_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <linux/audit.h>
+#include <linux/seccomp.h>
+
+enum { LONGEST = 4096 }; /* PATH_MAX: of a path with its NUL */
+
+/* ---- tables: plain data, made by tables.py ------------------------------------------------- */
+
+enum { CLAIM_READ_ONLY = 1, CLAIM_MODULE = 2 };
+enum { MOUNT_NATIVE = 1, MOUNT_PROC = 2 };
+
+struct entry {
+    uint32_t prefix, prefix_length;   /* where its text stands in the table */
+    uint32_t backing, backing_length;
+    uint32_t flags;
+    uint32_t next; /* 1 + the next entry with this backing, the topmost layer first; 0: none */
+};
+
+/* Behind it stand the entries, `slots` words of the hash by prefix, as many by backing, the texts. */
+struct table {
+    uint32_t size, count, slots, spare;
+    struct entry entries[];
+};
+
+const struct entry *table_find(const struct table *, const char *path, size_t length);
+size_t table_backings(const struct table *, const char *path, size_t length,
+                      const struct entry **found, size_t room);
+const char *table_text(const struct table *, uint32_t offset);
+
+/* ---- what the table of system calls says of a call: rules.py --------------------------------- */
+
+enum { INTENT_READ, INTENT_WRITE, INTENT_CREATE, INTENT_REMOVE, INTENT_OPEN };
+
+enum action {
+    ACTION_NONE, ACTION_LOOK, ACTION_OPEN, ACTION_STAT, ACTION_STATX, ACTION_ACCESS,
+    ACTION_READLINK, ACTION_GETCWD, ACTION_CHDIR, ACTION_MKDIR, ACTION_UNLINK, ACTION_RENAME,
+    ACTION_LINK, ACTION_SYMLINK, ACTION_CHMOD, ACTION_UTIMENS, ACTION_EXECUTE,
+};
+
+struct flag {
+    uint32_t mask, unless;
+    uint32_t arg;
+};
+
+struct path_argument {
+    int8_t path, dirfd; /* indices of arguments; dirfd -1: the cwd */
+    uint8_t intent;
+    uint8_t follow;     /* a final link, unless a flag says the opposite */
+    uint8_t flag_count;
+    uint8_t spare[3];
+    struct flag flags[2];
+};
+
+struct rule {
+    uint8_t action, path_count;
+    int8_t values[4]; /* indices of further arguments, by action; -1: the call lacks it */
+    uint8_t spare[2];
+    struct path_argument paths[2];
+};
+
+enum { CALLS = 512 };
+
+/* ---- state of processes ----------------------------------------------------------------------- */
+
+enum { STATES = 4096 };
+enum { STATE_KNOWN = 1, STATE_CONFINED = 2, STATE_BEHIND_LOADER = 4 };
+enum { CWD_NO_HINT = -2, CWD_REAL = -1 }; /* else the index of a claim */
+
+struct state {
+    _Atomic int32_t kind; /* 0: unknown */
+    int32_t cwd;
+};
+
+/* ---- tasks -------------------------------------------------------------------------------------- */
+
+enum { TASKS = 512, RENEWED = 256 };
+
+struct task {
+    atomic_flag busy;
+    _Atomic bool stale;
+    uint64_t generation;
+    int tid, group;
+    int directory; /* of /proc/TID; it never names another task */
+    bool like_us, same_mounts;
+};
+
+/* ---- one accelerator ------------------------------------------------------------------------------ */
+
+struct accelerator {
+    int listener;
+    bool no_continue, own_umask;
+    uint64_t token_base;
+    char credentials[2048], mount_namespace[64], user_namespace[64];
+    const struct table *claims, *mounts; /* held by Python; mounts NULL: about to change */
+    _Atomic uint64_t changes;  /* grows when one of the two changes */
+    _Atomic uint64_t generation; /* of the cache of tasks */
+    _Atomic uint32_t state_count;
+    struct state states[STATES];
+    struct task tasks[TASKS];
+    /* Tasks that execute another program: Python has to forget them too. */
+    _Atomic uint32_t renewed_count;
+    uint32_t renewed_told;
+    int renewed[RENEWED];
+    struct rule rules[CALLS];
+    _Atomic uint64_t settled[CALLS], passed[CALLS];
+};
+
+struct place {
+    char virtual_[LONGEST], real[LONGEST], kernel[LONGEST];
+    size_t virtual_length, real_length, kernel_length;
+    const struct entry *claim;
+    bool plain;    /* the kernel reaches the same object from the tracee's own string */
+    bool absolute; /* the walk began at the root, or went through it */
+    bool native;   /* only the tracee may act on it */
+    bool proc;     /* it lies in a procfs */
+    bool lost;     /* something in the middle is missing: the kernel finds the same if it is plain */
+    bool slash;
+};
+
+/* All that one call needs; one for each thread that receives. */
+struct call {
+    struct accelerator *accelerator;
+    const struct table *claims, *mounts;
+    struct seccomp_notif *notification;
+    const struct rule *rule;
+    struct task *task;
+    const struct state *state;
+    int64_t result; /* when it is settled */
+    char path[LONGEST], text[LONGEST], todo[2 * LONGEST], status[LONGEST];
+    struct place places[2], scratch;
+    uint64_t changes; /* of the accelerator, when the tables were taken */
+};
+
+/* PASS: not certain, Python's. The others: settled. */
+enum outcome { PASS, CONTINUE, ANSWER, ABANDONED };
+
+/* memory.c */
+long read_string(int tid, uint64_t address, char *to);
+bool read_exactly(int tid, uint64_t address, void *to, size_t size);
+bool write_exactly(int tid, uint64_t address, const void *from, size_t size);
+
+/* tasks.c */
+struct task *task_take(struct accelerator *, int tid, char *scratch);
+void task_give_back(struct task *);
+void task_forget(struct accelerator *, int tid);
+void task_renew(struct accelerator *, struct task *);
+void task_forget_all(struct accelerator *);
+void tasks_close(struct accelerator *);
+long task_link(const struct task *, const char *name, char *to);
+bool task_status(const struct task *, char *to);
+const struct state *state_of(struct accelerator *, int tid);
+
+/* resolve.c */
+struct walk {
+    bool follow, keep_last;
+};
+bool forward(const struct table *, struct place *);
+bool reverse(const struct table *, const char *real, size_t length, int hint, char *to,
+             size_t *to_length, struct place *scratch, bool *ambiguous);
+bool resolve(struct call *, const char *path, size_t length, struct walk, struct place *);
+
+/* execute.c */
+bool is_found_by_the_kernel(struct call *);
+
+/* answer.c */
+enum outcome answer(struct call *);
+
+/* serve.c */
+struct seat { /* shared with engine.py */
+    _Atomic uint64_t leader, sequence, busy, stopping, dozing;
+};
+int serve(struct call *, struct seat *, uint64_t me);
+
+#endif

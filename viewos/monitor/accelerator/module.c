@@ -1,0 +1,398 @@
+/* The accelerator as a Python object: viewos.monitor.accelerator.native. */
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include "accelerator.h"
+
+#include <string.h>
+
+typedef struct {
+    PyObject_HEAD
+    struct accelerator *a;
+    PyObject *claims, *mounts; /* bytes; mounts None: about to change */
+} Accelerator;
+
+typedef struct {
+    PyObject_HEAD
+    Accelerator *accelerator;
+    struct call *call;
+    struct seccomp_notif notification;
+} Receiver;
+
+/* ---- Accelerator ------------------------------------------------------------------------------ */
+
+static int take_text(char *to, size_t room, const char *text, Py_ssize_t size, const char *what)
+{
+    if ((size_t)size >= room) {
+        PyErr_Format(PyExc_ValueError, "%s: longer than %zu bytes", what, room - 1);
+        return -1;
+    }
+    memcpy(to, text, (size_t)size);
+    to[size] = 0;
+    return 0;
+}
+
+static int take_table(PyObject **to, PyObject *table)
+{
+    if (table != Py_None &&
+        (!PyBytes_Check(table) || (size_t)PyBytes_GET_SIZE(table) < sizeof(struct table))) {
+        PyErr_SetString(PyExc_ValueError, "a table is bytes made by tables.py, or None");
+        return -1;
+    }
+    Py_INCREF(table);
+    Py_XSETREF(*to, table);
+    return 0;
+}
+
+static int accelerator_init(Accelerator *self, PyObject *args, PyObject *kwargs)
+{
+    static char *names[] = {"rules", "claims", "credentials", "mount_namespace", "user_namespace",
+                            "token_base", "no_continue", NULL};
+    const char *rules, *credentials, *mounts, *users;
+    Py_ssize_t rules_size, credentials_size, mounts_size, users_size;
+    unsigned long long token_base;
+    PyObject *claims;
+    int no_continue;
+    if (self->a) {
+        PyErr_SetString(PyExc_RuntimeError, "an accelerator is made once");
+        return -1;
+    }
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "y#Oy#y#y#Kp", names, &rules, &rules_size,
+                                     &claims, &credentials, &credentials_size, &mounts,
+                                     &mounts_size, &users, &users_size, &token_base, &no_continue))
+        return -1;
+    if (rules_size != sizeof self->a->rules) {
+        PyErr_SetString(PyExc_ValueError, "rules: another layout");
+        return -1;
+    }
+    struct accelerator *a = self->a = PyMem_Calloc(1, sizeof *a);
+    if (!a) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    for (size_t i = 0; i < TASKS; i++) {
+        a->tasks[i].directory = -1;
+        atomic_flag_clear(&a->tasks[i].busy);
+    }
+    memcpy(a->rules, rules, sizeof a->rules);
+    a->listener = -1;
+    a->token_base = token_base;
+    a->no_continue = no_continue;
+    a->own_umask = true;
+    if (take_text(a->credentials, sizeof a->credentials, credentials, credentials_size,
+                  "credentials") ||
+        take_text(a->mount_namespace, sizeof a->mount_namespace, mounts, mounts_size, "ns/mnt") ||
+        take_text(a->user_namespace, sizeof a->user_namespace, users, users_size, "ns/user"))
+        return -1;
+    return take_table(&self->claims, claims) || take_table(&self->mounts, Py_None) ? -1 : 0;
+}
+
+static void accelerator_dealloc(Accelerator *self)
+{
+    if (self->a)
+        tasks_close(self->a);
+    PyMem_Free(self->a);
+    Py_XDECREF(self->claims);
+    Py_XDECREF(self->mounts);
+    PyTypeObject *type = Py_TYPE(self);
+    type->tp_free(self);
+    Py_DECREF(type);
+}
+
+static PyObject *set_mounts(Accelerator *self, PyObject *table)
+{
+    if (take_table(&self->mounts, table))
+        return NULL;
+    self->a->changes++;
+    Py_RETURN_NONE;
+}
+
+static PyObject *set_state(Accelerator *self, PyObject *args)
+{
+    unsigned long index;
+    int kind, cwd;
+    if (!PyArg_ParseTuple(args, "kii", &index, &kind, &cwd))
+        return NULL;
+    if (index < STATES) {
+        self->a->states[index].cwd = cwd;
+        self->a->states[index].kind = kind;
+    }
+    if (index >= self->a->state_count)
+        self->a->state_count = (uint32_t)index + 1;
+    Py_RETURN_NONE;
+}
+
+static PyObject *forget(Accelerator *self, PyObject *tid)
+{
+    if (tid == Py_None) {
+        task_forget_all(self->a);
+        Py_RETURN_NONE;
+    }
+    long number = PyLong_AsLong(tid);
+    if (number < 0)
+        return PyErr_Occurred() ? NULL : PyErr_Format(PyExc_ValueError, "a thread id");
+    task_forget(self->a, (int)number);
+    Py_RETURN_NONE;
+}
+
+static PyObject *renewed(Accelerator *self, PyObject *Py_UNUSED(ignored))
+{
+    struct accelerator *a = self->a;
+    uint32_t count = a->renewed_count, told = a->renewed_told;
+    a->renewed_told = count;
+    if (count - told > RENEWED)
+        Py_RETURN_NONE;
+    PyObject *list = PyList_New(0);
+    for (; list && told != count; told++) {
+        PyObject *tid = PyLong_FromLong(a->renewed[told % RENEWED]);
+        if (!tid || PyList_Append(list, tid))
+            Py_CLEAR(list);
+        Py_XDECREF(tid);
+    }
+    return list;
+}
+
+static PyObject *serve_with(Accelerator *self, PyObject *args)
+{
+    int listener, own_umask;
+    if (!PyArg_ParseTuple(args, "ip", &listener, &own_umask))
+        return NULL;
+    self->a->listener = listener;
+    self->a->own_umask = own_umask;
+    Py_RETURN_NONE;
+}
+
+static PyObject *counts(Accelerator *self, PyObject *Py_UNUSED(ignored))
+{
+    PyObject *result = PyDict_New();
+    for (long i = 0; result && i < CALLS; i++) {
+        unsigned long long settled = self->a->settled[i], passed = self->a->passed[i];
+        if (!settled && !passed)
+            continue;
+        PyObject *key = PyLong_FromLong(i), *pair = Py_BuildValue("KK", settled, passed);
+        if (!key || !pair || PyDict_SetItem(result, key, pair))
+            Py_CLEAR(result);
+        Py_XDECREF(key);
+        Py_XDECREF(pair);
+    }
+    return result;
+}
+
+static PyMethodDef accelerator_methods[] = {
+    {"set_mounts", (PyCFunction)set_mounts, METH_O,
+     "set_mounts(table): the mount table, None while it may change."},
+    {"set_state", (PyCFunction)set_state, METH_VARARGS,
+     "set_state(index, kind, cwd): what a token stands for, before a process carries it."},
+    {"forget", (PyCFunction)forget, METH_O,
+     "forget(tid): read that task anew next time; None: every task."},
+    {"serve_with", (PyCFunction)serve_with, METH_VARARGS,
+     "serve_with(listener, own_umask): before the first receive."},
+    {"renewed", (PyCFunction)renewed, METH_NOARGS,
+     "renewed(): tasks that began another program since the last time; None: too many to tell."},
+    {"counts", (PyCFunction)counts, METH_NOARGS,
+     "counts(): {number: (settled, passed on)} of system calls."},
+    {NULL},
+};
+
+static PyType_Slot accelerator_slots[] = {
+    {Py_tp_doc, "Answers calls of one view without Python; docs/accelerator.md."},
+    {Py_tp_new, PyType_GenericNew},
+    {Py_tp_init, accelerator_init},
+    {Py_tp_dealloc, accelerator_dealloc},
+    {Py_tp_methods, accelerator_methods},
+    {0},
+};
+
+static PyType_Spec accelerator_spec = {
+    "viewos.monitor.accelerator.native.Accelerator", sizeof(Accelerator), 0, Py_TPFLAGS_DEFAULT,
+    accelerator_slots,
+};
+
+/* ---- Receiver ----------------------------------------------------------------------------------- */
+
+static PyTypeObject *accelerator_type(PyObject *module)
+{
+    return *(PyTypeObject **)PyModule_GetState(module);
+}
+
+static int receiver_init(Receiver *self, PyObject *args, PyObject *kwargs)
+{
+    static char *names[] = {"accelerator", NULL};
+    PyObject *module = PyType_GetModule(Py_TYPE(self)), *accelerator;
+    if (self->call) {
+        PyErr_SetString(PyExc_RuntimeError, "a receiver is made once");
+        return -1;
+    }
+    if (!module ||
+        !PyArg_ParseTupleAndKeywords(args, kwargs, "O!", names, accelerator_type(module),
+                                     &accelerator))
+        return -1;
+    self->call = PyMem_Calloc(1, sizeof *self->call);
+    if (!self->call) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    Py_INCREF(accelerator);
+    self->accelerator = (Accelerator *)accelerator;
+    self->call->accelerator = self->accelerator->a;
+    self->call->notification = &self->notification;
+    return 0;
+}
+
+static void receiver_dealloc(Receiver *self)
+{
+    PyMem_Free(self->call);
+    Py_XDECREF(self->accelerator);
+    PyTypeObject *type = Py_TYPE(self);
+    type->tp_free(self);
+    Py_DECREF(type);
+}
+
+static const struct table *table_of(PyObject *bytes)
+{
+    return bytes == Py_None ? NULL : (const struct table *)PyBytes_AS_STRING(bytes);
+}
+
+/* The tables that the call may use; both are held until `drop_tables`. */
+static void take_tables(Receiver *self, PyObject *held[2])
+{
+    held[0] = Py_NewRef(self->accelerator->claims);
+    held[1] = Py_NewRef(self->accelerator->mounts);
+    self->call->claims = table_of(held[0]);
+    self->call->mounts = table_of(held[1]);
+    self->call->changes = self->accelerator->a->changes;
+}
+
+static void drop_tables(Receiver *self, PyObject *held[2])
+{
+    self->call->claims = self->call->mounts = NULL;
+    Py_DECREF(held[0]);
+    Py_DECREF(held[1]);
+}
+
+static PyObject *receive(Receiver *self, PyObject *args)
+{
+    unsigned long long seat, me;
+    PyObject *held[2];
+    int failed;
+    if (!PyArg_ParseTuple(args, "KK", &seat, &me))
+        return NULL;
+    take_tables(self, held);
+    Py_BEGIN_ALLOW_THREADS
+    failed = serve(self->call, (struct seat *)(uintptr_t)seat, me);
+    Py_END_ALLOW_THREADS
+    drop_tables(self, held);
+    if (failed)
+        return PyLong_FromLong(failed);
+    if (!self->notification.id)
+        Py_RETURN_NONE;
+    return PyBytes_FromStringAndSize((const char *)&self->notification,
+                                     sizeof self->notification);
+}
+
+/* For tests: the resolver alone. */
+static PyObject *resolve_path(Receiver *self, PyObject *args)
+{
+    const char *start, *path;
+    Py_ssize_t start_size, path_size;
+    int follow, keep_last, hint;
+    PyObject *held[2], *result = NULL;
+    if (!PyArg_ParseTuple(args, "y#y#ppi", &start, &start_size, &path, &path_size, &follow,
+                          &keep_last, &hint))
+        return NULL;
+    struct call *c = self->call;
+    struct place *p = c->places;
+    if (start_size >= LONGEST - 8 || path_size >= LONGEST)
+        Py_RETURN_NONE;
+    take_tables(self, held);
+    memcpy(c->path, path, (size_t)path_size);
+    c->path[path_size] = 0;
+    memcpy(p->kernel, start, (size_t)start_size);
+    p->kernel[p->kernel_length = (size_t)start_size] = 0;
+    struct walk how = {.follow = follow, .keep_last = keep_last};
+    bool is_sure = c->claims && c->mounts;
+    if (is_sure && *c->path != '/')
+        is_sure = reverse(c->claims, p->kernel, p->kernel_length, hint, p->virtual_,
+                          &p->virtual_length, &c->scratch, NULL);
+    if (is_sure && resolve(c, c->path, (size_t)path_size, how, p) && !p->lost)
+        result = Py_BuildValue(
+            "y#y#iOOO", p->virtual_, (Py_ssize_t)p->virtual_length, p->real,
+            (Py_ssize_t)p->real_length, p->claim ? (int)(p->claim - c->claims->entries) : -1,
+            p->plain ? Py_True : Py_False, p->absolute ? Py_True : Py_False,
+            p->native ? Py_True : Py_False);
+    drop_tables(self, held);
+    if (result || PyErr_Occurred())
+        return result;
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef receiver_methods[] = {
+    {"receive", (PyCFunction)receive, METH_VARARGS,
+     "receive(seat, me): answer calls as long as `me` leads, without the GIL.\n\n"
+     "`seat` is the address of a Seat. The first notification that is Python's, as bytes; None when\n"
+     "another leads; an int is the errno of a receive that failed."},
+    {"resolve", (PyCFunction)resolve_path, METH_VARARGS,
+     "resolve(start, path, follow, keep_last, hint): for tests, the resolver alone.\n\n"
+     "(virtual, real, index of the claim or -1, plain, absolute, native), or None: not certain."},
+    {NULL},
+};
+
+static PyType_Slot receiver_slots[] = {
+    {Py_tp_doc, "What one receiving thread needs."},
+    {Py_tp_new, PyType_GenericNew},
+    {Py_tp_init, receiver_init},
+    {Py_tp_dealloc, receiver_dealloc},
+    {Py_tp_methods, receiver_methods},
+    {0},
+};
+
+static PyType_Spec receiver_spec = {
+    "viewos.monitor.accelerator.native.Receiver", sizeof(Receiver), 0, Py_TPFLAGS_DEFAULT,
+    receiver_slots,
+};
+
+/* ---- the module ------------------------------------------------------------------------------------- */
+
+static int add(PyObject *module)
+{
+    PyObject *accelerator = PyType_FromModuleAndSpec(module, &accelerator_spec, NULL);
+    if (!accelerator)
+        return -1;
+    *(PyObject **)PyModule_GetState(module) = accelerator;
+    PyObject *receiver = PyType_FromModuleAndSpec(module, &receiver_spec, NULL);
+    if (!receiver)
+        return -1;
+    int failed = PyModule_AddObjectRef(module, "Accelerator", accelerator) ||
+                 PyModule_AddObjectRef(module, "Receiver", receiver);
+    Py_DECREF(receiver);
+    return failed ? -1 : 0;
+}
+
+static int clear(PyObject *module)
+{
+    Py_CLEAR(*(PyObject **)PyModule_GetState(module));
+    return 0;
+}
+
+static int traverse(PyObject *module, visitproc visit, void *arg)
+{
+    Py_VISIT(*(PyObject **)PyModule_GetState(module));
+    return 0;
+}
+
+static PyModuleDef_Slot slots[] = {{Py_mod_exec, add}, {0}};
+
+static PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT,
+    .m_name = "native",
+    .m_doc = "The accelerator of the monitor, in C.",
+    .m_size = sizeof(PyObject *),
+    .m_slots = slots,
+    .m_clear = clear,
+    .m_traverse = traverse,
+};
+
+PyMODINIT_FUNC PyInit_native(void)
+{
+    return PyModuleDef_Init(&definition);
+}

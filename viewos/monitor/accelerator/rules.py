@@ -1,0 +1,86 @@
+"""What the accelerator does for each system call, made from the one table of them in `abi`."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+
+from viewos.abi.row import Flag, How, Intent, PathArg, Row
+from viewos.abi.syscalls import BY_NUMBER
+
+CALLS = 512
+_FLAG = struct.Struct("=3I")
+_PATH = struct.Struct("=bbBBB3x24s")
+_RULE = struct.Struct("=BB4b2x64s")
+SIZE = _RULE.size
+_LOOK, _LINK = 1, 12
+_INTENTS = {
+    Intent.READ: 0, Intent.EXECUTE: 0, Intent.WRITE: 1, Intent.CREATE: 2, Intent.REMOVE: 3,
+    Intent.OPEN: 4,
+}  # fmt: skip
+
+# Name -> (enum action of accelerator.h, the further arguments that the action takes).
+_ACTIONS: dict[str, tuple[int, tuple[str, ...]]] = {
+    **dict.fromkeys(("open", "openat", "creat"), (2, ("flags", "mode"))),
+    **dict.fromkeys(("stat", "lstat", "newfstatat"), (3, ("statbuf", "flags"))),
+    "statx": (4, ("flags", "mask", "statxbuf")),
+    **dict.fromkeys(("access", "faccessat", "faccessat2"), (5, ("mode", "flags"))),
+    **dict.fromkeys(("readlink", "readlinkat"), (6, ("buf", "bufsiz"))),
+    "getcwd": (7, ("buf", "size")),
+    "chdir": (8, ()),
+    **dict.fromkeys(("mkdir", "mkdirat"), (9, ("mode",))),
+    **dict.fromkeys(("unlink", "rmdir", "unlinkat"), (10, ("flags",))),
+    **dict.fromkeys(("rename", "renameat", "renameat2"), (11, ("flags",))),
+    **dict.fromkeys(("link", "linkat"), (_LINK, ("flags",))),
+    **dict.fromkeys(("symlink", "symlinkat"), (13, ())),
+    **dict.fromkeys(("chmod", "fchmodat"), (14, ("mode",))),
+    "execve": (16, ()),
+    "utimensat": (15, ("times", "flags")),
+}
+
+
+def _packed_path(path: PathArg) -> bytes | None:
+    if path.when is not None or path.inside is not None or path.intent not in _INTENTS:
+        return None
+    follow = path.follow
+    if isinstance(follow, How):
+        return None
+    flags: tuple[Flag, ...] = ()
+    if isinstance(follow, bool):
+        default = follow
+    else:
+        flags = (follow,) if isinstance(follow, Flag) else follow
+        default = not flags[0].means_follow
+    if len(flags) > 2 or any(flag.mask >> 32 or flag.unless >> 32 for flag in flags):
+        return None
+    dirfd = -1 if path.dirfd is None else path.dirfd
+    words = b"".join(_FLAG.pack(flag.mask, flag.unless, flag.arg) for flag in flags)
+    return _PATH.pack(path.path, dirfd, _INTENTS[path.intent], default, len(flags), words)
+
+
+def _packed(row: Row, action: int, names: tuple[str, ...]) -> bytes:
+    paths = [_packed_path(path) for path in row.paths]
+    if len(paths) > 2 or any(path is None for path in paths):
+        return bytes(SIZE)
+    places = {arg.name: index for index, arg in enumerate(row.args)}
+    values = [places.get(name, -1) for name in names]
+    values += [-1] * (4 - len(values))
+    return _RULE.pack(action, len(paths), *values, b"".join(path for path in paths if path))
+
+
+def pack(is_ours: Callable[[Row], bool], has_more: Callable[[Row], bool]) -> bytes:
+    """The rules of all calls.
+
+    Arguments: `is_ours` says whether only the monitor answers a call, and no module; `has_more`
+    whether there is more to it than its paths.
+    """
+    rules = [bytes(SIZE)] * CALLS
+    for number, row in BY_NUMBER.items():
+        if number >= CALLS or not is_ours(row):
+            continue
+        action = _ACTIONS.get(row.name)
+        if action is None and row.paths and not has_more(row):
+            action = _LOOK, ()
+        if action is not None:
+            rules[number] = _packed(row, *action)
+    return b"".join(rules)

@@ -1,0 +1,75 @@
+/* Tables of prefixes: the longest one that holds a path, in one pass over the path. */
+#include "accelerator.h"
+
+#include <string.h>
+
+static const uint32_t *by_prefix(const struct table *t)
+{
+    return (const uint32_t *)(t->entries + t->count);
+}
+
+static const uint32_t *by_backing(const struct table *t)
+{
+    return by_prefix(t) + t->slots;
+}
+
+const char *table_text(const struct table *t, uint32_t offset)
+{
+    return (const char *)(by_backing(t) + t->slots) + offset;
+}
+
+/* FNV-1a; tables.py computes the same. */
+static uint32_t mix(uint32_t hash, char c)
+{
+    return (hash ^ (unsigned char)c) * 16777619u;
+}
+
+static const struct entry *probe(const struct table *t, bool backing, uint32_t hash,
+                                 const char *path, size_t length)
+{
+    const uint32_t *slots = backing ? by_backing(t) : by_prefix(t);
+    for (uint32_t at = hash & (t->slots - 1); slots[at]; at = (at + 1) & (t->slots - 1)) {
+        const struct entry *e = t->entries + slots[at] - 1;
+        size_t size = backing ? e->backing_length : e->prefix_length;
+        if (size == length && !memcmp(table_text(t, backing ? e->backing : e->prefix), path, size))
+            return e;
+    }
+    return NULL;
+}
+
+/* All entries whose prefix (or backing) is the path or a directory above it, the shortest first.
+ * Returns how many there are; only `room` are kept. */
+static size_t holders(const struct table *t, bool backing, const char *path, size_t length,
+                      const struct entry **found, size_t room, const struct entry **last)
+{
+    size_t count = 0;
+    uint32_t hash = mix(2166136261u, '/');
+    for (size_t at = 1; at <= length; at++) {
+        bool is_cut = at == 1 || at == length || path[at] == '/';
+        const struct entry *e = is_cut ? probe(t, backing, hash, path, at) : NULL;
+        if (e) {
+            if (count < room)
+                found[count] = e;
+            *last = e;
+            count++;
+        }
+        if (at < length)
+            hash = mix(hash, path[at]);
+    }
+    return count;
+}
+
+const struct entry *table_find(const struct table *t, const char *path, size_t length)
+{
+    const struct entry *last = NULL;
+    holders(t, false, path, length, NULL, 0, &last);
+    return last;
+}
+
+/* The first entries of each backing that holds a real path, the shortest backing first. */
+size_t table_backings(const struct table *t, const char *path, size_t length,
+                      const struct entry **found, size_t room)
+{
+    const struct entry *last;
+    return holders(t, true, path, length, found, room, &last);
+}

@@ -1,0 +1,155 @@
+/* What /proc says of a task, kept as long as it is certain to be the same one. */
+#include "accelerator.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+long task_link(const struct task *task, const char *name, char *to)
+{
+    long length = readlinkat(task->directory, name, to, LONGEST - 1);
+    if (length < 0 || length >= LONGEST - 1)
+        return -1;
+    to[length] = 0;
+    return length;
+}
+
+bool task_status(const struct task *task, char *to)
+{
+    int fd = openat(task->directory, "status", O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return false;
+    long count = read(fd, to, LONGEST - 1);
+    close(fd);
+    if (count <= 0)
+        return false;
+    to[count] = 0;
+    return true;
+}
+
+/* The lines that make the credentials, as Tasks in task.py joins them. */
+static bool has_credentials(const char *status, const char *ours)
+{
+    static const char *const names[] = {"\nUid:", "\nGid:", "\nGroups:", "\nCapEff:"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        const char *line = strstr(status, names[i]);
+        const char *end = line ? strchr(line + 1, '\n') : NULL;
+        if (!end)
+            return false;
+        size_t length = (size_t)(end - line);
+        if (strncmp(ours, line, length))
+            return false;
+        ours += length;
+    }
+    return !*ours;
+}
+
+static bool is_namespace(const struct task *task, const char *name, const char *ours)
+{
+    char text[64];
+    long length = readlinkat(task->directory, name, text, sizeof text - 1);
+    if (length < 0)
+        return false;
+    text[length] = 0;
+    return !strcmp(text, ours);
+}
+
+static bool look(struct accelerator *a, struct task *task, int tid, char *scratch)
+{
+    if (task->directory >= 0)
+        close(task->directory);
+    task->directory = -1;
+    task->tid = 0;
+    task->stale = false;
+    task->generation = a->generation;
+    char name[32];
+    snprintf(name, sizeof name, "/proc/%d", tid);
+    task->directory = open(name, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (task->directory < 0 || !task_status(task, scratch))
+        return false;
+    task->same_mounts = is_namespace(task, "ns/mnt", a->mount_namespace);
+    task->like_us = task->same_mounts && has_credentials(scratch, a->credentials) &&
+                    is_namespace(task, "ns/user", a->user_namespace);
+    const char *group = strstr(scratch, "\nTgid:");
+    task->group = group ? (int)strtol(group + 6, NULL, 10) : 0;
+    task->tid = tid;
+    return task->group > 0;
+}
+
+static bool has_real_root(const struct task *task)
+{
+    char root[4];
+    return readlinkat(task->directory, "root", root, sizeof root) == 1 && *root == '/';
+}
+
+/* The task, if its root directory is ours; NULL: not certain. To be given back. */
+struct task *task_take(struct accelerator *a, int tid, char *scratch)
+{
+    struct task *task = a->tasks + tid % TASKS;
+    if (atomic_flag_test_and_set_explicit(&task->busy, memory_order_acquire))
+        return NULL;
+    bool is_known = task->tid == tid && !task->stale && task->generation == a->generation;
+    /* A read by its descriptor fails when that task has ended, even if its id is another's now. */
+    if (is_known && has_real_root(task))
+        return task;
+    if (look(a, task, tid, scratch) && has_real_root(task))
+        return task;
+    task_give_back(task);
+    return NULL;
+}
+
+void task_give_back(struct task *task)
+{
+    atomic_flag_clear_explicit(&task->busy, memory_order_release);
+}
+
+void task_forget(struct accelerator *a, int tid)
+{
+    a->tasks[tid % TASKS].stale = true;
+}
+
+/* The task is about to execute another program, and gets the group's id and perhaps other
+ * credentials. */
+void task_renew(struct accelerator *a, struct task *task)
+{
+    int ids[] = {task->tid, task->group};
+    for (int i = 0; i < 2; i++) {
+        task_forget(a, ids[i]);
+        a->renewed[a->renewed_count % RENEWED] = ids[i];
+        a->renewed_count++;
+    }
+}
+
+void task_forget_all(struct accelerator *a)
+{
+    a->generation++;
+}
+
+void tasks_close(struct accelerator *a)
+{
+    for (size_t i = 0; i < TASKS; i++)
+        if (a->tasks[i].directory >= 0)
+            close(a->tasks[i].directory);
+}
+
+/* The state of a process (view.py: States); NULL: not certain. */
+const struct state *state_of(struct accelerator *a, int tid)
+{
+    uint64_t index = 0;
+    if (a->state_count > 1) {
+        struct rlimit limit;
+        if (prlimit(tid, RLIMIT_LOCKS, NULL, &limit))
+            return NULL;
+        index = limit.rlim_cur - a->token_base;
+        if (index >= a->state_count)
+            index = 0;
+    }
+    if (index >= STATES)
+        return NULL;
+    const struct state *state = a->states + index;
+    return state->kind ? state : NULL;
+}
