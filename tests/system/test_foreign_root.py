@@ -30,6 +30,7 @@ SCRIPTS = {
     "absolute links stay inside": "ln -s /etc/release /tmp/r; cat /tmp/r; readlink -f /tmp/r",
     "dotdot at the root": "cd /; cd ..; pwd; ls -d ../../bin ../etc; cat /../etc/release",
     "no loader": "foreign-broken; echo $?",
+    "its own words": "foreign one two; cd /bin; sh -c 'exec ./foreign \"\" x'; foreign '' ''",
     "comm": "cat /proc/$$/comm; sh -c 'cat /proc/$$/comm; readlink /proc/$$/exe'",
 }
 

@@ -18,6 +18,7 @@ from viewos.abi.row import signed32
 from viewos.abi.syscalls import TABLE
 from viewos.kernel import AT_FDCWD, NR, syscall
 from viewos.monitor.binfmt import ELF64, loader_of, parse_shebang, read_head
+from viewos.monitor.initial import hide_loader, patch_auxiliary
 from viewos.monitor.outcome import CONTINUE, FIX_UP, Outcome
 from viewos.monitor.pathcalls import fix_up_paths, may_continue, resolve_all, tracee_string
 from viewos.monitor.paths import KERNEL, Place
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 MAX_NESTING = 4
 MAX_ARGUMENTS = 1 << 20
 AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW = 0x1000, 0x100
-AT_NULL, AT_EXECFN = 0, 31
 PR_SET_NAME = 15
 _EM_386, _EM_X86_64, _ELFCLASS64 = 3, 62, 2
 
@@ -305,6 +305,8 @@ def _run(router: Router, call: Call, program: Program, place: Place, at: int) ->
         patch_auxiliary(stop, changes, name if len(name) <= len(string) else None)
         if program.comm is not None:
             stop.remote_call(157, [PR_SET_NAME, program.comm + b"\0"])
+        if program.executable is not None:
+            hide_loader(stop)
         _write_state(router, stop, state)
 
     argv: Argument = vector(program.argv) if program.rebuilt else call.raw[at + 1]
@@ -326,43 +328,6 @@ def _write_state(router: Router, stop: ExecStop, state: ProcessState) -> None:
     except PermissionError:
         pair = states.token(state).to_bytes(8, "little") + b"\xff" * 8
         stop.remote_call(TABLE["prlimit64"].number, [0, 10, pair, 0])
-
-
-def patch_auxiliary(stop: ExecStop, changes: dict[int, int], name: bytes | None) -> None:
-    """Give the new program the ids and the file name (AT_EXECFN) that it has in the view."""
-    if not changes and name is None:
-        return
-    with open(f"/proc/{stop.pid}/auxv", "rb", buffering=0) as file:
-        entries = dict(struct.iter_unpack("=QQ", file.read()))
-    if name is not None and AT_EXECFN in entries:
-        stop.write(entries[AT_EXECFN], name + b"\0")
-    wanted = {key: value for key, value in changes.items() if entries.get(key) != value}
-    if wanted and AT_EXECFN in entries:  # not so in a 32-bit program, whose entries are smaller
-        address = _auxiliary_address(stop)
-        for index, key in enumerate(entries):
-            if key in wanted:
-                stop.write(address + 16 * index + 8, struct.pack("=Q", wanted[key]))
-
-
-def _auxiliary_address(stop: ExecStop) -> int:
-    """Where the auxiliary vector stands: behind argc, argv and envp on the new stack."""
-    fd = os.open(f"/proc/{stop.pid}/mem", os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        address = stop.stack
-        (count,) = struct.unpack("=Q", os.pread(fd, 8, address))
-        address += 8 * (count + 2)
-        while True:
-            data = os.pread(fd, 4096, address)
-            for index, (pointer,) in enumerate(
-                struct.iter_unpack("=Q", data[: len(data) // 8 * 8])
-            ):
-                if not pointer:
-                    return int(address + 8 * (index + 1))
-            address += len(data) // 8 * 8
-            if not data:
-                raise OSError(errno.EFAULT, "stack")
-    finally:
-        os.close(fd)
 
 
 __all__ = ["FIX_UP", "execve"]

@@ -29,7 +29,14 @@ int main(int argc, char **argv)
     printf("exe %.*s\n", (int)(n > 0 ? n : 0), path);
     printf("cwd %s\n", getcwd(path, sizeof path));
     file("/proc/self/comm");
+    file("/proc/self/cmdline");
     file("/etc/release");
+    for (int i = 0; i < argc && argv[i + 1]; i++)
+        if (argv[i + 1] != argv[i] + strlen(argv[i]) + 1) puts("the words are not in one piece");
+    if (argc > 2) {  // a title, as setproctitle writes it
+        memset(argv[0], 't', argv[argc - 1] + strlen(argv[argc - 1]) - argv[0]);
+        file("/proc/self/cmdline");
+    }
     fflush(stdout);
     if (argc > 1 && strcmp(argv[1], "again") == 0) {
         pid_t pid;

@@ -1,0 +1,101 @@
+"""The memory with which a new program begins: its arguments, environment, and auxiliary vector.
+
+All of it is changed at the stop behind an execve, before the program's first instruction.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import struct
+from typing import TYPE_CHECKING
+
+from viewos.abi.prctl import PR_SET_MM, PR_SET_MM_MAP
+from viewos.abi.syscalls import TABLE
+
+if TYPE_CHECKING:
+    from viewos.monitor.traced import ExecStop
+
+AT_EXECFN = 31
+_MM_MAP = struct.Struct("=12QIi")
+"""struct prctl_mm_map (linux/prctl.h)."""
+_CODE, _START_STACK, _DATA, _ARG_START = (26, 27), 28, (45, 46), 48
+_START_BRK = 47
+"""Fields of proc_pid_stat(5)."""
+
+
+def hide_loader(stop: ExecStop) -> None:
+    """Let /proc/PID/cmdline show the program's own words, and what sets a title write there.
+
+    The program was started as LOADER --argv0 ARGV0 PROGRAM ARG...: PROGRAM and ARGV0 change
+    places, and the kernel is told that the arguments begin with the latter. It is not told where
+    it lacks PR_SET_MM_MAP (CONFIG_CHECKPOINT_RESTORE), or where a filter of the program's own,
+    which it keeps over an execve, might punish the call.
+    """
+    with open(f"/proc/{stop.pid}/stat", "rb", buffering=0) as file:
+        fields = [b"", b"", b"", *file.read().rpartition(b") ")[2].split()]
+    start_code, end_code, start_stack, start_data, end_data = (
+        int(fields[at]) for at in (*_CODE, _START_STACK, *_DATA)
+    )
+    _, arg_end, env_start, env_end = (int(word) for word in fields[_ARG_START : _ARG_START + 4])
+    start_brk = int(fields[_START_BRK])
+    if not arg_end or _filters(stop.pid) > _filters(os.getpid()) + 1:
+        return
+    with open(f"/proc/{stop.pid}/mem", "rb", buffering=0) as file:
+        pointers = struct.unpack("=4Q", os.pread(file.fileno(), 32, stop.stack + 8))
+        words = os.pread(file.fileno(), arg_end - pointers[2], pointers[2])
+    first, program, _rest = words.split(b"\0", 2)
+    arg_start = pointers[2] + len(program) + 1
+    stop.write(pointers[2], program + b"\0" + first + b"\0")
+    stop.write(stop.stack + 8 + 16, struct.pack("=2Q", arg_start, pointers[2]))
+    told = _MM_MAP.pack(
+        start_code, end_code, start_data, end_data, start_brk, start_brk, start_stack,
+        arg_start, arg_end, env_start, env_end, 0, 0, -1,
+    )  # fmt: skip
+    stop.remote_call(TABLE["prctl"].number, [PR_SET_MM, PR_SET_MM_MAP, told, len(told), 0])
+
+
+def _filters(pid: int) -> int:
+    """How many seccomp filters a process has (Linux 5.9)."""
+    with open(f"/proc/{pid}/status", "rb", buffering=0) as file:
+        for line in file.read().splitlines():
+            if line.startswith(b"Seccomp_filters:"):
+                return int(line.split()[1])
+    return 0
+
+
+def patch_auxiliary(stop: ExecStop, changes: dict[int, int], name: bytes | None) -> None:
+    """Give the new program the ids and the file name (AT_EXECFN) that it has in the view."""
+    if not changes and name is None:
+        return
+    with open(f"/proc/{stop.pid}/auxv", "rb", buffering=0) as file:
+        entries = dict(struct.iter_unpack("=QQ", file.read()))
+    if name is not None and AT_EXECFN in entries:
+        stop.write(entries[AT_EXECFN], name + b"\0")
+    wanted = {key: value for key, value in changes.items() if entries.get(key) != value}
+    if wanted and AT_EXECFN in entries:  # not so in a 32-bit program, whose entries are smaller
+        address = _auxiliary_address(stop)
+        for index, key in enumerate(entries):
+            if key in wanted:
+                stop.write(address + 16 * index + 8, struct.pack("=Q", wanted[key]))
+
+
+def _auxiliary_address(stop: ExecStop) -> int:
+    """Where the auxiliary vector stands: behind argc, argv and envp on the new stack."""
+    fd = os.open(f"/proc/{stop.pid}/mem", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        address = stop.stack
+        (count,) = struct.unpack("=Q", os.pread(fd, 8, address))
+        address += 8 * (count + 2)
+        while True:
+            data = os.pread(fd, 4096, address)
+            for index, (pointer,) in enumerate(
+                struct.iter_unpack("=Q", data[: len(data) // 8 * 8])
+            ):
+                if not pointer:
+                    return int(address + 8 * (index + 1))
+            address += len(data) // 8 * 8
+            if not data:
+                raise OSError(errno.EFAULT, "stack")
+    finally:
+        os.close(fd)
