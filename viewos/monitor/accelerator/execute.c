@@ -3,6 +3,7 @@
 #include "accelerator.h"
 
 #include <elf.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -103,7 +104,9 @@ bool is_found_by_the_kernel(struct call *c)
     for (int scripts = 0; found == AGAIN && scripts <= MOST_SCRIPTS; scripts++) {
         struct stat st;
         const char *real = c->places->real;
-        if (fstatat(AT_FDCWD, real, &st, AT_SYMLINK_NOFOLLOW) || !S_ISREG(st.st_mode))
+        if (fstatat(AT_FDCWD, real, &st, AT_SYMLINK_NOFOLLOW))
+            return errno == ENOENT && !scripts; /* PATH is being searched */
+        if (!S_ISREG(st.st_mode))
             return false;
         int fd = open(real, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
         if (fd < 0)
