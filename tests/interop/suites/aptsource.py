@@ -16,14 +16,15 @@ def _as_source(text: str) -> str:
     return re.sub(r"^deb(?=\s)", "deb-src", text, flags=re.MULTILINE)
 
 
-def _apt(work: Path) -> list[str]:
-    """The words of an apt-get with lists of its own below `work`, of source packages alone."""
+def _apt(work: Path, *, sources: bool) -> list[str]:
+    """The words of an apt-get with lists of its own below `work`, of `sources` or of packages."""
     for directory in ("sources", "lists/partial", "cache/archives/partial"):
         (work / directory).mkdir(parents=True, exist_ok=True)
     parts = (MACHINE / "sources.list.d").glob("*")
     for old in [MACHINE / "sources.list", *parts]:
         if old.exists() and old.suffix in (".list", ".sources"):
-            (work / "sources" / old.name).write_text(_as_source(old.read_text()))
+            text = old.read_text()
+            (work / "sources" / old.name).write_text(_as_source(text) if sources else text)
     options = {
         "Dir::Etc::sourcelist": "/dev/null",
         "Dir::Etc::sourceparts": work / "sources",
@@ -35,6 +36,18 @@ def _apt(work: Path) -> list[str]:
     return ["apt-get", "-q", *(f"-o{key}={value}" for key, value in options.items())]
 
 
+def _get(target: Path, *words: str, sources: bool) -> None:
+    apt = _apt(build_directory() / ("apt-source" if sources else "apt-binary"), sources=sources)
+    # A source that cannot be reached does no harm: the next command decides.
+    run_build([*apt, "update"], target, check=False)
+    run_build([*apt, *words], target)
+
+
+def download(package: str, target: Path) -> None:
+    """Put the .deb of a package into the directory `target`. Raises NotRun."""
+    _get(target, "download", package, sources=False)
+
+
 def source(package: str) -> Tree:
     """The tree of a Debian source package, fetched on first use. Raises NotRun."""
     need("apt-get", "dpkg-source", "patch")
@@ -44,10 +57,7 @@ def source(package: str) -> Tree:
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir(parents=True)
         part.parent.chmod(0o755)
-        lists = build_directory() / "apt"
-        # A source without source packages among them does no harm: the next command decides.
-        run_build([*_apt(lists), "update"], part, check=False)
-        run_build([*_apt(lists), "source", package], part)
+        _get(part, "source", package, sources=True)
         part.rename(target)
     (inner,) = (path for path in target.iterdir() if path.is_dir())
     return Tree(inner)

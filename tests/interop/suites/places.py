@@ -20,7 +20,7 @@ NAMESPACES = ("unshare", "-m", "-u", "--propagation", "private", "--")
 """Some tests of root mount, and some set the host's name."""
 
 
-def _viewos(user: int) -> list[str]:
+def viewos_words(user: int) -> list[str]:
     """The words that start viewos for that user without leaving anything in the environment."""
     python = sys.executable if user == os.getuid() else "/usr/bin/python3"
     site = [path for path in sys.path if path.endswith("site-packages")]
@@ -47,7 +47,7 @@ class Place:
         words = ["env", "-C", str(cwd), *argv]
         if self.name != NATIVE:
             claim = "vfs:/=/" if self.name == "identity" else f"vfs:/mnt={self.real}"
-            words = [*_viewos(self.user), "run", "-m", claim, "--", *words]
+            words = [*viewos_words(self.user), "run", "-m", claim, "--", *words]
         if os.getuid() != 0:
             return words
         if self.user != ROOT:

@@ -102,6 +102,7 @@ class Session:
                 test: pair
                 for test, pair in compare(result.native, statuses).items()
                 if test not in result.flaky
+                and (not self.suite.only_passes or pair[0].startswith("pass"))
             }
             for view, statuses in result.views.items()
         }

@@ -9,12 +9,12 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar
 
 from .execute import Outcome, execute
-from .places import NOBODY, ROOT, VIEWS, Place
+from .places import NATIVE, NOBODY, ROOT, VIEWS, Place
 
 Statuses = dict[str, str]
 """Test -> its status. The first word is "pass", "fail" or "skip"; what follows is compared too."""
@@ -37,6 +37,11 @@ class Run:
         inherited = {name: value for name, value in os.environ.items() if name in _KEEP}
         work = str(self.place.work)
         return {**inherited, "HOME": work, "TMPDIR": work, "LC_ALL": "C.UTF-8", "USER": "viewos"}
+
+    @property
+    def outside(self) -> Run:
+        """The same run, with commands that are not put into a view: they make views themselves."""
+        return replace(self, place=replace(self.place, name=NATIVE))
 
     @contextmanager
     def directory(self, name: str) -> Iterator[tuple[Path, Path]]:
@@ -83,6 +88,8 @@ class Suite(ABC):
     views: ClassVar[tuple[str, ...]] = VIEWS
     subset: ClassVar[bool] = True
     """Whether it has a part in the subset."""
+    only_passes: ClassVar[bool] = False
+    """Whether "natively" is another program's run: then what passes there has to pass here."""
     jobs: ClassVar[int | None] = None
     """The most groups at a time, where they disturb each other."""
 

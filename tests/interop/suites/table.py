@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from .busybox import Busybox
+from .chroots import Fakechroot, Proot
 from .cpython import CPython
 from .fakeroot import Fakeroot
 from .git import Git
 from .gnu import Bash, Coreutils, Findutils, Sed, Strace, Tar
 from .golang import Golang
+from .kselftest import Seccomp
 from .ltp import Fsstress, Fsx, Syscalls
 from .pjdfstest import Pjdfstest
 from .stress_ng import StressNg
@@ -24,6 +26,9 @@ SUITES: tuple[Suite, ...] = (
     CPython(),
     Busybox(),
     Git(),
+    Fakechroot(),
+    Proot(),
+    Seccomp(),
     Sed(),
     Findutils(),
     Bash(),

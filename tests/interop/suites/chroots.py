@@ -1,0 +1,124 @@
+"""The tests of two neighbours whose work views do, too: PRoot and fakechroot.
+
+Their command is replaced by a view. It is compared with PRoot itself, and with the real chroot(8).
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import ClassVar
+
+from . import tap
+from .places import NATIVE, ROOT, viewos_words
+from .sources import need, unpack
+from .suite import Run, Statuses, Suite, ending
+
+SHIMS = Path(__file__).with_name("shims")
+PYTHON = "/usr/bin/python3"
+
+
+def shim(name: str, path: Path, user: int) -> None:
+    """Write a command to `path` that takes the options of `name` and makes a view of them."""
+    words = [PYTHON, "-I", str(SHIMS / f"{name}.py"), *viewos_words(user), "--"]
+    path.write_text(f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n')
+    path.chmod(0o755)
+
+
+class Proot(Suite):
+    """A group is a test."""
+
+    name = "proot"
+    subset = False
+    views = ("identity",)
+    only_passes = True
+    UNFIT: ClassVar[Mapping[str, str]] = {
+        "03969e70": "an empty PATH names the cwd, as for execvp(3); PRoot's own search says no",
+        "071599da": "PROOT_FORCE_KOMPAT: the auxiliary vector of an older kernel",
+        "092c5e26": "-q: an emulator for foreign binaries",
+        "22222222": "PRoot rewrites the text of links; a bind mount leaves it",
+        "2401b850": "-q: an emulator for foreign binaries",
+        "3624be91": "it kills its tracer, and a program in a view has none",
+    }
+    """Tests of what a view does not claim to do."""
+
+    def build(self, subset: bool) -> None:
+        """Raises NotRun."""
+        need("make", "gcc", "/usr/include/talloc.h", "/usr/include/uthash.h", "mcookie")
+        tree = unpack("proot")
+
+        def build() -> None:
+            tree.make("make", "proot", cwd="src")
+            tree.make("make", "-k", "setup", cwd="test", check=False)
+
+        tree.once("all", build)
+
+    def groups(self, user: int, subset: bool) -> list[str]:
+        """The names of the tests."""
+        folder = unpack("proot").path / "test"
+        names = sorted(
+            path.name for path in folder.glob("test-*.*") if path.suffix in (".sh", ".c")
+        )
+        return [n for n in names if n.removeprefix("test-").split(".")[0] not in self.UNFIT]
+
+    def run(self, run: Run, group: str) -> Statuses:
+        """One test, in a copy of their directory."""
+        tree = unpack("proot").path
+        with run.directory(group) as (_, real):
+            shutil.copytree(tree / "test", real / "test", symlinks=True)
+            for path in [real / "test", *(real / "test").rglob("*")]:
+                shutil.chown(path, run.place.user, run.place.user) if not path.is_symlink() else 0
+                if path.name.startswith("exec-") and path.is_file():
+                    path.chmod((tree / "test" / path.relative_to(real / "test")).stat().st_mode)
+            command = tree / "src/proot"
+            if run.place.name != NATIVE:
+                command = real / "proot"
+                shim("proot", command, run.place.user)
+            words = ["make", "-k", f"check-{group}", f"PROOT={command}"]
+            outcome = run.outside(words, cwd=real / "test", log=group, limit=300)
+        said = re.search(r"^  CHECK\t\S+ (ok|skipped|FAILED)$", outcome.output, re.MULTILINE)
+        words_of = {"ok": "pass", "skipped": "skip", "FAILED": "fail"}
+        return {"": words_of[said[1]] if said else ending(outcome)}
+
+
+class Fakechroot(Suite):
+    """A group is a file of tests: those that compare fakechroot with chroot(8)."""
+
+    name = "fakechroot"
+    subset = False
+    users = (ROOT,)
+    views = ("identity",)
+
+    def build(self, subset: bool) -> None:
+        """Raises NotRun."""
+        need("gcc")
+        tree = unpack("fakechroot")
+
+        def build() -> None:
+            for file in sorted((tree.path / "test/src").glob("test-*.c")):
+                words = ["gcc", "-D_GNU_SOURCE", "-o", file.stem, file.name]
+                tree.make(*words, cwd="test/src", check=False)
+
+        tree.once("all", build)
+
+    def groups(self, user: int, subset: bool) -> list[str]:
+        """NAME.t"""
+        folder = unpack("fakechroot").path / "test/t"
+        files = [p for p in sorted(folder.glob("*.t")) if "for chroot in" in p.read_text()]
+        return [path.name for path in files]
+
+    def run(self, run: Run, group: str) -> Statuses:
+        """One file."""
+        with run.directory(group) as (_, real):
+            shutil.copytree(unpack("fakechroot").path / "test", real / "test", symlinks=True)
+            command = Path("/usr/bin/env")
+            if run.place.name != NATIVE:
+                command = real / "fakechroot"
+                shim("fakechroot", command, run.place.user)
+            env = {"FAKECHROOT": str(command), "srcdir": ".", "SHELL": "/bin/sh"}
+            words = ["sh", f"t/{group}"]
+            outcome = run.outside(words, cwd=real / "test", log=group, limit=300, env=env)
+        return tap.parse(outcome)
