@@ -74,6 +74,9 @@ WITNESSES = {
     "300 processes": Witness("forkbomb", "root ended with 0, 300 files"),
     "PR_SET_DUMPABLE": Witness("dumpable", "after the set: dumpable 0\nstat 0 size 4"),
     "queued signals": Witness("queued", "2000 of 2000, in order, masks changed 0"),
+    "signals that are waited for": Witness(
+        "waiting", "sigwait 400, signalfd 400 in order, children 100\n60 stops"
+    ),
     "RLIMIT_FSIZE": Witness("fsize", "truncate to 2000: EFBIG, SIGXFSZ 1"),
     "another uid": Witness("setuid", "nobody: dumpable 0\n  read private: EACCES", users=(0,)),
     "umask": Witness("umask", "umask 027\n  open 0750"),

@@ -5,7 +5,31 @@
 from __future__ import annotations
 
 from .building import SOURCE
-from .case import Case, Table
+from .case import BASH, Case, Table
+
+WORK = r"""
+cat >work.c <<'E'
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+int work(int n)
+{
+    char text[20];
+    int fd = open("f", O_RDONLY, 0);
+    int r = read(fd, text, 20);
+    close(fd);
+    return r + n;
+}
+int main(int argc, char **argv)
+{
+    printf("%d\n", work(argc));
+    fflush(stdout);
+    if (argc > 2) abort();
+}
+E
+echo text >f
+"""
 
 TABLE: Table = {
     "strace": Case("""
@@ -67,6 +91,30 @@ print(p.wait(), s.wait()); print(any("through" in l for l in open("log"))); os.u
 E
         python3 -IS w; gcore -h >/dev/null 2>&1; rm p
     """),
+    "cores, and stepping over an open": Case(
+        r"""
+        gcc -g -O0 -no-pie work.c -o work; ulimit -c unlimited
+        gdb() { command gdb -nx -batch -iex 'set debuginfod enabled off' "$@" 2>&1 | sed 's/LWP [0-9]*/N/; s/process [0-9]*/N/; s/0x[0-9a-f]*/H/g'; }
+        gdb -ex 'break work' -ex run -ex next -ex next -ex 'print fd > 2' -ex next -ex 'print r' \
+            -ex 'generate-core-file mine' -ex finish -ex kill ./work | grep -v 'Memory read failed'
+        gdb -ex bt -ex 'print r' ./work mine | grep -v generated; (./work 2 3; echo $?) 2>/dev/null
+        gdb -ex bt -ex 'info files' ./work core | grep -e main -e /mnt; rm -f core* mine
+        gdb -ex run -ex 'bt -1' -ex kill --args ./work 2 3
+        gdb -ex 'catch syscall openat' -ex run -ex 'delete' -ex c ./work | grep -c 'call to'
+    """,
+        given=WORK,
+        shell=BASH,
+        users=(65534,),
+    ),
+    "ltrace": Case(
+        r"""
+        gcc -O0 work.c -o work; ltrace -o log ./work; sed 's/ = .*//; s/(.*//' log
+        ltrace -S -o log ./work; grep -c 'SYS_openat("f"' log; ltrace -f -o log sh -c 'cat f; ./work'
+        grep -c exited log; ltrace -c -o log ./work; rm log
+    """,
+        given=WORK,
+        users=(65534,),
+    ),
     "ptrace by hand": """
         cc=$BIN/tracer; $cc /bin/sh -c "cd /usr; /bin/pwd; cat /mnt/f; mkdir /mnt/d; exit 4"
         echo $?; echo f >f; $cc /bin/cat f; $cc ./missing; echo $?; ls

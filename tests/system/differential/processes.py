@@ -6,6 +6,50 @@ from __future__ import annotations
 
 from .case import BASH, TREE, Case, Table
 
+FAMILY = r"""
+import ctypes, os, signal, sys, threading
+prctl = ctypes.CDLL(None).prctl
+prctl(36, 1)  # orphans come to us
+r, w = os.pipe()
+def hear(): return os.read(r, 1).decode()
+def fork(f, *a):
+    pid = os.fork()
+    if pid: return pid
+    try: os._exit(f(*a) or 0)
+    except BaseException as e: print(repr(e)); os._exit(99)
+def reap(what): pid, s = os.wait(); print(what, os.waitstatus_to_exitcode(s))
+def daemon():
+    os.setsid(); os.chdir("/"); os.umask(0o27); n = os.open("/mnt/made", os.O_CREAT | os.O_WRONLY, 0o666)
+    while os.getppid() != top: os.stat("/mnt/made")
+    os.write(w, b"d"); return 5
+def parent(f): fork(f); return 1
+top = os.getpid()
+fork(parent, daemon); reap("parent"); print(hear(), oct(os.stat("made").st_mode)); reap("daemon")
+def mourner():
+    signal.signal(signal.SIGUSR1, lambda *_: ([os.rmdir(n) for n in os.listdir() if n[0] == "x"], os.mkdir("grief"), os.write(w, b"m"), os._exit(6)))
+    prctl(1, signal.SIGUSR1); os.write(w, b"r"); x = 0
+    while True: os.mkdir(f"x{x}"); os.rmdir(f"x{x}"); x += 1
+def until_ready(f): fork(f); hear(); return 2
+fork(until_ready, mourner); reap("parent"); print(hear()); reap("mourner"); print(sorted(os.listdir(".")))
+def sleeper(): prctl(1, signal.SIGTERM); os.set_inheritable(w, True); os.execv("/bin/sh", ["sh", "-c", f"cd /mnt; echo e >&{w}; while :; do : <made; done"])
+fork(until_ready, sleeper); reap("parent"); reap("executed")
+def in_thread(f):
+    t = threading.Thread(target=f); t.start(); t.join(); return 7
+def go(): os.execv("/mnt/prog", ["name", str(os.getpid())])
+open("prog", "w").write("#!/bin/sh\n[ $1 = $$ ] && pwd; ls /proc/self/task | wc -l; exit 4\n"); os.chmod("prog", 0o755)
+pid = fork(in_thread, go); reap("executed by a thread")
+sys.stdout.flush()
+pid = os.posix_spawn("/mnt/prog", ["x", "y"], {}, setpgroup=0, setsigmask=[signal.SIGTERM], setsigdef=[signal.SIGINT], file_actions=[(os.POSIX_SPAWN_OPEN, 1, "spawned", os.O_CREAT | os.O_WRONLY, 0o600), (os.POSIX_SPAWN_DUP2, 1, 2)])
+reap("spawned"); print(open("spawned").read())
+print(os.waitstatus_to_exitcode(os.system("kill -9 $$")), os.system("exit 3") >> 8)
+pid = os.fork()
+if not pid: os.kill(os.getpid(), signal.SIGSTOP); os.stat("made"); os._exit(8)
+print(os.WIFSTOPPED(os.waitpid(pid, os.WUNTRACED)[1])); os.kill(pid, signal.SIGCONT)
+print(os.WIFCONTINUED(os.waitpid(pid, os.WCONTINUED)[1])); x = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT); print(x.si_status, os.waitpid(pid, 0)[1] >> 8)
+try: os.wait()
+except ChildProcessError: print("none left")
+"""
+
 TABLE: Table = {
     "env": """
         env -i A=1 B=2 env; env -u HOME sh -c 'echo ${HOME-unset}'; env -C /tmp pwd
@@ -125,6 +169,12 @@ print(sum(os.waitpid(p, 0)[1] for p in pids))
 E
         cat copy | wc -l; stat -c %a copy
     """),
+    "parents, orphans, those who mourn": f"""
+        cat >family <<'E'
+{FAMILY}
+E
+        python3 -IS family
+    """,
     "kill and wait in bash": Case(
         r"""
         exec 2>/dev/null; sleep 100 & a=$!; kill -9 $a; wait $a; echo $?
