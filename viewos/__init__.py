@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from viewos.library.popen import Popen
     from viewos.library.view import View
     from viewos.module import PASS, FileModule, Verdict, VirtualModule, hook
-    from viewos.spec import Items
+    from viewos.spec import Items, absolute
     from viewos.tree import Entry, TreeModule
 
 __version__ = "0.1.0.dev0"
@@ -24,7 +24,7 @@ __version__ = "0.1.0.dev0"
 __all__ = [
     "PASS", "Call", "Claim", "Entry", "FileModule", "Items", "Popen", "RealPath", "SpecError",
     "TreeModule", "Utsname", "Verdict", "View", "ViewosError", "VirtualModule", "VirtualPath",
-    "hook",
+    "absolute", "hook",
 ]  # fmt: skip
 
 _HOMES = {
@@ -35,7 +35,7 @@ _HOMES = {
     "viewos.library.popen": ("Popen",),
     "viewos.library.view": ("View",),
     "viewos.module": ("PASS", "FileModule", "Verdict", "VirtualModule", "hook"),
-    "viewos.spec": ("Items",),
+    "viewos.spec": ("Items", "absolute"),
     "viewos.tree": ("Entry", "TreeModule"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

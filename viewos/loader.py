@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard
 
 from viewos.errors import SpecError, ViewosError, short, told
@@ -20,10 +20,13 @@ BUILT_IN = {"hostname": "Hostname", "uid": "Uid", "vfs": "Vfs"}
 """Name (and file below viewos/modules) -> class."""
 
 
-def load(text: str) -> VirtualModule:
-    """Make the module that a SPEC describes. Raises SpecError, ViewosError: one line each."""
+def load(text: str, file_of: Callable[[str], str] = lambda path: path) -> VirtualModule:
+    """Make the module that a SPEC describes. `file_of`: where this process finds a module's file.
+
+    Raises SpecError, ViewosError: one line each.
+    """
     spec = parse(text)
-    cls = find(spec)
+    cls = find(spec._replace(module=file_of(spec.module)) if spec.is_file else spec)
     items = Items(spec.items, spec.module if spec.is_file else cls.name, cls.example)
     for item in items:
         if not item.text:
@@ -56,6 +59,11 @@ def _built_in(name: str) -> type[VirtualModule]:
 
     cls: type[VirtualModule] = getattr(import_module(f"viewos.modules.{name}"), BUILT_IN[name])
     return cls
+
+
+def built_in_classes() -> list[type[VirtualModule]]:
+    """All modules that come with viewos."""
+    return [_built_in(name) for name in BUILT_IN]
 
 
 def _unknown(name: str) -> SpecError:

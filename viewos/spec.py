@@ -6,12 +6,17 @@ the next character as it is, and an IPv6 address in brackets, `[::1]`, needs non
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable
+from contextvars import ContextVar
 from typing import NamedTuple
 
 from viewos.errors import SpecError, short
 
+launch_directory: ContextVar[bytes | None] = ContextVar("launch_directory", default=None)
+"""Where the program of the view is started, while a nested view is being made: a path of the view
+around it. None: the working directory of this process."""
 _SPECIAL = "\\:,="
 _ADDRESS = re.compile(r"\[[0-9A-Fa-f]*:[0-9A-Fa-f:.]*(%\w+)?\]")
 
@@ -78,6 +83,12 @@ def parse(text: str) -> ModuleSpec:
 def quote(text: str) -> str:
     """`text` as a value in a SPEC: what means something there gets a backslash."""
     return "".join("\\" + char if char in _SPECIAL else char for char in text)
+
+
+def absolute(path: bytes) -> bytes:
+    """A path that a SPEC names, from the directory in which it was written: for modules, instead
+    of os.path.abspath, because the monitor of a nested view works in another one."""
+    return os.path.normpath(os.path.join(launch_directory.get() or os.getcwdb(), path))
 
 
 # A token is (character, as the user wrote it); one that was quoted separates nothing.

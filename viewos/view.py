@@ -32,6 +32,8 @@ class ProcessState(NamedTuple):
     dumpable: tuple[int, bytes] | None = None
     """What the process set with PR_SET_DUMPABLE, which is not passed on to the kernel, and which
     program it was then: an execve makes the next one dumpable."""
+    view: int = 0
+    """Which of the monitor's views the process is in; 0: the outermost."""
     locks: tuple[int, int] | None = None
     """The RLIMIT_LOCKS that the process believes it has."""
 
@@ -128,13 +130,27 @@ class View:
     `no_continue`: emulate or fix up every claimed path, even where the kernel would get it right.
     """
 
-    def __init__(self, modules: Sequence[VirtualModule] = (), *, no_continue: bool = False) -> None:
-        self.modules = tuple(modules)
-        self.no_continue = no_continue
-        self.claims = ClaimMap()
+    def __init__(
+        self,
+        modules: Sequence[VirtualModule] = (),
+        *,
+        no_continue: bool = False,
+        nestable: bool = False,
+        below: View | None = None,
+    ) -> None:
+        """Arguments: `nestable`: trap what any module can use, so that any view can be nested in
+        it; `below`: the view in which this one is nested."""
+        self.below = below
+        self.modules: tuple[VirtualModule, ...] = (
+            *(() if below is None else below.modules),
+            *modules,
+        )
+        self.no_continue: bool = no_continue
+        self.nestable = nestable
+        self.claims: ClaimMap = ClaimMap() if below is None else below.claims
         self.listed: dict[bytes, tuple[tuple[bytes, int], ...]] = {}
         """Real directory -> (name, DT_*) of the mount points that it lacks."""
-        self.states = States(ProcessState(cwd=b""))
+        self.states: States = States(ProcessState(cwd=b"")) if below is None else below.states
         self.scratch = b""
         self.links: dict[bytes, bytes] = {}
         """Real path -> a short link to it in the scratch directory."""
@@ -142,6 +158,11 @@ class View:
 
     def __repr__(self) -> str:
         return f"<View {' '.join(m.name for m in self.modules) or 'empty'}>"
+
+    @property
+    def first_layer(self) -> int:
+        """The number of the first layer that is not the outer view's."""
+        return 0 if self.below is None else len(self.below.modules)
 
     @property
     def layers(self) -> MappingProxyType[int, VirtualModule]:

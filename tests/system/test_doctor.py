@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.system.command import USERS, python, viewos
-from tests.system.view import REPOSITORY, place, run_in_view
+from tests.system.view import REPOSITORY, as_user, place, run_in_view
 
 pytestmark = pytest.mark.timeout(90)
 as_every_user = pytest.mark.parametrize("user", USERS)
@@ -120,11 +120,20 @@ def test_what_is_taken_away_is_missed(user: int, call: str) -> None:
 def test_inside_a_view_it_says_so(user: int, modules: list[str]) -> None:
     argv = [python(user), "-m", "viewos", "doctor", "--json"]
     result = run_in_view(modules, argv, user=user, timeout=60)
+    assert (result.returncode, result.stderr) == (0, b"")
+    checks = {check["name"]: check for check in json.loads(result.stdout)["checks"]}
+    assert checks.keys() == {"architecture", "view"}
+    assert checks["view"]["state"] == "ok"
+
+
+@as_root
+def test_in_a_view_of_other_credentials_it_says_so() -> None:
+    argv = as_user(65534, [python(65534), "-m", "viewos", "doctor", "--json"])
+    result = run_in_view(["vfs:/=/"], argv, timeout=60)
     assert result.returncode == 1
-    assert result.stderr == b"", result.stderr.decode()
     checks = {check["name"]: check for check in json.loads(result.stdout)["checks"]}
     assert states(checks, "failed") == {"outer-listener"}
-    assert "inside a view" in checks["outer-listener"]["detail"]
+    assert "other credentials" in checks["outer-listener"]["detail"]
     assert checks["listener"]["state"] == "ok"
 
 

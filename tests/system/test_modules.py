@@ -538,7 +538,8 @@ def test_views_without_paths_trap_no_path_calls() -> None:
     from viewos.abi.syscalls import PATH_SYSCALLS
     from viewos.modules.hostname import Hostname
     from viewos.modules.uid import Uid
-    from viewos.monitor.setup import plan, set_up, tear_down
+    from viewos.monitor.plan import plan
+    from viewos.monitor.setup import set_up, tear_down
     from viewos.view import View
 
     view = View([Hostname("box", proc=False), Uid(0)])

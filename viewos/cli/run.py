@@ -28,6 +28,11 @@ OPTIONS = (
         choices=("auto", "direct", "ancestor"),
     ),
     Option(
+        "nestable", ("--nestable",), None,
+        "trap what any module can use, so that every view can be nested in\n"
+        "this one: calls that no module answers cost a notification each",
+    ),
+    Option(
         "no_continue", ("--no-continue",), None,
         "for tests: answer also those calls on claimed paths that the\n"
         "kernel alone would get right",
@@ -69,16 +74,31 @@ def _run(values: dict[str, Any], command: list[str]) -> NoReturn:
     if MACHINE != "x86_64":
         raise ViewosError(f"viewos runs on x86_64, and not on {MACHINE} (see `viewos doctor`)")
 
+    from viewos.launcher import nested
+
+    verbosity = 1 + values["verbose"] - values["quiet"]
+    connection = nested.contact()
+    if connection is not None:
+        for name in ("log", "layout"):
+            if values[name] not in (None, "auto"):
+                raise UsageError(
+                    f"viewos run: --{name} is for the outermost view, whose monitor serves this one"
+                )
+        nested.run(
+            connection, values["modules"], command, chdir=values["chdir"],
+            no_continue=values["no_continue"], nestable=values["nestable"], verbosity=verbosity,
+        )  # fmt: skip
+
     from viewos.loader import load
     from viewos.monitor.start import run
     from viewos.view import View
 
     modules = [load(text) for text in values["modules"]]
     run(
-        View(modules, no_continue=values["no_continue"]),
+        View(modules, no_continue=values["no_continue"], nestable=values["nestable"]),
         command,
         chdir=values["chdir"],
         layout=values["layout"] or "auto",
-        verbosity=1 + values["verbose"] - values["quiet"],
+        verbosity=verbosity,
         log=values["log"],
     )

@@ -29,6 +29,11 @@ def examine() -> Iterator[Finding]:
     yield first
     if first.state is not State.OK:
         return  # the rest speaks x86-64
+    if host.is_in_a_view():
+        yield Finding(
+            "view", "this process runs in a view", State.OK, "its monitor makes the views in it"
+        )
+        return
     from viewos.doctor.checks import CHECKS
 
     states: dict[str, State] = {}

@@ -108,3 +108,18 @@ def accelerator() -> str:
     if extension() is None:
         raise Missing("it was not built")
     return ""
+
+
+def is_in_a_view() -> bool:
+    """Does a monitor serve this process, and would it nest views?"""
+    from viewos.errors import ViewosError
+    from viewos.launcher import nested
+
+    try:
+        connection = nested.contact()
+    except ViewosError:
+        return False
+    if connection is None:
+        return False
+    connection.close()
+    return True

@@ -75,8 +75,8 @@ def outer_listener() -> str:
         except OSError as error:
             if error.errno == errno.EBUSY:
                 raise Missing(
-                    "this process has a listener already: it runs inside a view, or below a"
-                    " container manager that uses one"
+                    "this process has a listener already: it runs below a container manager that"
+                    " uses one, or in a view whose monitor has other credentials"
                 ) from error
             raise
         return "none"

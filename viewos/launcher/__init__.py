@@ -3,6 +3,7 @@
 launch       the one entry
 layout       the two layouts, and which is taken
 program      the process that becomes the program
+nested       in a view already: the program itself, and nothing else
 direct       the program with the monitor beside it
 waiter       waiter -> monitor -> shepherd -> program: the process that the user started
 shepherd     the processes below it
@@ -67,7 +68,7 @@ def launch(
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     program = Program(
-        argv, _environment(env), chdir, program_filter, {int(n) for n in mask}, paths, report,
+        argv, environment(env), chdir, program_filter, {int(n) for n in mask}, paths, report,
         prepare,
     )  # fmt: skip
     service = side.Service(serve, warm_up, clean_up, _stderr_identity())
@@ -84,7 +85,8 @@ def launch(
     waiter.run(program, service)
 
 
-def _environment(env: Mapping[bytes, bytes] | None) -> list[bytes]:
+def environment(env: Mapping[bytes, bytes] | None) -> list[bytes]:
+    """`NAME=value` of each; None: what this process was started with, byte for byte."""
     if env is not None:
         return [name + b"=" + value for name, value in env.items()]
     # Python may have added LC_CTYPE (PEP 538), and a dict forgets order and duplicates.

@@ -69,6 +69,11 @@ def become(program: Program, wire: Wire, started: Callable[[], object] = lambda:
         except OSError as error:
             die(program, f"{os.fsdecode(program.chdir)}: {error.strerror}", FAILED, error)
     started()
+    execute(program)
+
+
+def execute(program: Program) -> NoReturn:
+    """Become the program; it is searched for in the view in which this process is."""
     restore_signals(program.mask)
     try:
         program.prepare()

@@ -88,6 +88,7 @@ class Served:
                 send(self._control, ("over",))
             self._control.close()
             engine.close()
+            self._router.nesting.tear_down()
             self._router.tasks.forget_all()  # descriptors: they are not left to the collector
             self._router.engine = None
             self._view.forget(self)

@@ -17,7 +17,8 @@ from viewos.errors import ViewosError
 from viewos.library.served import Served
 from viewos.module import VirtualModule
 from viewos.monitor.mounts import MountTable
-from viewos.monitor.setup import plan, set_up, tear_down
+from viewos.monitor.plan import plan
+from viewos.monitor.setup import set_up, tear_down
 
 if TYPE_CHECKING:
     from viewos.library.popen import Popen

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Self
 
-from viewos import Claim, RealPath, VirtualModule, VirtualPath
+from viewos import Claim, RealPath, VirtualModule, VirtualPath, absolute
 
 if TYPE_CHECKING:
     from viewos import Items
@@ -64,7 +64,7 @@ class Vfs(VirtualModule):
         for path, backing, ro in self._mounts:
             yield Claim(
                 VirtualPath(path),
-                RealPath(os.path.abspath(backing)),
+                RealPath(absolute(backing)),
                 read_only=ro,
                 msghdr=self._msghdr,
             )

@@ -7,7 +7,7 @@ import os
 import struct
 from typing import TYPE_CHECKING
 
-from viewos.abi.prctl import PR_GET_DUMPABLE, PR_SET_DUMPABLE
+from viewos.abi.prctl import PR_GET_DUMPABLE, PR_SET_DUMPABLE, PR_VIEWOS
 from viewos.abi.row import signed32
 from viewos.monitor.outcome import CONTINUE, Outcome
 from viewos.monitor.pathcalls import path_call
@@ -55,8 +55,10 @@ def landlock(router: Router, call: Call) -> int | Outcome:
 
 def prctl(router: Router, call: Call) -> int | Outcome:
     """PR_SET_DUMPABLE to 0 is kept from the kernel: the process would become unreadable for the
-    monitor."""
+    monitor. PR_VIEWOS is for the monitor alone."""
     option, value = signed32(call.raw[0]), call.raw[1]
+    if option == PR_VIEWOS:
+        return router.nesting.asked(router, call)
     if option == PR_SET_DUMPABLE:
         if value not in (0, 1):
             raise OSError(errno.EINVAL, "dumpable")

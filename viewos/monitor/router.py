@@ -19,6 +19,7 @@ from viewos.monitor.engine import Engine, Notification
 from viewos.monitor.log import Log
 from viewos.monitor.memory import Fault, Memory, TraceeGone, Unreadable
 from viewos.monitor.mounts import MountTable
+from viewos.monitor.nesting import Nesting
 from viewos.monitor.outcome import ANSWERED, CONTINUE, Outcome
 from viewos.monitor.pathcalls import path_call, resolve_all
 from viewos.monitor.paths import Resolver
@@ -57,30 +58,39 @@ class Router:
         *,
         mounts: MountTable | None = None,
         fix_up: FixUpRunner = fixup.fix_up,
+        outer: Router | None = None,
     ) -> None:
+        """`outer`: the router of the view in which this one is nested."""
         self.view = view
         self.cookie = cookie
         self.log = log
-        self.memory = Memory()
+        self.memory: Memory = Memory() if outer is None else outer.memory
         self.mounts = mounts or MountTable()
         self.resolver = Resolver(view.claims, self.mounts)
-        self.tasks = Tasks()
-        self.engine: Engine | None = None
-        self._fix_up = fix_up
+        self.tasks: Tasks = Tasks() if outer is None else outer.tasks
+        self.engine: Engine | None = None if outer is None else outer.engine
+        self.nesting: Nesting = Nesting(self) if outer is None else outer.nesting
+        self._fix_up: FixUpRunner = fix_up if outer is None else outer._fix_up
         self._current = threading.local()
         self._keeps_nothing = False
         self._chains = {
             number: chain for number, row in BY_NUMBER.items() if (chain := self._chain(row))
         }
-        self.accelerator = accelerator.build(
-            view,
-            self.tasks,
-            self.mounts,
-            is_ours=self._is_ours,
-            has_more=lambda row: row.name in SPECIAL,
-        )
+        self.accelerator: accelerator.Accelerator | None = None
+        if outer is None:
+            self.accelerator = accelerator.build(
+                view,
+                self.tasks,
+                self.mounts,
+                is_ours=self._is_ours,
+                has_more=lambda row: row.name in SPECIAL,
+            )
         self._sockets: OrderedDict[bytes, bytes] = OrderedDict()
         self._read_only = tuple(c for c in view.claims if c.read_only)
+
+    def nested(self, view: View) -> Router:
+        """The router of a view that is nested in this one."""
+        return Router(view, self.cookie, self.log, mounts=self.mounts, outer=self)
 
     def _chain(self, row: Row) -> list[tuple[int, Any]]:
         """(layer, method) of all that may answer a call: hooks first, each from the top down."""
@@ -105,7 +115,12 @@ class Router:
     # ---- one call -------------------------------------------------------------------------------
 
     def handle(self, notification: Notification) -> None:
-        """Answer one notification. Never raises for what a tracee or a module does."""
+        """Answer one notification, in whichever of the views its process is. Never raises for what
+        a tracee or a module does."""
+        self.nesting.router_of(notification.tid).answer(notification)
+
+    def answer(self, notification: Notification) -> None:
+        """Answer a notification of a process of this view."""
         row = BY_NUMBER.get(notification.nr)
         if notification.arch != _ARCH or row is None:
             self._refuse_unknown(notification)

@@ -1,46 +1,32 @@
-"""From a stack of modules to what the monitor works with: the map of claims, and what to trap."""
+"""From a stack of modules to what the monitor works with: started modules, the map of claims."""
 
 from __future__ import annotations
 
-import errno
 import os
 import stat
 from collections.abc import Callable, Iterator
 
-from viewos.abi.prctl import PR_GET_DUMPABLE, PR_SET_DUMPABLE
-from viewos.abi.syscalls import OPERATIONS, PATH_SYSCALLS
 from viewos.claims import Claim, ClaimMap, RealPath, VirtualPath
 from viewos.errors import ViewosError, short
-from viewos.filter import ArgumentRule, FilterPlan
 from viewos.module import VirtualModule
 from viewos.monitor import authors
 from viewos.monitor.mounts import MountTable
 from viewos.monitor.scratch import scratch_directory
-from viewos.monitor.trapped import (
-    CHANGES,
-    CHANGING_IOCTLS,
-    CREDENTIAL_CALLS,
-    MOUNT_CALLS,
-    MSGHDR_CALLS,
-)
-from viewos.view import RLIMIT_LOCKS, View
+from viewos.view import View
 
 _DT = {stat.S_IFDIR: 4, stat.S_IFREG: 8}
-_TAKES_PATHS = PATH_SYSCALLS | {"bind", "connect", "getsockname", "getpeername", "getcwd"}
-_PATH_COMPANIONS = CREDENTIAL_CALLS | MOUNT_CALLS | {"landlock_restrict_self", "statmount"}
-_WITH_ADDRESS = {"sendto": 4, "recvfrom": 4, "accept": 1, "accept4": 1}
 
 
-def set_up(view: View) -> MountTable:
-    """Start the modules, and build the view's map of claims.
+def set_up(view: View, mounts: MountTable | None = None) -> MountTable:
+    """Start the modules that are the view's own, and build its map of claims.
 
     Raises ViewosError: a backing that is not there, a module that refuses.
     """
     _need_proc()
-    mounts = MountTable()
+    mounts = mounts or MountTable()
     started: tuple[VirtualModule, ...] = ()
     try:
-        for layer, module in view.layers.items():
+        for layer, module in list(view.layers.items())[view.first_layer :]:
             started = (*started, module)
             _start(view, layer, module)
             view.claims = _with_layer(view, layer, module, mounts)
@@ -73,7 +59,7 @@ def _scratch_failed(error: OSError) -> str:
 
 def tear_down(view: View, report: Callable[[str], object] | None = None) -> None:
     """Stop the modules, and remove the scratch directory. `report` is told what fails."""
-    authors.stop(view.modules, report)
+    authors.stop(view.modules[view.first_layer :], report)
     _remove_scratch(view)
 
 
@@ -213,54 +199,3 @@ def start_directory(view: View, mounts: MountTable) -> bytes | None:
 
     _, real = Resolver(view.claims, mounts).canonical(here)
     return here if os.path.isdir(real) else b"/"
-
-
-# ---- what to trap -----------------------------------------------------------------------------
-
-
-def plan(view: View, cookie: int) -> FilterPlan:
-    """What the filter of the view has to trap, from what its modules define and claim."""
-    trap: set[str] = set()
-    for module in view.modules:
-        for name in (*module.handlers, *module.hooks):
-            trap.update(OPERATIONS.get(name, (name,)))
-        trap |= authors.syscalls(module)
-        if getattr(module, "auxiliary", None) is not None:
-            trap |= {"execve", "execveat"}
-    rules = [
-        ArgumentRule("prctl", 0, "==", PR_SET_DUMPABLE),
-        ArgumentRule("prctl", 0, "==", PR_GET_DUMPABLE),
-    ]
-    everything = any(claim.operations is None for claim in view.claims)
-    for claim in view.claims:
-        for operation in claim.operations or ():
-            trap.update(OPERATIONS[operation])
-    if view.claims:
-        trap |= _PATH_COMPANIONS
-    if everything:
-        trap |= _TAKES_PATHS
-        rules += [ArgumentRule(name, arg, "!=", 0) for name, arg in _WITH_ADDRESS.items()]
-    if any(_names_sockets(claim) for claim in view.claims):
-        trap |= MSGHDR_CALLS
-    if any(claim.read_only for claim in view.claims):
-        trap |= CHANGES | {"fstatfs"}
-        rules += [ArgumentRule("ioctl", 1, "==", request) for request in CHANGING_IOCTLS]
-    if view.listed:
-        trap |= {"getdents", "getdents64"}
-    rules += [
-        ArgumentRule("prlimit64", 1, "==", RLIMIT_LOCKS),
-        ArgumentRule("getrlimit", 0, "==", RLIMIT_LOCKS),
-        ArgumentRule("setrlimit", 0, "==", RLIMIT_LOCKS),
-    ]
-    return FilterPlan(
-        trap=frozenset(trap),
-        cookie=cookie,
-        argument_rules=tuple(rule for rule in rules if rule.name not in trap),
-        errnos={"io_uring_setup": errno.ENOSYS} if view.claims else {},
-    )
-
-
-def _names_sockets(claim: Claim) -> bool:
-    """May a program name a socket in the claim by another name than the kernel knows?"""
-    is_tree_of_data = claim.module is not None and claim.read_only
-    return claim.msghdr and claim.renames and not claim.scratch and not is_tree_of_data

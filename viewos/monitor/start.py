@@ -15,7 +15,8 @@ from viewos.launcher import Layout, Session, launch
 from viewos.launcher.program import say
 from viewos.monitor.log import VERBOSE, Log
 from viewos.monitor.mounts import MountTable
-from viewos.monitor.setup import plan, set_up, start_directory, tear_down
+from viewos.monitor.plan import plan
+from viewos.monitor.setup import set_up, start_directory, tear_down
 from viewos.view import View
 
 SERVING = "viewos.monitor.router"
@@ -83,6 +84,7 @@ def monitor(view: View, cookie: int, session: Session, mounts: MountTable, log: 
     try:
         router.engine.serve(session.ready)
     finally:
+        router.nesting.tear_down()
         if router.accelerator is not None and log.verbosity >= VERBOSE:
             log.detail(router.accelerator.summary())
         tear_down(view, log.warning)

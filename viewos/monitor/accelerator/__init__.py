@@ -104,7 +104,7 @@ class Accelerator:
         cwd = _NO_HINT
         if state.cwd is not None:
             cwd = self._prefixes.get(state.cwd, _NO_HINT) if state.cwd else _REAL
-        kind = _KNOWN
+        kind = _KNOWN if state.view == 0 else 0  # what is in a nested view is Python's
         if state.confined:
             kind |= _CONFINED
         if state.executable is not None:

@@ -46,6 +46,8 @@ enum action {
     ACTION_NONE, ACTION_LOOK, ACTION_OPEN, ACTION_STAT, ACTION_STATX, ACTION_ACCESS,
     ACTION_READLINK, ACTION_GETCWD, ACTION_CHDIR, ACTION_MKDIR, ACTION_UNLINK, ACTION_RENAME,
     ACTION_LINK, ACTION_SYMLINK, ACTION_CHMOD, ACTION_UTIMENS, ACTION_EXECUTE,
+    ACTION_NOTHING, /* no module of this view answers it */
+    ACTION_PRCTL,
 };
 
 struct flag {
@@ -69,7 +71,7 @@ struct rule {
     struct path_argument paths[2];
 };
 
-enum { CALLS = 512 };
+enum { CALLS = 512, PR_VIEWOS = 0x56494557 /* abi/prctl.py */ };
 
 /* ---- state of processes ----------------------------------------------------------------------- */
 

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -328,8 +329,9 @@ static enum outcome find_place(struct call *c, int n)
     long length = read_string((int)c->notification->pid, address, c->path);
     if (length < 0)
         return PASS;
-    if (!length) /* the dirfd itself with AT_EMPTY_PATH, ENOENT without: the kernel knows */
-        return c->rule->path_count == 1 && a->intent == INTENT_READ ? ANSWER : PASS;
+    if (!length && c->rule->path_count == 1 && a->intent == INTENT_READ)
+        /* The dirfd itself with AT_EMPTY_PATH, ENOENT without: the kernel knows. */
+        return state_of(c->accelerator, (int)c->notification->pid) ? ANSWER : PASS;
     struct walk how = {
         .follow = follows(c, a),
         .keep_last = a->intent == INTENT_CREATE || a->intent == INTENT_REMOVE,
@@ -424,12 +426,21 @@ static enum outcome decide(struct call *c)
     return emulate(c);
 }
 
+static bool is_the_monitors(uint32_t option)
+{
+    return option == PR_SET_DUMPABLE || option == PR_GET_DUMPABLE || option == PR_VIEWOS;
+}
+
 /* What is to be done about the notification of `call`. */
 enum outcome answer(struct call *c)
 {
     c->task = NULL;
     c->state = NULL;
     enum outcome outcome = PASS;
+    if (c->rule->action == ACTION_PRCTL && is_the_monitors(value(c, 0)))
+        return PASS;
+    if (c->rule->action == ACTION_NOTHING || c->rule->action == ACTION_PRCTL)
+        return state_of(c->accelerator, (int)c->notification->pid) ? CONTINUE : PASS;
     if (c->rule->action == ACTION_GETCWD) {
         c->task = task_take(c->accelerator, (int)c->notification->pid, c->status);
         c->state = state_of(c->accelerator, (int)c->notification->pid);

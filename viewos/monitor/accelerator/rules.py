@@ -13,7 +13,7 @@ _FLAG = struct.Struct("=3I")
 _PATH = struct.Struct("=bbBBB3x24s")
 _RULE = struct.Struct("=BB4b2x64s")
 SIZE = _RULE.size
-_LOOK, _LINK = 1, 12
+_LOOK, _LINK, _NOTHING_TO_DO = 1, 12, 17
 _INTENTS = {
     Intent.READ: 0, Intent.EXECUTE: 0, Intent.WRITE: 1, Intent.CREATE: 2, Intent.REMOVE: 3,
     Intent.OPEN: 4,
@@ -35,6 +35,7 @@ _ACTIONS: dict[str, tuple[int, tuple[str, ...]]] = {
     **dict.fromkeys(("symlink", "symlinkat"), (13, ())),
     **dict.fromkeys(("chmod", "fchmodat"), (14, ("mode",))),
     "execve": (16, ()),
+    "prctl": (18, ("option",)),
     "utimensat": (15, ("times", "flags")),
 }
 
@@ -79,8 +80,8 @@ def pack(is_ours: Callable[[Row], bool], has_more: Callable[[Row], bool]) -> byt
         if number >= CALLS or not is_ours(row):
             continue
         action = _ACTIONS.get(row.name)
-        if action is None and row.paths and not has_more(row):
-            action = _LOOK, ()
+        if action is None and not has_more(row):
+            action = (_LOOK if row.paths else _NOTHING_TO_DO), ()
         if action is not None:
             rules[number] = _packed(row, *action)
     return b"".join(rules)

@@ -1,0 +1,122 @@
+"""What the filter of a view has to trap, from what its modules define and claim."""
+
+from __future__ import annotations
+
+import errno
+
+from viewos.abi.prctl import PR_GET_DUMPABLE, PR_SET_DUMPABLE, PR_VIEWOS
+from viewos.abi.syscalls import OPERATIONS, PATH_SYSCALLS
+from viewos.claims import Claim
+from viewos.filter import ArgumentRule, FilterPlan
+from viewos.module import VirtualModule
+from viewos.monitor import authors
+from viewos.monitor.trapped import (
+    CHANGES,
+    CHANGING_IOCTLS,
+    CREDENTIAL_CALLS,
+    MOUNT_CALLS,
+    MSGHDR_CALLS,
+)
+from viewos.view import RLIMIT_LOCKS, View
+
+_TAKES_PATHS = PATH_SYSCALLS | {"bind", "connect", "getsockname", "getpeername", "getcwd"}
+_PATH_COMPANIONS = CREDENTIAL_CALLS | MOUNT_CALLS | {"landlock_restrict_self", "statmount"}
+LISTINGS = frozenset({"getdents", "getdents64"})
+_ADDRESSES = [
+    ArgumentRule(name, arg, "!=", 0)
+    for name, arg in {"sendto": 4, "recvfrom": 4, "accept": 1, "accept4": 1}.items()
+]
+_READ_ONLY = [ArgumentRule("ioctl", 1, "==", request) for request in CHANGING_IOCTLS]
+_RARE = frozenset({"uname", "sethostname", "setdomainname"})
+_RARE_BESIDE_PATHS = frozenset(
+    "getuid geteuid getgid getegid getresuid getresgid getgroups capget prctl".split()
+)
+"""Trapped although no module asks, so that a nested view can have modules that do."""
+_OTHERS = frozenset(
+    "fstat fstatfs clock_gettime clock_settime gettimeofday settimeofday time sysinfo getrandom "
+    "kill socket".split()
+)
+"""Calls that authors of modules hook, besides those that built-in modules do."""
+
+
+def plan(view: View, cookie: int) -> FilterPlan:
+    """What the filter of the view traps."""
+    trap, rules = _needed(view)
+    trap |= _RARE
+    if view.claims:
+        trap |= _RARE_BESIDE_PATHS
+    if view.nestable:
+        trap |= _of_any_module()
+        rules += [*_ADDRESSES, *_READ_ONLY]
+    rules += [
+        ArgumentRule("prctl", 0, "==", PR_SET_DUMPABLE),
+        ArgumentRule("prctl", 0, "==", PR_GET_DUMPABLE),
+        ArgumentRule("prctl", 0, "==", PR_VIEWOS),
+        ArgumentRule("prlimit64", 1, "==", RLIMIT_LOCKS),
+        ArgumentRule("getrlimit", 0, "==", RLIMIT_LOCKS),
+        ArgumentRule("setrlimit", 0, "==", RLIMIT_LOCKS),
+    ]
+    has_paths = bool(view.claims) or view.nestable
+    return FilterPlan(
+        trap=frozenset(trap),
+        cookie=cookie,
+        argument_rules=tuple(dict.fromkeys(rule for rule in rules if rule.name not in trap)),
+        errnos={"io_uring_setup": errno.ENOSYS} if has_paths else {},
+    )
+
+
+def lacking(outer: FilterPlan, inner: FilterPlan) -> list[str]:
+    """The system calls that a nested view needs, and that the filter of the outermost one does not
+    trap: it can never be changed."""
+    rules = {rule.name for rule in inner.argument_rules if rule not in outer.argument_rules}
+    return sorted((inner.trap | rules | set(inner.errnos)) - outer.trap - set(outer.errnos))
+
+
+def _needed(view: View) -> tuple[set[str], list[ArgumentRule]]:
+    """(calls, tests of arguments) that the view's own modules and claims need."""
+    trap: set[str] = set()
+    rules: list[ArgumentRule] = []
+    for module in view.modules:
+        trap |= _handled(type(module)) | authors.syscalls(module)
+    for claim in view.claims:
+        for operation in claim.operations or ():
+            trap.update(OPERATIONS[operation])
+    if view.claims:
+        trap |= _PATH_COMPANIONS
+    if any(claim.operations is None for claim in view.claims):
+        trap |= _TAKES_PATHS
+        rules += _ADDRESSES
+    if any(_names_sockets(claim) for claim in view.claims):
+        trap |= MSGHDR_CALLS
+    if any(claim.read_only for claim in view.claims):
+        trap |= CHANGES | {"fstatfs"}
+        rules += _READ_ONLY
+    if view.listed:
+        trap |= LISTINGS
+    return trap, rules
+
+
+def _handled(cls: type[VirtualModule]) -> set[str]:
+    """The system calls for which a class has methods."""
+    trap: set[str] = set()
+    for name in (*cls.handlers, *cls.hooks):
+        trap.update(OPERATIONS.get(name, (name,)))
+    if getattr(cls, "auxiliary", None) is not None:
+        trap |= {"execve", "execveat"}
+    return trap
+
+
+def _of_any_module() -> set[str]:
+    """What the modules that come with viewos can need, and clocks and random numbers besides."""
+    from viewos.loader import built_in_classes
+
+    trap = set(_TAKES_PATHS | _PATH_COMPANIONS | MSGHDR_CALLS | CHANGES | LISTINGS | _OTHERS)
+    for cls in built_in_classes():
+        trap |= _handled(cls)
+    return trap
+
+
+def _names_sockets(claim: Claim) -> bool:
+    """May a program name a socket in the claim by another name than the kernel knows?"""
+    is_tree_of_data = claim.module is not None and claim.read_only
+    return claim.msghdr and claim.renames and not claim.scratch and not is_tree_of_data
