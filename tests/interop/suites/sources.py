@@ -40,9 +40,10 @@ def build_directory() -> Path:
 
 def archive(name: str) -> Path:
     """The archive of the suite `name`. Raises NotRun when there is none."""
-    found = sorted(sources().glob(f"{name}-*.tar.xz"))
+    places = [sources(), build_directory() / "sources"]
+    found = sorted(path for place in places for path in place.glob(f"{name}-*.tar.xz"))
     if not found:
-        raise NotRun(f"no {name}-*.tar.xz in {sources()}")
+        raise NotRun(f"no {name}-*.tar.xz in {' or '.join(map(str, places))}")
     return found[-1]
 
 

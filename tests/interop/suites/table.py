@@ -9,6 +9,7 @@ from .fakeroot import Fakeroot
 from .git import Git
 from .gnu import Bash, Coreutils, Findutils, Sed, Strace, Tar
 from .golang import Golang
+from .gvisor import GVisor
 from .kselftest import Seccomp
 from .ltp import Fsstress, Fsx, Syscalls
 from .pjdfstest import Pjdfstest
@@ -29,6 +30,7 @@ SUITES: tuple[Suite, ...] = (
     Fakechroot(),
     Proot(),
     Seccomp(),
+    GVisor(),
     Sed(),
     Findutils(),
     Bash(),
