@@ -13,10 +13,14 @@ from pathlib import Path
 from typing import ClassVar
 
 from . import tap
+from .gnu import copy
 from .places import NATIVE, ROOT, viewos_words
-from .sources import need, unpack
+from .sources import Tree, need, unpack
 from .suite import Run, Statuses, Suite, ending
 
+PART = 30
+WORDS = {"ok": "pass", "skipped": "skip", "FAILED": "fail"}
+_CHECK = re.compile(r"^  CHECK\t(\S+) (ok|skipped|FAILED)$", re.MULTILINE)
 SHIMS = Path(__file__).with_name("shims")
 PYTHON = "/usr/bin/python3"
 
@@ -57,31 +61,30 @@ class Proot(Suite):
         tree.once("all", build)
 
     def groups(self, user: int, subset: bool) -> list[str]:
-        """The names of the tests."""
+        """Of each part, the first test."""
+        return list(self._parts())
+
+    def _parts(self) -> dict[str, list[str]]:
         folder = unpack("proot").path / "test"
-        names = sorted(
-            path.name for path in folder.glob("test-*.*") if path.suffix in (".sh", ".c")
-        )
-        return [n for n in names if n.removeprefix("test-").split(".")[0] not in self.UNFIT]
+        names = sorted(p.name for p in folder.glob("test-*.*") if p.suffix in (".sh", ".c"))
+        names = [n for n in names if n.removeprefix("test-").split(".")[0] not in self.UNFIT]
+        return {names[at]: names[at : at + PART] for at in range(0, len(names), PART)}
 
     def run(self, run: Run, group: str) -> Statuses:
-        """One test, in a copy of their directory."""
+        """Some tests, in a copy of their directory."""
         tree = unpack("proot").path
         with run.directory(group) as (_, real):
-            shutil.copytree(tree / "test", real / "test", symlinks=True)
-            for path in [real / "test", *(real / "test").rglob("*")]:
-                shutil.chown(path, run.place.user, run.place.user) if not path.is_symlink() else 0
-                if path.name.startswith("exec-") and path.is_file():
-                    path.chmod((tree / "test" / path.relative_to(real / "test")).stat().st_mode)
+            copy(Tree(tree / "test"), real / "test", real / "test", run.place.user)
             command = tree / "src/proot"
             if run.place.name != NATIVE:
                 command = real / "proot"
                 shim("proot", command, run.place.user)
-            words = ["make", "-k", f"check-{group}", f"PROOT={command}"]
-            outcome = run.outside(words, cwd=real / "test", log=group, limit=300)
-        said = re.search(r"^  CHECK\t\S+ (ok|skipped|FAILED)$", outcome.output, re.MULTILINE)
-        words_of = {"ok": "pass", "skipped": "skip", "FAILED": "fail"}
-        return {"": words_of[said[1]] if said else ending(outcome)}
+            checks = [f"check-{name}" for name in self._parts()[group]]
+            words = ["make", "-k", *checks, f"PROOT={command}"]
+            outcome = run.outside(words, cwd=real / "test", log=group, limit=1200)
+        lines = _CHECK.findall(outcome.output)
+        found = {name.removeprefix("test-"): WORDS[word] for name, word in lines}
+        return found if outcome.status is not None else {**found, "end": ending(outcome)}
 
 
 class Fakechroot(Suite):

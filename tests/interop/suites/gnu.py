@@ -53,7 +53,10 @@ def copy(tree: Tree, real: Path, work: Path, user: int, left_out: Sequence[str] 
     for path in [real, *real.rglob("*")]:
         if not path.is_symlink() and path.is_file() and path.stat().st_size < LARGEST:
             _replace(path, old, new)
+        mode = path.lstat().st_mode
         os.chown(path, user, user, follow_symlinks=False)
+        if mode & 0o6000 and not path.is_symlink():
+            path.chmod(mode & 0o7777)  # which a change of the owner clears
 
 
 def _replace(path: Path, old: bytes, new: bytes) -> None:
