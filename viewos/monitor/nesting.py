@@ -136,7 +136,11 @@ class Nesting:
             try:
                 self._check(view, router.cookie)
                 number = len(self._routers)
-                self._routers.append(router.nested(view))
+                nested = router.nested(view)
+                fast = self._routers[0].accelerator
+                if fast is not None:
+                    fast.add_view(number, view, nested.accelerated)
+                self._routers.append(nested)
                 self._makers[number] = pid
             except BaseException:
                 tear_down(view)

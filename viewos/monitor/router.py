@@ -78,13 +78,7 @@ class Router:
         }
         self.accelerator: accelerator.Accelerator | None = None
         if outer is None:
-            self.accelerator = accelerator.build(
-                view,
-                self.tasks,
-                self.mounts,
-                is_ours=self._is_ours,
-                has_more=lambda row: row.name in SPECIAL,
-            )
+            self.accelerator = accelerator.build(view, self.tasks, self.mounts, self.accelerated)
         self._sockets: OrderedDict[bytes, bytes] = OrderedDict()
         self._read_only = tuple(c for c in view.claims if c.read_only)
 
@@ -101,6 +95,12 @@ class Router:
                 methods = {getattr(module, kind).get(name) for name in names} - {None}
                 chain += [(layer, getattr(module, method)) for method in sorted(methods)]
         return chain
+
+    @property
+    def accelerated(self) -> accelerator.Ours:
+        """What the accelerator asks of a row: is the call the monitor's alone, is there more to
+        it than its paths?"""
+        return self._is_ours, lambda row: row.name in SPECIAL
 
     def _is_ours(self, row: Row) -> bool:
         """Does no module take part in the call?"""

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 
 _KNOWN, _CONFINED, _BEHIND_LOADER = 1, 2, 4
 _NO_HINT, _REAL = -2, -1
-_STATES = 4096
+_VIEWS = 1024
+Ours = tuple[Callable[["Row"], bool], Callable[["Row"], bool]]
+"""The arguments of `rules.pack`."""
 
 
 def extension() -> ModuleType | None:
@@ -48,21 +50,19 @@ class Accelerator:
         view: View,
         tasks: Tasks,
         mounts: MountTable,
-        claims: bytes,
-        rules_of_calls: bytes,
+        is_ours: Ours,
     ) -> None:
         self._module = module
-        self._prefixes = {bytes(c.prefix): index for index, c in enumerate(view.claims)}
+        self._prefixes: dict[int, dict[bytes, int]] = {}
+        """View -> prefix -> the number of the claim."""
         self._native: Native = module.Accelerator(
-            rules=rules_of_calls,
-            claims=claims,
             credentials=b"".join(b"\n" + line for line in tasks.ours),
             mount_namespace=tasks.mount_namespace,
             user_namespace=tasks.user_namespace,
             token_base=view.states.TOKEN_BASE,
-            no_continue=view.no_continue,
         )
         self._tasks = tasks
+        self.add_view(0, view, is_ours)
         view.states.watch(self._learn_state)
         tasks.on_forget = self._native.forget
         mounts.watch(self._learn_mounts)
@@ -99,37 +99,37 @@ class Accelerator:
         names = ", ".join(f"{name} {count}" for count, name in most)
         return f"accelerator: {settled} calls settled, {passed} left to Python ({names or 'none'})"
 
+    def add_view(self, number: int, view: View, is_ours: Ours) -> None:
+        """A view whose calls may be answered here, from now on."""
+        claims = tables.of_claims(view.claims)
+        if claims is None or number >= _VIEWS:
+            return
+        self._prefixes[number] = {bytes(c.prefix): index for index, c in enumerate(view.claims)}
+        self._native.add_view(number, claims, rules.pack(*is_ours), view.no_continue)
+
     def _learn_state(self, index: int, state: ProcessState) -> None:
         """A state is about to be carried by processes."""
+        prefixes = self._prefixes.get(state.view)
+        if prefixes is None:
+            self._native.set_state(index, 0, _NO_HINT, 0)
+            return
         cwd = _NO_HINT
         if state.cwd is not None:
-            cwd = self._prefixes.get(state.cwd, _NO_HINT) if state.cwd else _REAL
-        kind = _KNOWN if state.view == 0 else 0  # what is in a nested view is Python's
+            cwd = prefixes.get(state.cwd, _NO_HINT) if state.cwd else _REAL
+        kind = _KNOWN
         if state.confined:
             kind |= _CONFINED
         if state.executable is not None:
             kind |= _BEHIND_LOADER
-        self._native.set_state(index, kind, cwd)
+        self._native.set_state(index, kind, cwd, state.view)
 
     def _learn_mounts(self, mounts: MountTable) -> None:
         self._native.set_mounts(None if mounts.may_change else tables.of_mounts(mounts.types()))
 
 
-def build(
-    view: View,
-    tasks: Tasks,
-    mounts: MountTable,
-    is_ours: Callable[[Row], bool],
-    has_more: Callable[[Row], bool],
-) -> Accelerator | None:
-    """The accelerator of a view; None: there is none, or nothing that it could do.
-
-    For the arguments see `rules.pack`.
-    """
-    if not view.claims:
+def build(view: View, tasks: Tasks, mounts: MountTable, is_ours: Ours) -> Accelerator | None:
+    """The accelerator of a monitor; None: there is none, or nothing that it could do."""
+    if not view.claims and not view.nestable:
         return None
     module = extension()
-    claims = None if module is None else tables.of_claims(view.claims)
-    if module is None or claims is None:
-        return None
-    return Accelerator(module, view, tasks, mounts, claims, rules.pack(is_ours, has_more))
+    return None if module is None else Accelerator(module, view, tasks, mounts, is_ours)

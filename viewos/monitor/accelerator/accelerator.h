@@ -82,6 +82,17 @@ enum { CWD_NO_HINT = -2, CWD_REAL = -1 }; /* else the index of a claim */
 struct state {
     _Atomic int32_t kind; /* 0: unknown */
     int32_t cwd;
+    int32_t view;
+};
+
+/* ---- views: the outermost, and those nested in it -------------------------------------------- */
+
+enum { VIEWS = 1024 };
+
+struct level {
+    const struct table *claims; /* held by Python to the end; NULL: that view is Python's */
+    bool no_continue;
+    struct rule rules[CALLS];
 };
 
 /* ---- tasks -------------------------------------------------------------------------------------- */
@@ -101,11 +112,10 @@ struct task {
 
 struct accelerator {
     int listener;
-    bool no_continue, own_umask;
+    bool own_umask;
     uint64_t token_base;
     char credentials[2048], mount_namespace[64], user_namespace[64];
-    const struct table *claims, *mounts; /* held by Python; mounts NULL: about to change */
-    _Atomic uint64_t changes;  /* grows when one of the two changes */
+    _Atomic uint64_t changes; /* grows when the table of mounts changes */
     _Atomic uint64_t generation; /* of the cache of tasks */
     _Atomic uint32_t state_count;
     struct state states[STATES];
@@ -114,7 +124,7 @@ struct accelerator {
     _Atomic uint32_t renewed_count;
     uint32_t renewed_told;
     int renewed[RENEWED];
-    struct rule rules[CALLS];
+    struct level *_Atomic views[VIEWS];
     _Atomic uint64_t settled[CALLS], passed[CALLS];
 };
 
@@ -133,7 +143,8 @@ struct place {
 /* All that one call needs; one for each thread that receives. */
 struct call {
     struct accelerator *accelerator;
-    const struct table *claims, *mounts;
+    const struct level *level;
+    const struct table *claims, *mounts; /* mounts NULL: about to change */
     struct seccomp_notif *notification;
     const struct rule *rule;
     struct task *task;

@@ -258,7 +258,7 @@ static enum outcome emulate(struct call *c)
     case ACTION_RENAME:
         return do_two_names(c, SYS_renameat2, value(c, 0));
     case ACTION_LINK:
-        if (value(c, 0) & ~AT_SYMLINK_FOLLOW)
+        if (value(c, 0) & ~(uint32_t)AT_SYMLINK_FOLLOW)
             return PASS;
         return do_two_names(c, SYS_linkat, 0);
     case ACTION_SYMLINK:
@@ -331,7 +331,7 @@ static enum outcome find_place(struct call *c, int n)
         return PASS;
     if (!length && c->rule->path_count == 1 && a->intent == INTENT_READ)
         /* The dirfd itself with AT_EMPTY_PATH, ENOENT without: the kernel knows. */
-        return state_of(c->accelerator, (int)c->notification->pid) ? ANSWER : PASS;
+        return ANSWER;
     struct walk how = {
         .follow = follows(c, a),
         .keep_last = a->intent == INTENT_CREATE || a->intent == INTENT_REMOVE,
@@ -341,9 +341,6 @@ static enum outcome find_place(struct call *c, int n)
     if (!c->task) {
         c->task = task_take(c->accelerator, (int)c->notification->pid, c->status);
         if (!c->task || !c->task->same_mounts)
-            return PASS;
-        c->state = state_of(c->accelerator, (int)c->notification->pid);
-        if (!c->state)
             return PASS;
     }
     struct place *p = c->places + n;
@@ -371,7 +368,7 @@ static bool may_continue(const struct call *c, const struct place *p)
         return false;
     if (!p->claim || p->native)
         return true;
-    return !(p->claim->flags & CLAIM_READ_ONLY) && !p->absolute && !c->accelerator->no_continue;
+    return !(p->claim->flags & CLAIM_READ_ONLY) && !p->absolute && !c->level->no_continue;
 }
 
 /* Is what is asked of a claim free of everything that a mount would refuse? */
@@ -435,16 +432,14 @@ static bool is_the_monitors(uint32_t option)
 enum outcome answer(struct call *c)
 {
     c->task = NULL;
-    c->state = NULL;
     enum outcome outcome = PASS;
     if (c->rule->action == ACTION_PRCTL && is_the_monitors(value(c, 0)))
         return PASS;
     if (c->rule->action == ACTION_NOTHING || c->rule->action == ACTION_PRCTL)
-        return state_of(c->accelerator, (int)c->notification->pid) ? CONTINUE : PASS;
+        return CONTINUE;
     if (c->rule->action == ACTION_GETCWD) {
         c->task = task_take(c->accelerator, (int)c->notification->pid, c->status);
-        c->state = state_of(c->accelerator, (int)c->notification->pid);
-        if (c->task && c->state)
+        if (c->task)
             outcome = do_getcwd(c);
     } else if (c->rule->action != ACTION_LINK || !(value(c, 0) & AT_EMPTY_PATH))
         outcome = decide(c);

@@ -9,7 +9,8 @@
 typedef struct {
     PyObject_HEAD
     struct accelerator *a;
-    PyObject *claims, *mounts; /* bytes; mounts None: about to change */
+    PyObject *claims; /* a list of bytes: of all views */
+    PyObject *mounts; /* bytes, or None: about to change */
 } Accelerator;
 
 typedef struct {
@@ -32,39 +33,33 @@ static int take_text(char *to, size_t room, const char *text, Py_ssize_t size, c
     return 0;
 }
 
-static int take_table(PyObject **to, PyObject *table)
+static const struct table *table_of(PyObject *bytes)
 {
-    if (table != Py_None &&
-        (!PyBytes_Check(table) || (size_t)PyBytes_GET_SIZE(table) < sizeof(struct table))) {
-        PyErr_SetString(PyExc_ValueError, "a table is bytes made by tables.py, or None");
-        return -1;
-    }
-    Py_INCREF(table);
-    Py_XSETREF(*to, table);
-    return 0;
+    return (const struct table *)PyBytes_AS_STRING(bytes);
+}
+
+static int check_table(PyObject *table)
+{
+    if (PyBytes_Check(table) && (size_t)PyBytes_GET_SIZE(table) >= sizeof(struct table))
+        return 0;
+    PyErr_SetString(PyExc_ValueError, "a table is bytes made by tables.py");
+    return -1;
 }
 
 static int accelerator_init(Accelerator *self, PyObject *args, PyObject *kwargs)
 {
-    static char *names[] = {"rules", "claims", "credentials", "mount_namespace", "user_namespace",
-                            "token_base", "no_continue", NULL};
-    const char *rules, *credentials, *mounts, *users;
-    Py_ssize_t rules_size, credentials_size, mounts_size, users_size;
+    static char *names[] = {"credentials", "mount_namespace", "user_namespace", "token_base", NULL};
+    const char *credentials, *mounts, *users;
+    Py_ssize_t credentials_size, mounts_size, users_size;
     unsigned long long token_base;
-    PyObject *claims;
-    int no_continue;
     if (self->a) {
         PyErr_SetString(PyExc_RuntimeError, "an accelerator is made once");
         return -1;
     }
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "y#Oy#y#y#Kp", names, &rules, &rules_size,
-                                     &claims, &credentials, &credentials_size, &mounts,
-                                     &mounts_size, &users, &users_size, &token_base, &no_continue))
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "y#y#y#K", names, &credentials,
+                                     &credentials_size, &mounts, &mounts_size, &users, &users_size,
+                                     &token_base))
         return -1;
-    if (rules_size != sizeof self->a->rules) {
-        PyErr_SetString(PyExc_ValueError, "rules: another layout");
-        return -1;
-    }
     struct accelerator *a = self->a = PyMem_Calloc(1, sizeof *a);
     if (!a) {
         PyErr_NoMemory();
@@ -74,23 +69,26 @@ static int accelerator_init(Accelerator *self, PyObject *args, PyObject *kwargs)
         a->tasks[i].directory = -1;
         atomic_flag_clear(&a->tasks[i].busy);
     }
-    memcpy(a->rules, rules, sizeof a->rules);
     a->listener = -1;
     a->token_base = token_base;
-    a->no_continue = no_continue;
     a->own_umask = true;
     if (take_text(a->credentials, sizeof a->credentials, credentials, credentials_size,
                   "credentials") ||
         take_text(a->mount_namespace, sizeof a->mount_namespace, mounts, mounts_size, "ns/mnt") ||
         take_text(a->user_namespace, sizeof a->user_namespace, users, users_size, "ns/user"))
         return -1;
-    return take_table(&self->claims, claims) || take_table(&self->mounts, Py_None) ? -1 : 0;
+    self->claims = PyList_New(0);
+    self->mounts = Py_NewRef(Py_None);
+    return self->claims ? 0 : -1;
 }
 
 static void accelerator_dealloc(Accelerator *self)
 {
-    if (self->a)
+    if (self->a) {
         tasks_close(self->a);
+        for (size_t i = 0; i < VIEWS; i++)
+            PyMem_Free(self->a->views[i]);
+    }
     PyMem_Free(self->a);
     Py_XDECREF(self->claims);
     Py_XDECREF(self->mounts);
@@ -101,20 +99,50 @@ static void accelerator_dealloc(Accelerator *self)
 
 static PyObject *set_mounts(Accelerator *self, PyObject *table)
 {
-    if (take_table(&self->mounts, table))
+    if (table != Py_None && check_table(table))
         return NULL;
+    Py_INCREF(table);
+    Py_XSETREF(self->mounts, table);
     self->a->changes++;
+    Py_RETURN_NONE;
+}
+
+static PyObject *add_view(Accelerator *self, PyObject *args)
+{
+    unsigned long number;
+    PyObject *claims;
+    const char *rules;
+    Py_ssize_t size;
+    int no_continue;
+    if (!PyArg_ParseTuple(args, "kOy#p", &number, &claims, &rules, &size, &no_continue) ||
+        check_table(claims))
+        return NULL;
+    struct level *level;
+    if (size != sizeof level->rules || number >= VIEWS || self->a->views[number])
+        return PyErr_Format(PyExc_ValueError, "rules of another layout, or a view that is known");
+    level = PyMem_Calloc(1, sizeof *level);
+    if (!level)
+        return PyErr_NoMemory();
+    if (PyList_Append(self->claims, claims)) {
+        PyMem_Free(level);
+        return NULL;
+    }
+    level->claims = table_of(claims);
+    level->no_continue = no_continue;
+    memcpy(level->rules, rules, sizeof level->rules);
+    self->a->views[number] = level;
     Py_RETURN_NONE;
 }
 
 static PyObject *set_state(Accelerator *self, PyObject *args)
 {
-    unsigned long index;
+    unsigned long index, view;
     int kind, cwd;
-    if (!PyArg_ParseTuple(args, "kii", &index, &kind, &cwd))
+    if (!PyArg_ParseTuple(args, "kiik", &index, &kind, &cwd, &view))
         return NULL;
-    if (index < STATES) {
+    if (index < STATES && view < VIEWS) {
         self->a->states[index].cwd = cwd;
+        self->a->states[index].view = (int32_t)view;
         self->a->states[index].kind = kind;
     }
     if (index >= self->a->state_count)
@@ -181,8 +209,10 @@ static PyObject *counts(Accelerator *self, PyObject *Py_UNUSED(ignored))
 static PyMethodDef accelerator_methods[] = {
     {"set_mounts", (PyCFunction)set_mounts, METH_O,
      "set_mounts(table): the mount table, None while it may change."},
+    {"add_view", (PyCFunction)add_view, METH_VARARGS,
+     "add_view(number, claims, rules, no_continue): a view whose calls are answered here."},
     {"set_state", (PyCFunction)set_state, METH_VARARGS,
-     "set_state(index, kind, cwd): what a token stands for, before a process carries it."},
+     "set_state(index, kind, cwd, view): what a token stands for, before a process carries it."},
     {"forget", (PyCFunction)forget, METH_O,
      "forget(tid): read that task anew next time; None: every task."},
     {"serve_with", (PyCFunction)serve_with, METH_VARARGS,
@@ -248,40 +278,32 @@ static void receiver_dealloc(Receiver *self)
     Py_DECREF(type);
 }
 
-static const struct table *table_of(PyObject *bytes)
+/* The table of mounts that calls may use, held until `drop_mounts`. */
+static PyObject *take_mounts(Receiver *self)
 {
-    return bytes == Py_None ? NULL : (const struct table *)PyBytes_AS_STRING(bytes);
-}
-
-/* The tables that the call may use; both are held until `drop_tables`. */
-static void take_tables(Receiver *self, PyObject *held[2])
-{
-    held[0] = Py_NewRef(self->accelerator->claims);
-    held[1] = Py_NewRef(self->accelerator->mounts);
-    self->call->claims = table_of(held[0]);
-    self->call->mounts = table_of(held[1]);
+    PyObject *held = Py_NewRef(self->accelerator->mounts);
+    self->call->mounts = held == Py_None ? NULL : table_of(held);
     self->call->changes = self->accelerator->a->changes;
+    return held;
 }
 
-static void drop_tables(Receiver *self, PyObject *held[2])
+static void drop_mounts(Receiver *self, PyObject *held)
 {
-    self->call->claims = self->call->mounts = NULL;
-    Py_DECREF(held[0]);
-    Py_DECREF(held[1]);
+    self->call->mounts = NULL;
+    Py_DECREF(held);
 }
 
 static PyObject *receive(Receiver *self, PyObject *args)
 {
     unsigned long long seat, me;
-    PyObject *held[2];
     int failed;
     if (!PyArg_ParseTuple(args, "KK", &seat, &me))
         return NULL;
-    take_tables(self, held);
+    PyObject *held = take_mounts(self);
     Py_BEGIN_ALLOW_THREADS
     failed = serve(self->call, (struct seat *)(uintptr_t)seat, me);
     Py_END_ALLOW_THREADS
-    drop_tables(self, held);
+    drop_mounts(self, held);
     if (failed)
         return PyLong_FromLong(failed);
     if (!self->notification.id)
@@ -296,7 +318,7 @@ static PyObject *resolve_path(Receiver *self, PyObject *args)
     const char *start, *path;
     Py_ssize_t start_size, path_size;
     int follow, keep_last, hint;
-    PyObject *held[2], *result = NULL;
+    PyObject *result = NULL;
     if (!PyArg_ParseTuple(args, "y#y#ppi", &start, &start_size, &path, &path_size, &follow,
                           &keep_last, &hint))
         return NULL;
@@ -304,13 +326,17 @@ static PyObject *resolve_path(Receiver *self, PyObject *args)
     struct place *p = c->places;
     if (start_size >= LONGEST - 8 || path_size >= LONGEST)
         Py_RETURN_NONE;
-    take_tables(self, held);
+    const struct level *outermost = c->accelerator->views[0];
+    if (!outermost)
+        Py_RETURN_NONE;
+    PyObject *held = take_mounts(self);
+    c->claims = outermost->claims;
     memcpy(c->path, path, (size_t)path_size);
     c->path[path_size] = 0;
     memcpy(p->kernel, start, (size_t)start_size);
     p->kernel[p->kernel_length = (size_t)start_size] = 0;
     struct walk how = {.follow = follow, .keep_last = keep_last};
-    bool is_sure = c->claims && c->mounts;
+    bool is_sure = c->mounts;
     if (is_sure && *c->path != '/')
         is_sure = reverse(c->claims, p->kernel, p->kernel_length, hint, p->virtual_,
                           &p->virtual_length, &c->scratch, NULL);
@@ -320,7 +346,7 @@ static PyObject *resolve_path(Receiver *self, PyObject *args)
             (Py_ssize_t)p->real_length, p->claim ? (int)(p->claim - c->claims->entries) : -1,
             p->plain ? Py_True : Py_False, p->absolute ? Py_True : Py_False,
             p->native ? Py_True : Py_False);
-    drop_tables(self, held);
+    drop_mounts(self, held);
     if (result || PyErr_Occurred())
         return result;
     Py_RETURN_NONE;

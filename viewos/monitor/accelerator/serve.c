@@ -16,6 +16,19 @@ static bool send(struct accelerator *a, uint64_t id, int64_t result, uint32_t fl
     return !ioctl(a->listener, SECCOMP_IOCTL_NOTIF_SEND, &response);
 }
 
+/* The state of the caller's process, its view, and what that does about the call; false: nothing. */
+static bool choose(struct call *call)
+{
+    struct accelerator *a = call->accelerator;
+    call->state = state_of(a, (int)call->notification->pid);
+    call->level = call->state ? a->views[call->state->view] : NULL;
+    if (!call->level || !call->level->claims)
+        return false;
+    call->claims = call->level->claims;
+    call->rule = call->level->rules + call->notification->data.nr;
+    return call->rule->action;
+}
+
 /* Is the notification settled? */
 static bool settle(struct call *call)
 {
@@ -23,10 +36,9 @@ static bool settle(struct call *call)
     const struct seccomp_data *data = &call->notification->data;
     if (data->arch != AUDIT_ARCH_X86_64 || data->nr < 0 || data->nr >= CALLS)
         return false;
-    call->rule = a->rules + data->nr;
     enum outcome outcome = PASS;
-    /* The tables are those of the moment in which Python began to receive. */
-    if (call->rule->action && call->claims && call->mounts && call->changes == a->changes)
+    /* The table of mounts is that of the moment in which Python began to receive. */
+    if (call->mounts && call->changes == a->changes && choose(call))
         outcome = answer(call);
     _Atomic uint64_t *count = outcome == PASS ? a->passed : a->settled;
     atomic_fetch_add_explicit(count + data->nr, 1, memory_order_relaxed);
