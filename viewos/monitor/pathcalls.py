@@ -70,7 +70,7 @@ def resolve_all(router: Router, call: Call) -> list[Place] | None:
     if call.task.same_mounts:
         places = [_resolve_or_leave(router, call, argument, root) for argument in call.row.paths]
     else:
-        router.left_view(call)
+        router.in_other_mounts(call)
     call.places = places
     return places or None
 

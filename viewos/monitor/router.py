@@ -14,7 +14,7 @@ from viewos.abi.row import Row
 from viewos.abi.seccomp import AUDIT_ARCH_AARCH64, AUDIT_ARCH_X86_64, X32_SYSCALL_BIT
 from viewos.abi.syscalls import BY_NUMBER, TABLE
 from viewos.call import Call
-from viewos.monitor import accelerator, answers, fixup, inplace
+from viewos.monitor import accelerator, answers, fixup, inplace, namespaces
 from viewos.monitor.engine import Engine, Notification
 from viewos.monitor.log import Log
 from viewos.monitor.memory import Fault, Memory, TraceeGone, Unreadable
@@ -258,13 +258,17 @@ class Router:
             return inplace.fall_back(self, call, strings, plain, str(error))
         return ANSWERED
 
-    def left_view(self, call: Call) -> None:
-        """Say once that a process has names of its own for everything."""
-        self.log.warning(
-            f"process {call.tid} is in another mount name space and leaves the view: its paths are"
-            " real ones",
-            once=f"mounts {call.pid}",
+    def run_again(self, call: Call, rewrite: Rewrite) -> Result:
+        """Let the tracee make another call, and then its own once more. Raises Traced."""
+        notification = self.notification
+        return self._fix_up(
+            call.tid, self.cookie, rewrite, lambda error: notification.answer(error=error)
         )
+
+    def in_other_mounts(self, call: Call) -> None:
+        """The caller is in another mount name space: it has left the view, or is about to."""
+        if namespaces.entered(self, call, call.task):
+            raise _Redo
 
     def remember_socket(self, real: bytes, name: bytes) -> None:
         """A socket is being bound to `real`, which its program calls `name`."""
@@ -371,9 +375,7 @@ class Router:
         rewrite = Rewrite(
             row.number, [0, 10, pair, 0], row.cookie.arg, row.cookie.shift, again=True
         )
-        result = self._fix_up(
-            call.tid, self.cookie, rewrite, lambda e: self.notification.answer(error=e)
-        )
+        result = self.run_again(call, rewrite)
         # It comes back. Where prlimit(2) is forbidden altogether, that would never end.
         self._keeps_nothing = result.value == -errno.EPERM
         raise _Redo

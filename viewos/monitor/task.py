@@ -6,6 +6,7 @@ import os
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 _OPEN_TASK = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 _CREDENTIALS = (b"Uid:", b"Gid:", b"Groups:", b"CapEff:")
@@ -38,6 +39,10 @@ class Task:
     """Same credentials and name spaces as the monitor: it may emulate for this task."""
     same_mounts: bool
     """Same mount name space: its real paths are ours."""
+    has_left: bool = False
+    """It is in another one, and the claims have been mounted there, or cannot be."""
+    moving: Any = None
+    """It is in another one, and mounts them now: see `namespaces`."""
 
     def __del__(self) -> None:
         # Closed with the last user and not with the cache entry: another thread may be reading.
@@ -73,6 +78,9 @@ class Tasks:
     def __init__(self, size: int = 256) -> None:
         self._size = size
         self._cache: OrderedDict[int, Task] = OrderedDict()
+        self.brought: set[bytes] = set()
+        """Mount name spaces into which the claims have been brought. Their names are used again
+        later: for warnings only."""
         self.ours = _credentials(read_status(os.getpid()))
         """Lines of proc_pid_status(5) that tell the monitor's own credentials."""
         self.mount_namespace = os.readlink(b"/proc/self/ns/mnt")
