@@ -48,9 +48,8 @@ class Call:
     """One trapped system call."""
 
     __slots__ = (
-        "_ask_below", "_process", "_state", "cookie_id", "layer", "places", "raw", "row",
-        "services", "task",
-        "tid",
+        "_ask_below", "_process", "_state", "answered_by_module", "cookie_id", "layer", "places",
+        "raw", "result", "row", "services", "task", "tid", "trail",
     )  # fmt: skip
 
     def __init__(self, row: abi.Row, tid: int, raw: tuple[int, ...], services: Services) -> None:
@@ -64,6 +63,11 @@ class Call:
         self.cookie_id = 0
         self.places: Any = None
         self.task: Any = None
+        self.trail: list[str] | None = None
+        """Where the call is traced: who was asked, and what was done."""
+        self.result: int | None = None
+        """Where the call is traced: what the kernel returned, in the tracee."""
+        self.answered_by_module = False
         self._process = 0
         self._state: ProcessState | None = None
         self._ask_below: Callable[[], Any] | None = None

@@ -10,7 +10,7 @@ from importlib import import_module
 
 from viewos.errors import ViewosError
 
-COMMANDS = ("run", "modules", "doctor")
+COMMANDS = ("run", "trace", "modules", "doctor")
 
 USAGE = """\
 usage: viewos COMMAND [OPTION]...

@@ -136,7 +136,7 @@ class Nesting:
             try:
                 self._check(view, router.cookie)
                 number = len(self._routers)
-                nested = router.nested(view)
+                nested = router.nested(view, number)
                 fast = self._routers[0].accelerator
                 if fast is not None:
                     fast.add_view(number, view, nested.accelerated)

@@ -7,7 +7,7 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from viewos.abi.machine import MACHINE
 from viewos.abi.row import Row
@@ -28,6 +28,9 @@ from viewos.monitor.special import SPECIAL
 from viewos.monitor.task import Tasks
 from viewos.monitor.traced import Traced
 from viewos.view import ProcessState, View
+
+if TYPE_CHECKING:
+    from viewos.monitor.trace import Trace
 
 Base = Callable[["Router", Call], "int | Outcome"]
 FixUpRunner = Callable[[int, int, Rewrite, Callable[[int], bool]], Result]
@@ -59,9 +62,14 @@ class Router:
         mounts: MountTable | None = None,
         fix_up: FixUpRunner = fixup.fix_up,
         outer: Router | None = None,
+        trace: Trace | None = None,
+        number: int = 0,
     ) -> None:
-        """`outer`: the router of the view in which this one is nested."""
+        """Arguments: `outer` the router of the view in which this one is nested, with `number`;
+        `trace` shows every call, and does without the accelerator, which would hide them."""
         self.view = view
+        self.number = number
+        self.trace = trace
         self.cookie = cookie
         self.log = log
         self.memory: Memory = Memory() if outer is None else outer.memory
@@ -77,14 +85,17 @@ class Router:
             number: chain for number, row in BY_NUMBER.items() if (chain := self._chain(row))
         }
         self.accelerator: accelerator.Accelerator | None = None
-        if outer is None:
+        if outer is None and trace is None:
             self.accelerator = accelerator.build(view, self.tasks, self.mounts, self.accelerated)
         self._sockets: OrderedDict[bytes, bytes] = OrderedDict()
         self._read_only = tuple(c for c in view.claims if c.read_only)
 
-    def nested(self, view: View) -> Router:
+    def nested(self, view: View, number: int) -> Router:
         """The router of a view that is nested in this one."""
-        return Router(view, self.cookie, self.log, mounts=self.mounts, outer=self)
+        return Router(
+            view, self.cookie, self.log,
+            mounts=self.mounts, outer=self, trace=self.trace, number=number,
+        )  # fmt: skip
 
     def _chain(self, row: Row) -> list[tuple[int, Any]]:
         """(layer, method) of all that may answer a call: hooks first, each from the top down."""
@@ -128,6 +139,10 @@ class Router:
         call = Call(row, notification.tid, notification.args, self)
         self._current.notification = notification
         self._current.call = call
+        text = ""
+        if self.trace is not None:
+            call.trail = []
+            text = self.trace.begin(self, call)
         try:
             answer = self._answer(call)
         except _Redo:
@@ -150,6 +165,8 @@ class Router:
         except Exception:
             self.log.exception(f"{call.name} by process {call.tid} fails with EIO")
             answer = -errno.EIO
+        if self.trace is not None:
+            self.trace.end(self, call, text, answer)
         self._finish(notification, call, answer)
 
     def _finish(self, notification: Notification, call: Call, answer: Any) -> None:
@@ -167,6 +184,7 @@ class Router:
         if chain is not None:
             verdict = self._ask(call, chain, 0)
             if verdict is not answers.PASS:
+                call.answered_by_module = True
                 return answers.encode(self, call, verdict)
         base = SPECIAL.get(call.name)
         if base is not None:
@@ -186,6 +204,9 @@ class Router:
             verdict = method(call)
             if hasattr(verdict, "__await__"):
                 verdict = self._await(verdict)
+            if call.trail is not None:
+                passed = " passes" if verdict is answers.PASS else ""
+                call.trail.append(f"{self.view.modules[call.layer].name}:{passed or ' answers'}")
             if verdict is not answers.PASS:
                 return verdict
         return answers.PASS
@@ -251,9 +272,13 @@ class Router:
             self.step_aside()
         notification = self.notification
         try:
-            self._fix_up(
+            result = self._fix_up(
                 call.tid, self.cookie, rewrite, lambda error: notification.answer(error=error)
             )
+            if call.trail is not None:
+                shown = ", ".join(os.fsdecode(text) for text in (strings or {}).values())
+                call.trail.append(f"fix-up {shown}".rstrip())
+                call.result = result.value
         except Traced as error:
             return inplace.fall_back(self, call, strings, plain, str(error))
         return ANSWERED

@@ -7,7 +7,7 @@ import resource
 import threading
 from contextlib import suppress
 from importlib import import_module
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 from viewos import filter as bpf
 from viewos.errors import ViewosError
@@ -23,6 +23,14 @@ SERVING = "viewos.monitor.router"
 """What serving takes: the monitor imports it while the program's process makes the filter."""
 
 
+class Tracing(NamedTuple):
+    """What `viewos trace` wants."""
+
+    file: str | None
+    """Where the lines go; None: the program's stderr."""
+    expressions: tuple[str, ...]
+
+
 def run(
     view: View,
     command: list[str],
@@ -31,8 +39,10 @@ def run(
     layout: str = "auto",
     verbosity: int = 1,
     log: str | None = None,
+    trace: Tracing | None = None,
 ) -> NoReturn:
-    """Become the program (or the process that waits for it). Raises ViewosError."""
+    """Become the program (or the process that waits for it). `trace`: show every call that reaches
+    the monitor. Raises ViewosError."""
     if log is not None:
         log = _writable(log, verbosity)
     mounts = set_up(view)
@@ -43,7 +53,7 @@ def run(
             say(f"{os.getcwd()} is no directory of the view: starting in /", None)
 
         def serve(session: Session) -> None:
-            monitor(view, cookie, session, mounts, Log(log, verbosity))
+            monitor(view, cookie, session, mounts, Log(log, verbosity), trace)
 
         launch(
             command,
@@ -69,7 +79,14 @@ def _writable(log: str, verbosity: int) -> str:
     return log
 
 
-def monitor(view: View, cookie: int, session: Session, mounts: MountTable, log: Log) -> None:
+def monitor(
+    view: View,
+    cookie: int,
+    session: Session,
+    mounts: MountTable,
+    log: Log,
+    tracing: Tracing | None = None,
+) -> None:
     """Serve one listener until the last tracee is gone; runs in the monitor process."""
     with suppress(OSError):  # a container's filter may forbid it
         _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -79,7 +96,15 @@ def monitor(view: View, cookie: int, session: Session, mounts: MountTable, log: 
 
     threading.stack_size(STACK_SIZE)
     log.attach(session.pid, session.stderr_identity)
-    router = Router(view, cookie, log, mounts=mounts)
+    trace = None
+    if tracing is not None:
+        from viewos.monitor.trace import Trace, parse
+
+        # Where none is named, the program's stderr, as it is before the program runs.
+        path = tracing.file or f"/proc/{session.pid}/fd/2"
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+        trace = Trace(os.open(path, flags, 0o644), parse(tracing.expressions))
+    router = Router(view, cookie, log, mounts=mounts, trace=trace)
     router.engine = Engine(session.listener, router.handle, log, router.accelerator)
     try:
         router.engine.serve(session.ready)

@@ -1,0 +1,97 @@
+"""viewos trace: lines for calls, and what the program does is what it does without."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from .view import run_in_view
+
+VIEWOS = [sys.executable, "-m", "viewos"]
+
+
+def trace(*words: str) -> tuple[str, list[str]]:
+    """(what the program said, the lines without the thread's id)."""
+    done = run_in_view(None, [*VIEWOS, "trace", *words])
+    lines = done.stderr.decode().splitlines()
+    assert done.returncode == 0, lines
+    return done.stdout.decode(), [re.sub(r"^\d+ ", "", line) for line in lines]
+
+
+@pytest.fixture
+def work(tmp_path: Path) -> Path:
+    (tmp_path / "file").write_text("text\n")
+    return tmp_path
+
+
+def test_what_is_done_stands_in_the_line(work: Path) -> None:
+    script = "cat /mnt/file; cd /mnt; uname -n; > /mnt/new; rm new; cat /mnt/none 2>/dev/null; :"
+    modules = ("-m", f"vfs:/mnt={work}", "-m", "hostname:h")
+    said, lines = trace(*modules, "-e", "!continued", "--", "sh", "-c", script)
+    assert said == "text\nh\n"
+    calls = [
+        re.sub(r"0x[0-9a-f]+", "PTR", line) for line in lines if "/mnt" in line or "uname" in line
+    ]
+    assert calls == [
+        f'openat(AT_FDCWD, "/mnt/file", O_RDONLY) = 3 <emulated at {work}/file>',
+        f'chdir("/mnt") = 0 <fix-up {work}>',
+        "uname(PTR) = 0 <hostname: answers>",
+        f'openat(AT_FDCWD, "/mnt/new", O_WRONLY|O_CREAT|O_TRUNC, 0666) = 3 <emulated at {work}/new>',
+        'openat(AT_FDCWD, "/mnt/none", O_RDONLY) = -1 ENOENT (No such file or directory)'
+        f" <emulated at {work}/none>",
+    ]
+
+
+def test_all_shows_what_no_module_asks_for() -> None:
+    _, lines = trace("-a", "-e", "open", "--", "cat", "/etc/hostname")
+    assert 'openat(AT_FDCWD, "/etc/hostname", O_RDONLY) = ? <continue>' in lines
+    assert all(line.startswith("open") for line in lines)
+
+
+def test_expressions(work: Path) -> None:
+    words = ("-m", f"vfs:/mnt={work}", "-m", "hostname:h")
+    ls = ("--", "sh", "-c", "ls /mnt /mnt/none 2>/dev/null; uname -n; :")
+    _, lines = trace(*words, "-e", "path=/mnt", "-e", "failed", *ls)
+    assert lines and all('"/mnt/none"' in line and "ENOENT" in line for line in lines)
+    _, lines = trace(*words, "-e", "module=hostname", *ls)
+    assert len(lines) == 1 and lines[0].startswith("uname(")
+    _, lines = trace(*words, "-e", "!stat,open,execve,access", "-e", "!uname", *ls)
+    assert not any(line.startswith(("newfstatat", "openat", "uname")) for line in lines)
+
+
+def test_the_lines_in_a_file(work: Path) -> None:
+    said, lines = trace("-a", "-o", str(work / "out"), "--", "cat", str(work / "file"))
+    assert (said, lines) == ("text\n", [])
+    assert str(work / "file") in (work / "out").read_text()
+
+
+def test_a_nested_view_has_its_number() -> None:
+    inner = "python3 -m viewos run -m hostname:h -- uname -n"
+    said, lines = trace("-m", "vfs:/=/", "-e", "uname", "--", "sh", "-c", inner)
+    assert said == "h\n"
+    assert any(
+        re.fullmatch(r"\[1\] uname\(0x[0-9a-f]+\) = 0 <hostname: answers>", x) for x in lines
+    )
+
+
+@pytest.mark.parametrize(("words", "said"), [
+    (["-e", "nonsense", "--", "true"], "'nonsense' is no system call"),
+    (["-o", "/no/such/file", "--", "true"], "/no/such/file: No such file or directory"),
+    ([], "which COMMAND?"),
+])  # fmt: skip
+def test_bad_input(words: list[str], said: str) -> None:
+    done = subprocess.run(
+        [*VIEWOS, "trace", *words], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert done.returncode in (2, 125)
+    assert said in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_in_a_view_it_says_so() -> None:
+    done = run_in_view(["hostname:x"], [*VIEWOS, "trace", "--", "true"])
+    assert done.returncode == 125
+    assert b"start the outermost view with `viewos trace`" in done.stderr

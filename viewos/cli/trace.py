@@ -1,0 +1,89 @@
+"""viewos trace: a program in a view, and what the view does for it."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, NoReturn
+
+from viewos.cli.options import HELP, Option, UsageError, describe, parse
+from viewos.errors import ViewosError
+
+HELP_LINE = "run a program in a view, and show each call that a view answers"
+
+OPTIONS = (
+    Option(
+        "modules", ("-m", "--module"), "MODULE[:ITEM,...]", "as for `viewos run`", repeats=True
+    ),
+    Option("chdir", ("-C", "--chdir"), "DIR", "start in this directory of the view"),
+    Option(
+        "expressions", ("-e",), "EXPR",
+        "show only calls for which EXPR holds: names of system calls (open\n"
+        "stands for openat and its kin too) with commas between them,\n"
+        "failed, continued (the kernel runs the call as it is), path=PREFIX,\n"
+        "module=NAME, or one of these behind a !",
+        repeats=True,
+    ),
+    Option("file", ("-o", "--output"), "FILE", "append the lines to FILE, and not to stderr"),
+    Option("all", ("-a", "--all"), None, "trap what any module can use, not only what these do"),
+    HELP,
+)  # fmt: skip
+
+USAGE = f"""\
+usage: viewos trace [OPTION]... [--] COMMAND [ARG]...
+
+Runs COMMAND as `viewos run` does, and writes a line for each system call that reaches the monitor:
+who was asked, what was done, and what came of it.
+
+{describe(OPTIONS)}
+
+A call that nobody traps is not there: strace shows those, in a view as outside.
+
+examples:
+  viewos trace -m vfs:/mnt=/tmp/x -e path=/mnt -- make -C /mnt
+  viewos trace -m vfs:/mnt=/tmp/x -e '!continued' -- ls /mnt
+  viewos trace -m uid:0 -e failed -o trace.txt -- ./install.sh
+  viewos trace -a -e open,execve -- sh -c 'ls | wc -l'
+"""
+
+
+def main(argv: list[str]) -> int:
+    """Become the program; returns only from --help. Raises ViewosError."""
+    values, command = parse("viewos trace", argv, OPTIONS)
+    if not values["help"]:
+        _run(values, command)
+    print(USAGE, end="")
+    return 0
+
+
+def _run(values: dict[str, Any], command: list[str]) -> NoReturn:
+    if not command:
+        raise UsageError("viewos trace: which COMMAND? (see `viewos trace --help`)")
+    from viewos.launcher import nested
+    from viewos.loader import load
+    from viewos.monitor.start import Tracing, run
+    from viewos.monitor.trace import parse as parse_expressions
+    from viewos.view import View
+
+    if nested.contact() is not None:
+        raise ViewosError(
+            "this process runs in a view, whose monitor traces for nobody: start the outermost"
+            " view with `viewos trace`, which shows the views in it too"
+        )
+    parse_expressions(values["expressions"])
+    run(
+        View([load(text) for text in values["modules"]], nestable=values["all"]),
+        command,
+        chdir=values["chdir"],
+        trace=Tracing(_writable(values["file"]), tuple(values["expressions"])),
+    )
+
+
+def _writable(file: str | None) -> str | None:
+    """The file's absolute path. Raises ViewosError when nothing can be written there."""
+    path = "/proc/self/fd/2" if file is None else os.path.abspath(file)
+    try:
+        os.close(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644))
+    except OSError as error:
+        hint = " (name a file with -o)" if file is None else ""
+        raise ViewosError(f"{file or 'stderr'}: {error.strerror}{hint}") from error
+    return None if file is None else path
