@@ -88,7 +88,9 @@ def quote(text: str) -> str:
 def absolute(path: bytes) -> bytes:
     """A path that a SPEC names, from the directory in which it was written: for modules, instead
     of os.path.abspath, because the monitor of a nested view works in another one."""
-    return os.path.normpath(os.path.join(launch_directory.get() or os.getcwdb(), path))
+    if not path.startswith(b"/"):
+        path = os.path.join(launch_directory.get() or os.getcwdb(), path)
+    return os.path.normpath(path)
 
 
 # A token is (character, as the user wrote it); one that was quoted separates nothing.
