@@ -9,32 +9,39 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from viewos.abi.socket import InetAddress, SocketAddress, UnixAddress
     from viewos.abi.utsname import Utsname
     from viewos.call import Call
     from viewos.claims import Claim, RealPath, VirtualPath
     from viewos.errors import SpecError, ViewosError
     from viewos.library.popen import Popen
     from viewos.library.view import View
-    from viewos.module import PASS, FileModule, Verdict, VirtualModule, hook
+    from viewos.message import Message, Received
+    from viewos.module import PASS, CallTest, FileModule, Verdict, VirtualModule, hook
+    from viewos.shared import Interrupted, SharedSocket
     from viewos.spec import Items, absolute
     from viewos.tree import Entry, TreeModule
 
 __version__ = "0.1.0.dev0"
 
 __all__ = [
-    "PASS", "Call", "Claim", "Entry", "FileModule", "Items", "Popen", "RealPath", "SpecError",
-    "TreeModule", "Utsname", "Verdict", "View", "ViewosError", "VirtualModule", "VirtualPath",
-    "absolute", "hook",
+    "PASS", "Call", "CallTest", "Claim", "Entry", "FileModule", "InetAddress", "Interrupted",
+    "Items", "Message", "Popen", "RealPath", "Received", "SharedSocket", "SocketAddress",
+    "SpecError", "TreeModule", "UnixAddress", "Utsname", "Verdict", "View", "ViewosError",
+    "VirtualModule", "VirtualPath", "absolute", "hook",
 ]  # fmt: skip
 
 _HOMES = {
+    "viewos.abi.socket": ("InetAddress", "SocketAddress", "UnixAddress"),
     "viewos.abi.utsname": ("Utsname",),
     "viewos.call": ("Call",),
     "viewos.claims": ("Claim", "RealPath", "VirtualPath"),
     "viewos.errors": ("SpecError", "ViewosError"),
     "viewos.library.popen": ("Popen",),
     "viewos.library.view": ("View",),
-    "viewos.module": ("PASS", "FileModule", "Verdict", "VirtualModule", "hook"),
+    "viewos.message": ("Message", "Received"),
+    "viewos.module": ("PASS", "CallTest", "FileModule", "Verdict", "VirtualModule", "hook"),
+    "viewos.shared": ("Interrupted", "SharedSocket"),
     "viewos.spec": ("Items", "absolute"),
     "viewos.tree": ("Entry", "TreeModule"),
 }

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from viewos.abi import row as abi
 
 if TYPE_CHECKING:
+    from viewos.abi.socket import SocketAddress
+    from viewos.message import Message
+    from viewos.shared import SharedSocket
     from viewos.view import ProcessState
+
+_UNREAD: Any = object()
 
 
 class Services(Protocol):
@@ -22,6 +28,8 @@ class Services(Protocol):
     def process_state(self, call: Call) -> ProcessState: ...
     def set_process_state(self, call: Call, state: ProcessState) -> None: ...
     def native(self, call: Call) -> Any: ...
+    def share(self, call: Call, fd: int) -> SharedSocket: ...
+    def warn(self, text: str, once: str | None) -> None: ...
 
 
 class Arguments:
@@ -48,8 +56,8 @@ class Call:
     """One trapped system call."""
 
     __slots__ = (
-        "_ask_below", "_process", "_state", "answered_by_module", "cookie_id", "layer", "places",
-        "raw", "result", "row", "services", "task", "tid", "trail",
+        "_address", "_ask_below", "_process", "_shared", "_state", "answered_by_module", "cookie_id",
+        "layer", "places", "raw", "result", "row", "services", "task", "tid", "trail",
     )  # fmt: skip
 
     def __init__(self, row: abi.Row, tid: int, raw: tuple[int, ...], services: Services) -> None:
@@ -71,6 +79,8 @@ class Call:
         self._process = 0
         self._state: ProcessState | None = None
         self._ask_below: Callable[[], Any] | None = None
+        self._address: SocketAddress | None = _UNREAD
+        self._shared: dict[int, SharedSocket] = {}
 
     def __repr__(self) -> str:
         return f"<{self.row.name} by {self.tid}>"
@@ -138,8 +148,82 @@ class Call:
         self._state = self.process_state.with_module(self.layer, value)
         self.services.set_process_state(self, self._state)
 
-    def below(self) -> Any:
-        """What the layers below, and at the bottom the kernel, answer. Raises OSError."""
+    def below(self, address: SocketAddress | None = None) -> Any:
+        """What the layers below, and at the bottom the kernel, answer. Raises OSError.
+
+        With `address`: as if the program had given this one to its connect, bind or sendto.
+        """
+        if address is not None:
+            self._address = address
         if self._ask_below is None:
             return self.services.native(self)
         return self._ask_below()
+
+    # ---- calls on sockets -----------------------------------------------------------------------
+
+    @property
+    def address(self) -> SocketAddress | None:
+        """The socket address that connect, bind or sendto is given.
+
+        None: there is none, it is one of another family than AF_INET, AF_INET6 and AF_UNIX, or
+        it is so short that the kernel refuses it. Raises OSError EFAULT.
+        """
+        if self._address is _UNREAD:
+            self._address = self._given_address()
+        return self._address
+
+    def _given_address(self) -> SocketAddress | None:
+        from viewos.abi import socket
+
+        given = [where for where in self.row.sockaddr if where.direction == "in"]
+        if not given or not self.raw[given[0].address]:
+            return None
+        length = abi.signed32(self.raw[given[0].length])
+        if not 0 < length <= socket.MOST:
+            return None
+        return socket.decode(self.read(self.raw[given[0].address], length))
+
+    def socket(self, fd: int | None = None) -> SharedSocket:
+        """A socket of the program: that of the call's first argument, or of a descriptor.
+
+        It is the program's own open file, and closed when the call is answered. Raises OSError
+        EBADF, and EPERM where the monitor may not have a copy.
+        """
+        number = abi.signed32(self.raw[0]) if fd is None else fd
+        if number not in self._shared:
+            self._shared[number] = self.services.share(self, number)
+        return self._shared[number]
+
+    def messages(self) -> list[Message]:
+        """The messages of sendto, recvfrom, sendmsg, recvmsg, sendmmsg or recvmmsg.
+
+        Raises OSError EFAULT.
+        """
+        from viewos.message import messages
+
+        return messages(self)
+
+    def tell_address(self, address: SocketAddress) -> None:
+        """Write an address where getsockname, getpeername, accept or recvfrom wants it, shortened
+        to the room that is there. Raises OSError EFAULT, EINVAL."""
+        from viewos.abi import socket
+
+        (where,) = self.row.sockaddr
+        at, length_at = self.raw[where.address], self.raw[where.length]
+        (room,) = socket.SOCKLEN.unpack(self.read(length_at, socket.SOCKLEN.size))
+        if room < 0:
+            raise OSError(errno.EINVAL, "the length of an address")
+        data, length = socket.truncated(socket.encode(address), room)
+        if data:
+            self.write(at, data)
+        self.write(length_at, socket.SOCKLEN.pack(length))
+
+    def release(self) -> None:
+        """Close the copies of the program's sockets. The monitor does, before it answers."""
+        for shared in self._shared.values():
+            shared.close()
+        self._shared.clear()
+
+    def warn(self, text: str, once: str | None = None) -> None:
+        """A line for the user. With `once`, only the first of that key is said."""
+        self.services.warn(text, once)

@@ -7,9 +7,11 @@ GIL for the time of each call, so a thread that waits in one holds up no other.
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import struct
 import threading
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
 
 from viewos.abi.machine import MACHINE
@@ -156,6 +158,28 @@ def pidfd_open(pid: int, flags: int = 0) -> int:
 def pidfd_getfd(pidfd: int, fd: int) -> int:
     """pidfd_getfd(2), Linux 5.6: a copy of another process's descriptor."""
     return syscall(_NR["pidfd_getfd"], pidfd, fd, 0)
+
+
+PIDFD_THREAD = os.O_EXCL
+
+
+def descriptor_of(tid: int, fd: int, process: Callable[[], int]) -> int:
+    """A copy of a descriptor of a thread, which may have a table of its own.
+
+    `process` gives the thread's group, where the kernel has no pidfds of threads (before 6.9).
+    """
+    for flags in (0, PIDFD_THREAD, None):
+        try:
+            pidfd = pidfd_open(process()) if flags is None else pidfd_open(tid, flags)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.ENOENT) or flags is None:
+                raise
+            continue
+        try:
+            return pidfd_getfd(pidfd, fd)
+        finally:
+            os.close(pidfd)
+    raise OSError(errno.ESRCH, os.strerror(errno.ESRCH))
 
 
 def prlimit(pid: int, resource: int, new: tuple[int, int] | None = None) -> tuple[int, int]:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 ENTRY_POINTS = "viewos.modules"
-BUILT_IN = {"hostname": "Hostname", "uid": "Uid", "vfs": "Vfs"}
+BUILT_IN = {"hostname": "Hostname", "net": "Net", "uid": "Uid", "vfs": "Vfs"}
 """Name (and file below viewos/modules) -> class."""
 
 

@@ -11,7 +11,7 @@ import enum
 import errno
 from collections.abc import Callable, Iterable
 from types import FunctionType
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, NamedTuple, Self, TypeVar
 
 from viewos.claims import Claim
 
@@ -29,6 +29,20 @@ class _Pass(enum.Enum):
 
 PASS: Final = _Pass.PASS
 """Not mine: the layers below, and at the bottom the kernel, decide."""
+
+
+class CallTest(NamedTuple):
+    """A test of one argument, made in the kernel: `CallTest("prctl", "option", "==", 4)`.
+
+    Operators: "==", "&" (at least one of the bits of `value` is set), and, for pointers and other
+    64-bit arguments, "!=".
+    """
+
+    call: str
+    argument: str
+    operator: Literal["==", "!=", "&"]
+    value: int
+
 
 Verdict = Any
 Handler = Callable[[Any, "Call"], Verdict]
@@ -95,6 +109,15 @@ class VirtualModule:
 
     def claims(self) -> Iterable[Claim]:
         """The subtrees that the module wants, with backings that are paths of the view below."""
+        return ()
+
+    def calls(self) -> frozenset[str]:
+        """The operations and system calls for which the module is asked: those of its handlers
+        and hooks, or fewer where these depend on its items."""
+        return frozenset({*self.handlers, *self.hooks})
+
+    def tests(self) -> Iterable[CallTest]:
+        """Tests in the kernel: a system call named here is trapped only where one of them holds."""
         return ()
 
     def syscalls(self) -> frozenset[str]:

@@ -8,9 +8,12 @@ import struct
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from viewos.abi.socket import InetAddress, UnixAddress
 from viewos.abi.utsname import Utsname
 from viewos.module import PASS
+from viewos.monitor import inet
 from viewos.monitor.emulate import EMULATIONS, open_arguments, umask_of
+from viewos.monitor.outcome import Outcome
 from viewos.monitor.pathcalls import emulable, resolve_all
 from viewos.monitor.task import read_status
 
@@ -31,11 +34,13 @@ class BadAnswer(TypeError):
         )
 
 
-def encode(router: Router, call: Call, value: Any) -> int:
+def encode(router: Router, call: Call, value: Any) -> int | Outcome:
     """The result register for a handler's value; writes memory or injects a descriptor on the way.
 
     Raises OSError (EFAULT, EMFILE), BadAnswer.
     """
+    if isinstance(value, Outcome):
+        return value  # what `below()` gave: the kernel has made the call in the tracee
     encoder = _ENCODERS.get(call.name) or _ENCODERS.get(call.operation)
     if encoder is not None:
         return encoder(router, call, value)
@@ -111,6 +116,13 @@ def _encode_stat(router: Router, call: Call, value: Any) -> int:
     return 0
 
 
+def _encode_address(router: Router, call: Call, value: Any) -> int:
+    if not isinstance(value, (InetAddress, UnixAddress)):
+        raise BadAnswer(call, value)
+    call.tell_address(value)
+    return 0
+
+
 _ENCODERS: dict[str, Callable[[Router, Call, Any], int]] = {
     "uname": _encode_uname,
     "getresuid": _encode_ids,
@@ -120,6 +132,8 @@ _ENCODERS: dict[str, Callable[[Router, Call, Any], int]] = {
     "readlink": _encode_text(1, terminated=False),
     "readlinkat": _encode_text(2, terminated=False),
     "getcwd": _encode_text(0, terminated=True),
+    "getsockname": _encode_address,
+    "getpeername": _encode_address,
     **dict.fromkeys(_STAT_SIZES, _encode_stat),
 }
 
@@ -175,6 +189,10 @@ _NATIVE: dict[str, Callable[[Router, Call], Any]] = {
     "getgroups": _GROUPS,
     "open": _native_open,
     "getcwd": lambda router, call: call.path,
+    "connect": inet.connect,
+    "bind": inet.bind,
+    "getsockname": inet.asked,
+    "getpeername": inet.asked,
     "readlink": lambda router, call: os.readlink(_first_real(router, call)),
 }
 

@@ -12,6 +12,7 @@ from typing import TypeVar
 from viewos.abi.syscalls import OPERATIONS, TABLE
 from viewos.claims import Claim
 from viewos.errors import ViewosError, told
+from viewos.filter import ArgumentRule
 from viewos.module import VirtualModule
 
 T = TypeVar("T")
@@ -62,6 +63,29 @@ def syscalls(module: VirtualModule) -> frozenset[str]:
     if unknown:
         raise ViewosError(f"module {module.name}: syscalls(): there is no {', '.join(unknown)}")
     return found
+
+
+def calls(module: VirtualModule) -> frozenset[str]:
+    """The operations and system calls that it is asked for. Raises ViewosError."""
+    try:
+        found = frozenset(module.calls())
+    except Exception as error:
+        raise _broken(module, "calls", error) from error
+    unknown = sorted(str(name) for name in found - {*module.handlers, *module.hooks})
+    if unknown:
+        raise ViewosError(f"module {module.name}: calls(): it has no {', '.join(unknown)}")
+    return found
+
+
+def tests(module: VirtualModule) -> list[ArgumentRule]:
+    """Its tests, as the filter takes them. Raises ViewosError."""
+    try:
+        return [
+            ArgumentRule(one.call, TABLE[one.call].position(one.argument), one.operator, one.value)
+            for one in module.tests()
+        ]
+    except Exception as error:
+        raise _broken(module, "tests", error) from error
 
 
 def _check(module: VirtualModule, claim: object) -> None:

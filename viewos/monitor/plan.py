@@ -16,6 +16,7 @@ from viewos.monitor.trapped import (
     CREDENTIAL_CALLS,
     MOUNT_CALLS,
     MSGHDR_CALLS,
+    SOCKET_CALLS,
 )
 from viewos.view import RLIMIT_LOCKS, View
 
@@ -46,8 +47,11 @@ def plan(view: View, cookie: int) -> FilterPlan:
     if view.claims:
         trap |= _RARE_BESIDE_PATHS
     if view.nestable:
-        trap |= _of_any_module()
+        trap |= _of_any_module() - {rule.name for rule in _ADDRESSES}
         rules += [*_ADDRESSES, *_READ_ONLY]
+    acts_on_sockets = bool((trap | {rule.name for rule in rules}) & SOCKET_CALLS)
+    if acts_on_sockets:
+        trap.add("landlock_restrict_self")
     rules += [
         ArgumentRule("prctl", 0, "==", PR_SET_DUMPABLE),
         ArgumentRule("prctl", 0, "==", PR_GET_DUMPABLE),
@@ -56,19 +60,24 @@ def plan(view: View, cookie: int) -> FilterPlan:
         ArgumentRule("getrlimit", 0, "==", RLIMIT_LOCKS),
         ArgumentRule("setrlimit", 0, "==", RLIMIT_LOCKS),
     ]
-    has_paths = bool(view.claims) or view.nestable
+    kept = _tests_of_one_argument(rules)
+    trap |= {rule.name for rule in rules} - {rule.name for rule in kept}
+    passes_by = bool(view.claims) or view.nestable or acts_on_sockets
     return FilterPlan(
         trap=frozenset(trap),
         cookie=cookie,
-        argument_rules=tuple(dict.fromkeys(rule for rule in rules if rule.name not in trap)),
-        errnos={"io_uring_setup": errno.ENOSYS} if has_paths else {},
+        argument_rules=tuple(rule for rule in kept if rule.name not in trap),
+        errnos={"io_uring_setup": errno.ENOSYS} if passes_by else {},
     )
 
 
 def lacking(outer: FilterPlan, inner: FilterPlan) -> list[str]:
     """The system calls that a nested view needs, and that the filter of the outermost one does not
     trap: it can never be changed."""
-    rules = {rule.name for rule in inner.argument_rules if rule not in outer.argument_rules}
+    known = {*outer.argument_rules}
+    rules = {rule.name for rule in inner.argument_rules if rule not in known}
+    if _ADDRESSES[0] in known:
+        rules.discard("sendto")  # see `_tests_of_one_argument`
     return sorted((inner.trap | rules | set(inner.errnos)) - outer.trap - set(outer.errnos))
 
 
@@ -77,7 +86,10 @@ def _needed(view: View) -> tuple[set[str], list[ArgumentRule]]:
     trap: set[str] = set()
     rules: list[ArgumentRule] = []
     for module in view.modules:
-        trap |= _handled(type(module)) | authors.syscalls(module)
+        tests = authors.tests(module)
+        trap |= _handled(type(module), authors.calls(module)) - {test.name for test in tests}
+        trap |= authors.syscalls(module)
+        rules += tests
     for claim in view.claims:
         for operation in claim.operations or ():
             trap.update(OPERATIONS[operation])
@@ -96,10 +108,10 @@ def _needed(view: View) -> tuple[set[str], list[ArgumentRule]]:
     return trap, rules
 
 
-def _handled(cls: type[VirtualModule]) -> set[str]:
-    """The system calls for which a class has methods."""
+def _handled(cls: type[VirtualModule], names: frozenset[str]) -> set[str]:
+    """The system calls for which a class has methods of those names."""
     trap: set[str] = set()
-    for name in (*cls.handlers, *cls.hooks):
+    for name in names:
         trap.update(OPERATIONS.get(name, (name,)))
     if getattr(cls, "auxiliary", None) is not None:
         trap |= {"execve", "execveat"}
@@ -112,8 +124,22 @@ def _of_any_module() -> set[str]:
 
     trap = set(_TAKES_PATHS | _PATH_COMPANIONS | MSGHDR_CALLS | CHANGES | LISTINGS | _OTHERS)
     for cls in built_in_classes():
-        trap |= _handled(cls)
+        trap |= _handled(cls, frozenset({*cls.handlers, *cls.hooks}))
     return trap
+
+
+def _tests_of_one_argument(rules: list[ArgumentRule]) -> list[ArgumentRule]:
+    """The tests of calls of which one argument alone is tested.
+
+    libseccomp (2.5.4) never ends where two arguments of sendto are. There one test is enough,
+    because all of its calls that matter to anybody have an address; any other call is trapped.
+    """
+    if _ADDRESSES[0] in rules:
+        rules = [rule for rule in rules if rule.name != "sendto" or rule.arg == 4]
+    arguments: dict[str, set[int]] = {}
+    for rule in rules:
+        arguments.setdefault(rule.name, set()).add(rule.arg)
+    return [rule for rule in dict.fromkeys(rules) if len(arguments[rule.name]) == 1]
 
 
 def _names_sockets(claim: Claim) -> bool:

@@ -9,12 +9,13 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from viewos import kernel
 from viewos.abi.machine import MACHINE
 from viewos.abi.row import Row
 from viewos.abi.seccomp import AUDIT_ARCH_AARCH64, AUDIT_ARCH_X86_64, X32_SYSCALL_BIT
 from viewos.abi.syscalls import BY_NUMBER, TABLE
 from viewos.call import Call
-from viewos.monitor import accelerator, answers, fixup, inplace, namespaces
+from viewos.monitor import accelerator, answers, fixup, inplace, namespaces, waiting
 from viewos.monitor.engine import Engine, Notification
 from viewos.monitor.log import Log
 from viewos.monitor.memory import Fault, Memory, TraceeGone, Unreadable
@@ -27,6 +28,7 @@ from viewos.monitor.rewrite import Result, Rewrite
 from viewos.monitor.special import SPECIAL
 from viewos.monitor.task import Tasks
 from viewos.monitor.traced import Traced
+from viewos.shared import Interrupted, SharedSocket
 from viewos.view import ProcessState, View
 
 if TYPE_CHECKING:
@@ -79,8 +81,12 @@ class Router:
         self.engine: Engine | None = None if outer is None else outer.engine
         self.nesting: Nesting = Nesting(self) if outer is None else outer.nesting
         self._fix_up: FixUpRunner = fix_up if outer is None else outer._fix_up
+        self._interrupter: waiting.Interrupter = (
+            waiting.Interrupter() if outer is None else outer._interrupter
+        )
         self._current = threading.local()
         self._keeps_nothing = False
+        self._asked = {layer: module.calls() for layer, module in view.layers.items()}
         self._chains = {
             number: chain for number, row in BY_NUMBER.items() if (chain := self._chain(row))
         }
@@ -103,7 +109,8 @@ class Router:
         chain: list[tuple[int, Any]] = []
         for kind in ("hooks", "handlers"):
             for layer, module in sorted(self.view.layers.items(), reverse=True):
-                methods = {getattr(module, kind).get(name) for name in names} - {None}
+                asked = self._asked[layer]
+                methods = {getattr(module, kind).get(n) for n in names if n in asked} - {None}
                 chain += [(layer, getattr(module, method)) for method in sorted(methods)]
         return chain
 
@@ -147,6 +154,8 @@ class Router:
             answer = self._answer(call)
         except _Redo:
             answer = ANSWERED
+        except Interrupted:
+            answer = self._interrupted(call)
         except Fault:
             answer = (
                 CONTINUE  # the kernel finds the same bad pointer, and orders the errors rightly
@@ -169,7 +178,12 @@ class Router:
             self.trace.end(self, call, text, answer)
         self._finish(notification, call, answer)
 
+    def _interrupted(self, call: Call) -> int | Outcome:
+        call.release()
+        return waiting.end_interrupted(self, call)
+
     def _finish(self, notification: Notification, call: Call, answer: Any) -> None:
+        call.release()
         if answer is ANSWERED:
             return
         if answer is CONTINUE:
@@ -268,6 +282,7 @@ class Router:
         """Run the call in the tracee with other arguments. For a thread that cannot be traced:
         `strings` are its new path arguments by index (None: they would not be enough), and `plain`
         says that the old ones would do."""
+        call.release()
         if rewrite.may_block:
             self.step_aside()
         notification = self.notification
@@ -408,3 +423,19 @@ class Router:
     def native(self, call: Call) -> Any:
         """What the kernel would answer, as a value."""
         return answers.native(self, call)
+
+    def share(self, call: Call, fd: int) -> SharedSocket:
+        """See `Call.socket`."""
+        return SharedSocket(kernel.descriptor_of(call.tid, fd, lambda: call.pid), call, self)
+
+    def wait(self, call: Call, fd: int, events: int, seconds: float | None) -> int:
+        """See `SharedSocket.wait`."""
+        return waiting.wait(self, call, fd, events, seconds)
+
+    def blocking(self, call: Call, function: Callable[[], int]) -> int:
+        """Call a function that blocks in the kernel and gives an errno. Raises Interrupted."""
+        return self._interrupter.blocking(call, self.notification, function)
+
+    def warn(self, text: str, once: str | None) -> None:
+        """See `Call.warn`."""
+        self.log.warning(text, once=once)

@@ -12,3 +12,5 @@ MSGHDR_CALLS = frozenset({"sendmsg", "recvmsg", "sendmmsg", "recvmmsg"})
 CHANGES = frozenset({"fchmod", "fchown", "fsetxattr", "fremovexattr"})
 CHANGING_IOCTLS = (0x40086602, 0x401C5820)
 """FS_IOC_SETFLAGS, FS_IOC_FSSETXATTR (linux/fs.h): they need no descriptor that may write."""
+SOCKET_CALLS = frozenset("socket connect bind sendto sendmsg sendmmsg accept accept4".split())
+"""A module that acts on one of them would be passed by through io_uring."""

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import errno
 import inspect
+import os
 import posixpath
+import select
+import socket
 from collections.abc import Callable
 from typing import Any
 
 from viewos.abi.syscalls import TABLE, Kind
 from viewos.call import Call
 from viewos.module import PASS, Verdict, VirtualModule
+from viewos.shared import SharedSocket
 from viewos.view import ProcessState
 
 AT_FDCWD = -100
@@ -62,7 +66,7 @@ class FakeMemory:
 
 class FakeProcess:
     """A process in a view of some modules, the first at the bottom: memory, working directory,
-    and what the modules keep for it."""
+    descriptors that are sockets, what the modules keep for it, and what they told the user."""
 
     def __init__(self, *modules: VirtualModule, cwd: bytes = b"/", pid: int = 1000) -> None:
         self.modules = modules
@@ -70,11 +74,14 @@ class FakeProcess:
         self.pid = pid
         self.memory = FakeMemory()
         self.state = ProcessState()
+        self.sockets: dict[int, socket.socket] = {}
+        self.told: list[str] = []
 
     def fork(self) -> FakeProcess:
         """A child: it inherits what the modules keep, and a copy of the memory."""
         child = FakeProcess(*self.modules, cwd=self.cwd, pid=self.pid + 1)
         child.state = self.state
+        child.sockets, child.told = self.sockets, self.told
         child.memory._areas = {at: bytearray(area) for at, area in self.memory._areas.items()}
         child.memory._next = self.memory._next
         return child
@@ -124,14 +131,18 @@ class FakeCall(Call):
     def answer(self) -> Verdict:
         """What the modules say, as the monitor asks them: hooks first, then handlers, each from
         the top module down. A value, or PASS; raises OSError. An `async def` is run to its end."""
-        return self._ask(self._chain(), 0)
+        try:
+            return self._ask(self._chain(), 0)
+        finally:
+            self.release()
 
     def _chain(self) -> list[tuple[int, Callable[[Call], Verdict]]]:
         chain = []
         for kind in ("hooks", "handlers"):
             for layer, module in reversed(list(enumerate(self.process.modules))):
                 methods: dict[str, str] = getattr(module, kind)
-                named = {methods.get(self.name), methods.get(self.operation)}
+                asked = module.calls() & {self.name, self.operation}
+                named = {methods.get(name) for name in asked}
                 chain += [(layer, getattr(module, name)) for name in sorted(filter(None, named))]
         return chain
 
@@ -194,6 +205,23 @@ class _Services:
     def set_process_state(self, call: Call, state: ProcessState) -> None:
         hash(state)  # the monitor interns it: a value that cannot be hashed fails there as here
         self._process.state = state
+
+    def share(self, call: Call, fd: int) -> SharedSocket:
+        if fd not in self._process.sockets:
+            raise OSError(errno.EBADF, "no descriptor of the process")
+        return SharedSocket(os.dup(self._process.sockets[fd].fileno()), call, self)
+
+    def wait(self, call: Call, fd: int, events: int, seconds: float | None) -> int:
+        poll = select.poll()
+        poll.register(fd, events)
+        ready = poll.poll(None if seconds is None else seconds * 1000)
+        return ready[0][1] if ready else 0
+
+    def blocking(self, call: Call, function: Callable[[], int]) -> int:
+        return function()
+
+    def warn(self, text: str, once: str | None) -> None:
+        self._process.told.append(text)
 
     def native(self, call: Call) -> Any:
         below = call._below if isinstance(call, FakeCall) else None

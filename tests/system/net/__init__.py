@@ -1,0 +1,1 @@
+"""Servers of the tests' own on ports that the kernel chooses, and programs that reach them."""

@@ -1,0 +1,133 @@
+"""`Message`: one message of sendto, recvfrom, sendmsg, recvmsg, sendmmsg or recvmmsg.
+
+Where it lies in the program's memory is read once; `SharedSocket` sends and receives it.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING, NamedTuple
+
+from viewos.abi import socket as abi
+from viewos.abi.socket import SocketAddress
+
+if TYPE_CHECKING:
+    from viewos.call import Call
+
+_HEADER = struct.Struct("=QI4xQQQQi4x")
+"""struct msghdr: name, its length, vectors, their number, control, its length, flags."""
+_MULTIPLE = 64
+"""sizeof(struct mmsghdr): a header, and how much was sent or received."""
+_NAMELEN_AT, _CONTROLLEN_AT, _FLAGS_AT, _LENGTH_AT = 8, 40, 48, 56
+_U32, _U64 = struct.Struct("=I"), struct.Struct("=Q")
+IOV_MAX = 1024
+MOST = 1 << 16
+"""Bytes: no datagram is longer, and what is longer is no datagram."""
+
+
+class Received(NamedTuple):
+    """What recvmsg(2) gave."""
+
+    data: bytes
+    address: bytes
+    """The sender's `struct sockaddr`, b"" where there is none."""
+    control: bytes
+    flags: int
+    length: int
+    """The call's result: with MSG_TRUNC more than there are bytes."""
+
+
+class Message:
+    """One message as the program describes it."""
+
+    def __init__(
+        self, call: Call, name: tuple[int, int], vectors: list[tuple[int, int]],
+        control: tuple[int, int] = (0, 0), header: int = 0, length_at: int = 0,
+    ) -> None:  # fmt: skip
+        self._call = call
+        self._name_at, self.name_size = name
+        self._vectors = vectors
+        self._control_at, self.control_size = control
+        self._header = header
+        self._length_at = length_at
+        self.size = min(sum(length for _, length in vectors), MOST)
+        """Bytes of its data: what is to be sent, or room for what is received."""
+
+    @property
+    def has_name(self) -> bool:
+        """Is there an address, or a place for one?"""
+        return bool(self._name_at)
+
+    @property
+    def address(self) -> SocketAddress | None:
+        """Where it is to be sent; None as with `Call.address`. Raises OSError EFAULT."""
+        if not self._name_at or not 0 < self.name_size <= abi.MOST:
+            return None
+        data = self._call.read(self._name_at, self.name_size)
+        if abi.family(data) == abi.AF_UNSPEC:  # to sendto(2) the same as AF_INET (udp_sendmsg)
+            data = struct.pack("=H", abi.AF_INET) + data[2:]
+        return abi.decode(data)
+
+    def payload(self) -> bytes:
+        """The data to be sent. Raises OSError EFAULT."""
+        parts, left = [], self.size
+        for address, length in self._vectors:
+            take = min(length, left)
+            if take:
+                parts.append(self._call.read(address, take))
+            left -= take
+        return b"".join(parts)
+
+    def control(self) -> bytes:
+        """The ancillary data to be sent. Raises OSError EFAULT."""
+        size = min(self.control_size, MOST)
+        return self._call.read(self._control_at, size) if self._control_at and size else b""
+
+    def sent(self, count: int) -> None:
+        """Tell a sendmmsg how much of this message was sent."""
+        if self._header and self._call.name == "sendmmsg":
+            self._call.write(self._header + _LENGTH_AT, _U32.pack(count))
+
+    def deliver(self, what: Received) -> None:
+        """Put what was received where the program wants it. Raises OSError EFAULT."""
+        data = what.data
+        for address, length in self._vectors:
+            if data:
+                self._call.write(address, data[:length])
+            data = data[length:]
+        if self._name_at:
+            self._call.write(self._name_at, what.address[: self.name_size])
+            at = self._length_at or self._header + _NAMELEN_AT
+            self._call.write(at, _U32.pack(len(what.address)))
+        if not self._header:
+            return
+        if self._control_at:
+            self._call.write(self._control_at, what.control)
+        self._call.write(self._header + _CONTROLLEN_AT, _U64.pack(len(what.control)))
+        self._call.write(self._header + _FLAGS_AT, _U32.pack(what.flags & 0xFFFFFFFF))
+        if self._call.name == "recvmmsg":
+            self._call.write(self._header + _LENGTH_AT, _U32.pack(what.length))
+
+
+def messages(call: Call) -> list[Message]:
+    """The messages of a call. Raises OSError EFAULT."""
+    raw = call.raw
+    if call.name in ("sendto", "recvfrom"):
+        name, length_at = (raw[4], raw[5] & 0xFFFFFFFF), 0
+        if call.name == "recvfrom":
+            length_at = raw[5]
+            name = (raw[4], _U32.unpack(call.read(length_at, 4))[0] if raw[4] else 0)
+        return [Message(call, name, [(raw[1], min(raw[2], MOST))], length_at=length_at)]
+    count = min(raw[2] & 0xFFFFFFFF, IOV_MAX) if call.name.endswith("mmsg") else 1
+    data = call.read(raw[1], count * _MULTIPLE - (_MULTIPLE - _HEADER.size) * (count == 1))
+    return [
+        _message(call, raw[1] + at, data[at : at + _HEADER.size])
+        for at in range(0, len(data), _MULTIPLE)
+    ]
+
+
+def _message(call: Call, at: int, header: bytes) -> Message:
+    name, name_size, vectors_at, count, control, control_size, _ = _HEADER.unpack(header)
+    size = 16 * min(count, IOV_MAX)
+    vectors = list(struct.iter_unpack("=QQ", call.read(vectors_at, size))) if size else []
+    return Message(call, (name, name_size), vectors, (control, control_size), at)

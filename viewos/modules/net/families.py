@@ -1,0 +1,27 @@
+"""Address families and protocols: which of them rules can see, and which would pass them by."""
+
+from __future__ import annotations
+
+from viewos.modules.net.patterns import OTHER, TCP, UDP
+
+AF_UNIX, AF_INET, AF_INET6 = 1, 2, 10
+INET = (AF_INET, AF_INET6)
+SOCK_STREAM, SOCK_DGRAM, SOCK_RAW = 1, 2, 3
+TYPE_MASK = 0xF
+"""The bits of socket(2)'s type that are no flags."""
+_PROTOCOLS = {
+    (SOCK_STREAM, 0): TCP, (SOCK_STREAM, 6): TCP, (SOCK_STREAM, 262): TCP,  # 262: MPTCP
+    (SOCK_DGRAM, 0): UDP, (SOCK_DGRAM, 17): UDP, (SOCK_DGRAM, 136): UDP,  # 136: UDP-Lite
+}  # fmt: skip
+BYPASSES = {
+    "AF_AX25": 3, "AF_IPX": 4, "AF_APPLETALK": 5, "AF_X25": 9, "AF_PACKET": 17, "AF_RDS": 21,
+    "AF_PPPOX": 24, "AF_LLC": 26, "AF_IB": 27, "AF_CAN": 29, "AF_TIPC": 30, "AF_BLUETOOTH": 31,
+    "AF_RXRPC": 33, "AF_PHONET": 35, "AF_IEEE802154": 36, "AF_CAIF": 37, "AF_NFC": 39,
+    "AF_VSOCK": 40, "AF_KCM": 41, "AF_QIPCRTR": 42, "AF_SMC": 43, "AF_XDP": 44, "AF_MCTP": 45,
+}  # fmt: skip
+"""Families that lead out of the machine, or around the rules for AF_INET, with their numbers."""
+
+
+def protocol_of(kind: int, number: int) -> str:
+    """The protocol of an AF_INET socket, by the arguments of socket(2)."""
+    return _PROTOCOLS.get((kind & TYPE_MASK, number), OTHER)

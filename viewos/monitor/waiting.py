@@ -1,0 +1,181 @@
+"""A call that waits in the monitor: others are served meanwhile, and a signal that is due ends it.
+
+A thread of the monitor that is blocked in the kernel on a tracee's behalf is woken by a signal of
+its own, because nothing else ends a blocking connect(2) on somebody else's open file: O_NONBLOCK
+belongs to the file, and the program would see it change.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import select
+import signal
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from viewos import kernel
+from viewos.abi.ptrace import ERESTARTSYS
+from viewos.abi.syscalls import TABLE
+from viewos.monitor.outcome import ANSWERED, Outcome
+from viewos.monitor.rewrite import Rewrite
+from viewos.monitor.task import read_status
+from viewos.monitor.traced import Traced
+from viewos.shared import Interrupted
+
+if TYPE_CHECKING:
+    from viewos.call import Call
+    from viewos.monitor.engine import Notification
+    from viewos.monitor.router import Router
+
+LOOK = 0.02
+"""Seconds between two looks at the signals of a thread that waits."""
+BRIEF_MS = 1
+_WAKE = signal.SIGRTMAX - 3
+
+
+class Signals:
+    """The signals of one look at a thread."""
+
+    def __init__(self, tid: int) -> None:
+        try:
+            fields = dict(
+                line.split(b":", 1) for line in read_status(tid).splitlines() if b":" in line
+            )
+        except OSError:
+            self.due = self.own = True
+            return
+        held = int(fields[b"SigBlk"], 16) | int(fields[b"SigIgn"], 16)
+        own, shared = (int(fields[name], 16) & ~held for name in (b"SigPnd", b"ShdPnd"))
+        leads = fields[b"Tgid"].strip() == b"%d" % tid or fields[b"Threads"].strip() == b"1"
+        self.due = bool(own or shared)
+        self.own = bool(own or (shared and leads))
+        """It is certain that this thread is the one that the kernel has chosen to handle it."""
+
+
+def wait(router: Router, call: Call, fd: int, events: int, seconds: float | None) -> int:
+    """poll(2) of one descriptor: the events, or 0 after that time. Raises Interrupted."""
+    poll = select.poll()
+    poll.register(fd, events)
+    ready = poll.poll(BRIEF_MS)
+    deadline = None if seconds is None else time.monotonic() + seconds
+    if not ready:
+        router.step_aside()
+    notification = router.notification
+    while not ready:
+        if Signals(call.tid).due or not notification.valid():
+            raise Interrupted
+        if deadline is not None and time.monotonic() >= deadline:
+            return 0
+        ready = poll.poll(LOOK * 1000)
+    return ready[0][1]
+
+
+def end_interrupted(router: Router, call: Call) -> int | Outcome:
+    """End a call that a signal interrupts, as the kernel does: with EINTR, or a restart where the
+    handler has SA_RESTART.
+
+    A thread that was not chosen to handle the signal would see ERESTARTSYS as an errno: it makes
+    its call again, which is right for any.
+    """
+    if Signals(call.tid).own:
+        return -ERESTARTSYS
+    row = TABLE["getpid"]
+    again = Rewrite(row.number, [], row.cookie.arg, row.cookie.shift, again=True)
+    try:
+        router.run_again(call, again)
+    except Traced:
+        return -errno.EINTR
+    return ANSWERED
+
+
+# ---- blocked in the kernel ----------------------------------------------------------------------
+
+
+class _Blocked:
+    """A thread of the monitor that is blocked for a tracee."""
+
+    __slots__ = ("native", "notification", "since", "tid")
+
+    def __init__(self, call: Call, notification: Notification) -> None:
+        self.native = threading.get_native_id()
+        self.notification = notification
+        self.tid = call.tid
+        self.since = time.monotonic()
+
+    def is_over(self) -> bool:
+        return Signals(self.tid).due or not self.notification.valid()
+
+
+class Interrupter:
+    """Wakes threads that are blocked for a tracee for which a signal is due, or which is gone."""
+
+    def __init__(self) -> None:
+        self._blocked: dict[int, _Blocked] = {}
+        self._lock = threading.Lock()
+        self._awake = threading.Event()
+        self._started = False
+
+    def blocking(self, call: Call, notification: Notification, function: Callable[[], int]) -> int:
+        """Call a function that blocks in the kernel and gives an errno. Raises Interrupted."""
+        if not self._started:
+            self._start()
+        blocked = _Blocked(call, notification)
+        while True:
+            self._blocked[blocked.native] = blocked
+            self._awake.set()
+            try:
+                error = function()
+            finally:
+                with self._lock:  # no signal comes behind this
+                    del self._blocked[blocked.native]
+            if error != errno.EINTR:
+                return error
+            if blocked.is_over():
+                raise Interrupted
+
+    def _start(self) -> None:
+        with self._lock:
+            if self._started:
+                return
+            self._started = True
+            _take_signal()
+            threading.Thread(target=self._watch, name="viewos interrupter", daemon=True).start()
+
+    def _watch(self) -> None:
+        while True:
+            self._awake.wait()
+            time.sleep(LOOK)
+            if not self._blocked:
+                self._awake.clear()
+                if self._blocked:
+                    self._awake.set()
+                continue
+            for blocked in list(self._blocked.values()):
+                if time.monotonic() - blocked.since > LOOK and blocked.is_over():
+                    self._wake(blocked)
+
+    def _wake(self, blocked: _Blocked) -> None:
+        with self._lock:
+            if self._blocked.get(blocked.native) is blocked:
+                kernel.syscall(kernel.NR["tgkill"], os.getpid(), blocked.native, int(_WAKE))
+
+
+def _take_signal() -> None:
+    """Give the signal a handler that does nothing, without SA_RESTART.
+
+    From any thread, unlike signal.signal(); abs(3) is a function that takes an int and does no
+    harm. A program that uses viewos as a library and this very signal keeps its own handler.
+    """
+
+    class Action(ctypes.Structure):
+        _fields_ = (("handler", ctypes.c_void_p), ("rest", ctypes.c_byte * 256))
+
+    libc = kernel.libc
+    old = Action()
+    if libc.sigaction(int(_WAKE), None, ctypes.byref(old)) == 0 and not old.handler:
+        new = Action(ctypes.cast(libc.abs, ctypes.c_void_p).value)
+        libc.sigaction(int(_WAKE), ctypes.byref(new), None)

@@ -1,0 +1,252 @@
+"""`SharedSocket`: a socket of the program, by a copy of its descriptor.
+
+What is done to the copy is done to the program's own open file, in the kernel: a connection made
+here is the program's, with its options, its name and its place in epoll sets. O_NONBLOCK belongs
+to the open file too, and is never touched.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import fcntl
+import os
+import struct
+from collections.abc import Callable
+from functools import cached_property
+from typing import TYPE_CHECKING, Protocol
+
+from viewos import kernel
+from viewos.abi import socket as abi
+from viewos.abi.socket import InetAddress, SocketAddress
+from viewos.message import Received
+
+if TYPE_CHECKING:
+    from viewos.call import Call
+
+SOL_SOCKET = 1
+SO_TYPE, SO_ERROR, SO_RCVTIMEO, SO_PROTOCOL, SO_DOMAIN, SO_COOKIE = 3, 4, 20, 38, 39, 57
+MSG_DONTWAIT, MSG_NOSIGNAL = 0x40, 0x4000
+POLLIN, POLLOUT = 1, 4
+
+_libc = kernel.libc
+_send, _recv, _sendmsg, _recvmsg = _libc.send, _libc.recv, _libc.sendmsg, _libc.recvmsg
+for _function in (_send, _recv, _sendmsg, _recvmsg):
+    _function.restype = ctypes.c_ssize_t
+
+
+class Interrupted(Exception):
+    """A signal is due for the thread whose call waits. A handler lets it pass: the call ends as
+    an interrupted one does natively, with EINTR or a restart."""
+
+
+class Waiting(Protocol):
+    """What waiting asks of the monitor."""
+
+    def wait(self, call: Call, fd: int, events: int, seconds: float | None) -> int: ...
+    def blocking(self, call: Call, function: Callable[[], int]) -> int: ...
+
+
+def _failed(result: int) -> int:
+    return 0 if result >= 0 else ctypes.get_errno()
+
+
+def _raise(error: int) -> None:
+    if error:
+        raise OSError(error, os.strerror(error))
+
+
+class SharedSocket:
+    """One socket of the program. It is closed before the call is answered."""
+
+    def __init__(self, fd: int, call: Call, services: Waiting) -> None:
+        self._fd = fd
+        self._call = call
+        self._services = services
+
+    def fileno(self) -> int:
+        """The copy; -1 when it has been closed."""
+        return self._fd
+
+    def close(self) -> None:
+        """Close the copy; the program's own descriptor stays."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    # ---- what it is -----------------------------------------------------------------------------
+
+    def option(self, level: int, name: int, size: int = 4) -> int:
+        """getsockopt(2) of a number of `size` bytes. Raises OSError ENOTSOCK, ENOPROTOOPT."""
+        value = ctypes.c_uint64()
+        length = ctypes.c_int(size)
+        _raise(
+            _failed(
+                _libc.getsockopt(self._fd, level, name, ctypes.byref(value), ctypes.byref(length))
+            )
+        )
+        return value.value if size == 8 else ctypes.c_int(value.value & 0xFFFFFFFF).value
+
+    def set_option(self, level: int, name: int, value: int) -> None:
+        """setsockopt(2) of an int. Raises OSError."""
+        data = ctypes.c_int(value)
+        _raise(_failed(_libc.setsockopt(self._fd, level, name, ctypes.byref(data), 4)))
+
+    @cached_property
+    def family(self) -> int:
+        """AF_INET and so on."""
+        return self.option(SOL_SOCKET, SO_DOMAIN)
+
+    @cached_property
+    def type(self) -> int:
+        """SOCK_STREAM and so on."""
+        return self.option(SOL_SOCKET, SO_TYPE)
+
+    @cached_property
+    def protocol(self) -> int:
+        """IPPROTO_TCP and so on."""
+        return self.option(SOL_SOCKET, SO_PROTOCOL)
+
+    @cached_property
+    def identity(self) -> int:
+        """A number that no other socket of this machine ever has (SO_COOKIE, Linux 4.12)."""
+        return self.option(SOL_SOCKET, SO_COOKIE, 8)
+
+    @property
+    def nonblocking(self) -> bool:
+        """Is O_NONBLOCK set?"""
+        return bool(fcntl.fcntl(self._fd, fcntl.F_GETFL) & os.O_NONBLOCK)
+
+    @property
+    def error(self) -> int:
+        """SO_ERROR, an errno, which asking clears."""
+        return self.option(SOL_SOCKET, SO_ERROR)
+
+    def name(self) -> SocketAddress | None:
+        """getsockname(2). Raises OSError."""
+        return self._asked(_libc.getsockname)
+
+    def peer(self) -> SocketAddress | None:
+        """getpeername(2). Raises OSError ENOTCONN."""
+        return self._asked(_libc.getpeername)
+
+    def _asked(self, function: Callable[..., int]) -> SocketAddress | None:
+        buffer = ctypes.create_string_buffer(abi.MOST)
+        size = ctypes.c_int(abi.MOST)
+        _raise(_failed(function(self._fd, buffer, ctypes.byref(size))))
+        return abi.decode(buffer.raw[: size.value])
+
+    # ---- what it does ---------------------------------------------------------------------------
+
+    def connect(self, address: SocketAddress) -> None:
+        """connect(2) as the program would: EINPROGRESS where it does not want to wait.
+
+        Raises OSError; Interrupted while it waits.
+        """
+        data = abi.encode(self._suited(address))
+
+        def attempt() -> int:
+            return _failed(_libc.connect(self._fd, data, len(data)))
+
+        _raise(attempt() if self.nonblocking else self._services.blocking(self._call, attempt))
+
+    def disconnect(self) -> None:
+        """Make it unconnected again, as after a connect that failed (connect(2), AF_UNSPEC)."""
+        _raise(_failed(_libc.connect(self._fd, bytes(16), 16)))
+
+    def bind(self, address: SocketAddress) -> None:
+        """bind(2), with the monitor's capabilities. Raises OSError."""
+        data = abi.encode(self._suited(address))
+        _raise(_failed(_libc.bind(self._fd, data, len(data))))
+
+    def shut_down(self) -> None:
+        """shutdown(2) in both directions: nothing can be sent any more. Never raises."""
+        _libc.shutdown(self._fd, 2)
+
+    def _suited(self, address: SocketAddress) -> SocketAddress:
+        return address.on(self.family) if isinstance(address, InetAddress) else address
+
+    def wait(self, events: int, seconds: float | None = None) -> int:
+        """Wait for poll(2) events, others are served meanwhile; the events, 0 after `seconds`.
+
+        Raises Interrupted.
+        """
+        return self._services.wait(self._call, self._fd, events, seconds)
+
+    def send(self, data: bytes, seconds: float | None) -> None:
+        """Send all of it, whether or not the program's socket waits. Raises OSError (ETIMEDOUT),
+        Interrupted."""
+        while data:
+            count = _send(self._fd, data, len(data), MSG_DONTWAIT | MSG_NOSIGNAL)
+            if count >= 0:
+                data = data[count:]
+            elif ctypes.get_errno() != errno.EAGAIN:
+                _raise(ctypes.get_errno())
+            elif not self.wait(POLLOUT, seconds):
+                raise OSError(errno.ETIMEDOUT, "sending took too long")
+
+    def receive(self, most: int, seconds: float | None, flags: int = 0) -> bytes:
+        """What is there, at most so many bytes; b"" at the end. Raises OSError (ETIMEDOUT),
+        Interrupted."""
+        buffer = ctypes.create_string_buffer(most)
+        while True:
+            count = _recv(self._fd, buffer, most, MSG_DONTWAIT | flags)
+            if count >= 0:
+                return buffer.raw[:count]
+            if ctypes.get_errno() != errno.EAGAIN:
+                _raise(ctypes.get_errno())
+            if not self.wait(POLLIN, seconds):
+                raise OSError(errno.ETIMEDOUT, "receiving took too long")
+
+    # ---- messages -------------------------------------------------------------------------------
+
+    def send_message(
+        self, data: bytes, address: SocketAddress | None, *, control: bytes = b"", flags: int = 0
+    ) -> int:
+        """sendmsg(2), without waiting; the number of bytes. Raises OSError (EAGAIN)."""
+        name = b"" if address is None else abi.encode(self._suited(address))
+        header, _buffers = _header(name, data, control)
+        count: int = _sendmsg(self._fd, header, flags | MSG_DONTWAIT | MSG_NOSIGNAL)
+        _raise(_failed(count))
+        return count
+
+    def receive_message(
+        self, size: int, *, name_size: int = 0, control_size: int = 0, flags: int = 0
+    ) -> Received:
+        """recvmsg(2) into that much room, without waiting. Raises OSError (EAGAIN)."""
+        header, buffers = _header(bytes(name_size), bytes(size), bytes(control_size))
+        count: int = _recvmsg(self._fd, header, flags | MSG_DONTWAIT)
+        _raise(_failed(count))
+        name, data, control, _ = buffers
+        _, name_length, *_, control_length, told = _MSGHDR.unpack(header.raw)
+        return Received(
+            data.raw[: min(count, size)], name.raw[:name_length], control.raw[:control_length],
+            told, count,
+        )  # fmt: skip
+
+    @property
+    def receive_timeout(self) -> float | None:
+        """SO_RCVTIMEO in seconds; None: there is none."""
+        buffer, size = ctypes.create_string_buffer(16), ctypes.c_int(16)
+        _raise(
+            _failed(_libc.getsockopt(self._fd, SOL_SOCKET, SO_RCVTIMEO, buffer, ctypes.byref(size)))
+        )
+        seconds, micro = struct.unpack("=qq", buffer.raw)
+        return seconds + micro / 1e6 if seconds or micro else None
+
+
+_MSGHDR = struct.Struct("=QI4xQQQQi4x")
+_Buffer = ctypes.Array[ctypes.c_char]
+
+
+def _header(*parts: bytes) -> tuple[_Buffer, tuple[_Buffer, ...]]:
+    """A struct msghdr of name, data and control, and what must live as long as it."""
+    name, data, control = (ctypes.create_string_buffer(part, max(len(part), 1)) for part in parts)
+    vector = ctypes.create_string_buffer(
+        struct.pack("=QQ", ctypes.addressof(data), len(parts[1])), 16
+    )
+    header = _MSGHDR.pack(
+        ctypes.addressof(name) if parts[0] else 0, len(parts[0]), ctypes.addressof(vector), 1,
+        ctypes.addressof(control) if parts[2] else 0, len(parts[2]), 0,
+    )  # fmt: skip
+    return ctypes.create_string_buffer(header, _MSGHDR.size), (name, data, control, vector)
