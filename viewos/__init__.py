@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from viewos.message import Message, Received
     from viewos.module import PASS, CallTest, FileModule, Verdict, VirtualModule, hook
     from viewos.shared import Interrupted, SharedSocket
-    from viewos.spec import Items, absolute
+    from viewos.spec import Item, Items, absolute
     from viewos.tree import Entry, TreeModule
 
 __version__ = "0.1.0.dev0"
 
 __all__ = [
     "PASS", "Call", "CallTest", "Claim", "Entry", "FileModule", "InetAddress", "Interrupted",
-    "Items", "Message", "Popen", "RealPath", "Received", "SharedSocket", "SocketAddress",
+    "Item", "Items", "Message", "Popen", "RealPath", "Received", "SharedSocket", "SocketAddress",
     "SpecError", "TreeModule", "UnixAddress", "Utsname", "Verdict", "View", "ViewosError",
     "VirtualModule", "VirtualPath", "absolute", "hook",
 ]  # fmt: skip
@@ -42,7 +42,7 @@ _HOMES = {
     "viewos.message": ("Message", "Received"),
     "viewos.module": ("PASS", "CallTest", "FileModule", "Verdict", "VirtualModule", "hook"),
     "viewos.shared": ("Interrupted", "SharedSocket"),
-    "viewos.spec": ("Items", "absolute"),
+    "viewos.spec": ("Item", "Items", "absolute"),
     "viewos.tree": ("Entry", "TreeModule"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

@@ -24,7 +24,7 @@ MOST_NAMES = 1024
 """Mapped addresses that are remembered of one socket."""
 
 
-class Names:
+class Senders:
     """Where a socket's datagrams went, to say so again when the answer comes."""
 
     def __init__(self) -> None:
@@ -77,7 +77,7 @@ def _send_one(
             socket.wait(POLLOUT)
 
 
-def receive(call: Call, names: Names) -> Verdict:
+def receive(call: Call, names: Senders) -> Verdict:
     """recvfrom(2), recvmsg(2), recvmmsg(2): answers come from where the program sent to.
 
     Raises OSError, Interrupted.

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-from viewos.modules.net.patterns import TCP, parse_address, parse_pattern
-from viewos.modules.net.rules import ALLOW, DENY, MAP, Rule, Rules
+from viewos.modules.net.handshake import Credentials
+from viewos.modules.net.names import FAKE4, FAKE6
+from viewos.modules.net.patterns import ANYTHING, TCP, Pattern, parse_address, parse_pattern
+from viewos.modules.net.proxy import parse_chain
+from viewos.modules.net.rules import ALLOW, DENY, MAP, PROXY, Rule, Rules
 
 if TYPE_CHECKING:
-    from viewos import Items, SpecError
+    from viewos import Item, Items, SpecError
 
 
 @dataclass
@@ -20,11 +25,28 @@ class Settings:
 
     rules: list[Rule] = field(default_factory=list)
     log: str | None = None
+    hosts: str | None = None
+    names: dict[str, tuple[bytes, ...]] = field(default_factory=dict)
+    who: Credentials | None = None
+    seconds: float = 30.0
+    """What a connection through proxies may take."""
+    fake4: Pattern = FAKE4
+    fake6: Pattern = FAKE6
+
+    @property
+    def fakes(self) -> bool:
+        """Does a proxy resolve names?"""
+        return any(rule.chain and rule.chain[-1].resolves for rule in self.rules)
+
+    @property
+    def dns(self) -> bool:
+        """Are questions of DNS answered here?"""
+        return self.fakes or bool(self.names)
 
 
 class Verb(NamedTuple):
-    """What one verb means. `read` gets the words behind the first `=`, and the item's text; it
-    raises ValueError with what is wrong."""
+    """What one verb means. `read` gets the words behind the first `=` (of VERB@ADDRESS=... those
+    behind the @), and the item's text; it raises ValueError with what is wrong."""
 
     read: Callable[[Settings, str, str], None]
     example: str
@@ -56,37 +78,131 @@ def _log(settings: Settings, value: str, text: str) -> None:
     settings.log = os.path.abspath(value)
 
 
+def _proxy(settings: Settings, value: str, text: str) -> None:
+    chain = parse_chain(value)
+    if chain:
+        rule = Rule(PROXY, ANYTHING, text, chain=chain, error=errno.EPERM, spares_loopback=True)
+        settings.rules.append(rule)
+    else:
+        settings.rules.append(Rule(ALLOW, ANYTHING, text))
+
+
+def _proxy_at(settings: Settings, value: str, text: str) -> None:
+    of, _, to = value.partition("=")
+    pattern, chain = parse_pattern(of), parse_chain(to)
+    if chain and pattern.protocol not in (None, TCP):
+        raise ValueError("proxies know TCP only")
+    verb = PROXY if chain else ALLOW
+    settings.rules.append(Rule(verb, pattern, text, chain=chain, error=errno.EPERM))
+
+
+def _proxy_auth(settings: Settings, value: str, text: str) -> None:
+    kind, _, where = value.partition(":")
+    try:
+        if kind == "env":
+            secret = os.environb[os.fsencode(where)]
+        elif kind == "file":
+            with open(where, "rb") as file:
+                secret = file.readline()
+        elif kind == "fd" and where.isdigit():
+            with open(int(where), "rb", buffering=0) as file:
+                secret = file.readline()
+        else:
+            raise ValueError("expected proxy-auth=env:VARIABLE, file:PATH or fd:NUMBER")
+    except KeyError:
+        raise ValueError(f"the environment has no {where}") from None
+    except OSError as error:
+        raise ValueError(f"{where}: {error.strerror}") from None
+    user, colon, password = secret.rstrip(b"\r\n").partition(b":")
+    if not colon or not user or max(len(user), len(password)) > 255:
+        raise ValueError(f"{value} does not hold USER:PASSWORD, each of at most 255 bytes")
+    settings.who = Credentials(user, password)
+
+
+def _proxy_timeout(settings: Settings, value: str, text: str) -> None:
+    try:
+        settings.seconds = float(value)
+    except ValueError:
+        settings.seconds = 0.0
+    if not 0 < settings.seconds < 1e6:
+        raise ValueError("expected proxy-timeout=SECONDS")
+
+
+def _name(settings: Settings, value: str, text: str) -> None:
+    name, equals, host = value.partition("=")
+    if not equals or not name:
+        raise ValueError("expected name=NAME=ADDRESS")
+    address = parse_address(host)
+    if address.port:
+        raise ValueError("a name has no port: use map=ADDRESS:PORT=ADDRESS:PORT")
+    key = name.lower().rstrip(".")
+    settings.names[key] = (*settings.names.get(key, ()), address.host)
+
+
+def _hosts(settings: Settings, value: str, text: str) -> None:
+    if not value:
+        raise ValueError("expected hosts=FILE")
+    settings.hosts = os.path.abspath(value)
+
+
+def _fake(settings: Settings, value: str, text: str) -> None:
+    pattern = parse_pattern(value)
+    if not pattern.size or (pattern.first, pattern.protocol) != (0, None):
+        raise ValueError("expected fake=NETWORK/BITS")
+    if pattern.size == 4:
+        settings.fake4 = pattern
+    else:
+        settings.fake6 = pattern
+
+
 VERBS = {
     "allow": Verb(_allow, "allow=127.0.0.0/8"),
     "deny": Verb(_deny, "deny=any"),
     "map": Verb(_map, "map=10.0.0.0/8:5432=127.0.0.1:15432"),
+    "proxy": Verb(_proxy, "proxy=socks5h://127.0.0.1:1080"),
+    "proxy@": Verb(_proxy_at, "proxy@10.0.0.0/8=direct"),
+    "proxy-auth": Verb(_proxy_auth, "proxy-auth=env:VARIABLE"),
+    "proxy-timeout": Verb(_proxy_timeout, "proxy-timeout=30"),
+    "name": Verb(_name, "name=example.test=127.0.0.1"),
+    "hosts": Verb(_hosts, "hosts=FILE"),
+    "fake": Verb(_fake, "fake=198.18.0.0/15"),
     "log": Verb(_log, "log=net.log"),
 }
+
+
+def _without_password(item: Item) -> Item:
+    """An item that can be shown: a password that somebody wrote there is none of the log's."""
+    return item._replace(text=re.sub(r"://.*@", "://...@", item.text))
 
 
 def read_items(items: Items) -> Settings:
     """The settings. Raises SpecError that names the word, its place, and shows a right one."""
     settings = Settings()
+    listed = ", ".join(verb for verb in VERBS if not verb.endswith("@"))
     if not items:
-        raise items.error(None, f"expected one of {', '.join(VERBS)}")
+        raise items.error(None, f"expected one of {listed}")
     for place, item in enumerate(items, 1):
         word = item.value if item.key is None else item.key
+        value = item.value if item.key is not None else ""
+        before, at, pattern = word.partition("@")
+        if at:
+            word, value = before + at, f"{pattern}={value}"
         verb = VERBS.get(word)
 
-        def wrong(why: str, place: int = place, item: object = item) -> SpecError:
-            return items.error(item, f"item {place}: {why}")  # type: ignore[arg-type]
+        def wrong(why: str, place: int = place, item: Item = item) -> SpecError:
+            return items.error(_without_password(item), f"item {place}: {why}")
 
         if verb is None:
-            raise wrong(f"there is no verb {word!r}, there are {', '.join(VERBS)}")
+            raise wrong(f"there is no verb {word!r}, there are {listed}")
         try:
-            verb.read(settings, item.value if item.key is not None else "", item.text)
+            verb.read(settings, value, item.text)
         except ValueError as error:
             items.example = f"net:{verb.example}"
             raise wrong(str(error)) from None
     never = Rules(settings.rules).unreached()
     if never is not None:
-        rule, before = never
+        late, early = never
         raise items.error(
-            None, f"{rule.text!r} never counts, because {before.text!r} stands before it"
+            None, f"{late.text!r} never counts, because {early.text!r} stands before it"
         )
     return settings

@@ -8,7 +8,6 @@ from viewos import InetAddress
 
 TCP, UDP, OTHER = "tcp", "udp", "other"
 PORTS = 1 << 16
-_LOOPBACK = 127 << 24
 
 
 class Pattern(NamedTuple):
@@ -47,6 +46,10 @@ class Pattern(NamedTuple):
 
 
 ANYTHING = Pattern()
+LOOPBACK = (
+    Pattern(4, 0xFF000000, 127 << 24),
+    Pattern(16, (1 << 128) - 1, 1),
+)
 
 
 def is_loopback(address: InetAddress) -> bool:
@@ -114,6 +117,14 @@ def _ports(text: str) -> tuple[int, int]:
     if low > high:
         raise ValueError(f"{text}: the first port is above the last")
     return low, high
+
+
+def parse_port(text: str) -> int:
+    """One port. Raises ValueError."""
+    first, last = _ports(text)
+    if first != last:
+        raise ValueError(f"{text} is more than one port")
+    return first
 
 
 def _host(text: str) -> bytes:

@@ -1,0 +1,87 @@
+"""Messages of DNS (RFC 1035), as far as a stub resolver's questions need them."""
+
+from __future__ import annotations
+
+import struct
+from typing import NamedTuple
+
+A, PTR, AAAA, ANY = 1, 12, 28, 255
+IN = 1
+NOERROR, FORMERR, SERVFAIL, NXDOMAIN, NOTIMP = 0, 1, 2, 3, 4
+_HEADER = struct.Struct("!HHHHHH")
+_QUESTION = struct.Struct("!HH")
+_ANSWER = struct.Struct("!HHHIH")
+QR, OPCODE, RD, RA = 0x8000, 0x7800, 0x0100, 0x0080
+TTL = 60
+"""Seconds. An address is remembered for the life of the view; a cache outside of it should not."""
+
+
+class Question(NamedTuple):
+    """One question of a query, with what its answer repeats."""
+
+    identity: int
+    flags: int
+    name: str
+    """In lower case, without the dot at its end."""
+    kind: int
+    wire: bytes
+    """The question section as it came."""
+
+
+def parse_query(data: bytes) -> Question:
+    """A query with one question. Raises ValueError for anything else."""
+    if len(data) < _HEADER.size:
+        raise ValueError("shorter than a header")
+    identity, flags, questions, *_ = _HEADER.unpack_from(data)
+    if flags & QR or flags & OPCODE or questions != 1:
+        raise ValueError("not a query with one question")
+    labels: list[bytes] = []
+    at = _HEADER.size
+    while at < len(data) and data[at]:
+        size = data[at]
+        if size > 63 or at + 1 + size >= len(data):
+            raise ValueError("a wrong label")
+        labels.append(data[at + 1 : at + 1 + size])
+        at += 1 + size
+    if at + 1 + _QUESTION.size > len(data):
+        raise ValueError("cut off")
+    kind, _ = _QUESTION.unpack_from(data, at + 1)
+    name = b".".join(labels).decode("ascii", "backslashreplace").lower()
+    return Question(identity, flags, name, kind, data[_HEADER.size : at + 1 + _QUESTION.size])
+
+
+def reply(question: Question, answers: list[bytes], code: int = NOERROR) -> bytes:
+    """The answer: records of the question's own type, each by its data."""
+    flags = QR | RA | question.flags & (OPCODE | RD) | code
+    head = _HEADER.pack(question.identity, flags, 1, len(answers), 0, 0)
+    records = [_ANSWER.pack(0xC00C, question.kind, IN, TTL, len(data)) + data for data in answers]
+    return b"".join((head, question.wire, *records))
+
+
+def refusal(data: bytes, code: int) -> bytes | None:
+    """The answer to what is no question that we know; None where there is nothing to answer."""
+    if len(data) < _HEADER.size or data[2] & 0x80:
+        return None
+    identity, flags = struct.unpack_from("!HH", data)
+    return _HEADER.pack(identity, QR | RA | flags & (OPCODE | RD) | code, 0, 0, 0, 0)
+
+
+def encode_name(name: str) -> bytes:
+    """A name as labels. Raises ValueError for a label over 63 bytes."""
+    labels = [label.encode("ascii") for label in name.split(".") if label]
+    if any(len(label) > 63 for label in labels):
+        raise ValueError(f"{name}: a label has at most 63 bytes")
+    return b"".join(bytes((len(label),)) + label for label in labels) + b"\0"
+
+
+def reversed_host(name: str) -> bytes | None:
+    """The address that a name below in-addr.arpa or ip6.arpa stands for, packed; else None."""
+    labels = name.split(".")
+    try:
+        if name.endswith(".in-addr.arpa") and len(labels) == 6:
+            return bytes(int(label) for label in labels[3::-1])
+        if name.endswith(".ip6.arpa") and len(labels) == 34:
+            return bytes.fromhex("".join(labels[31::-1]))
+    except ValueError:
+        pass
+    return None

@@ -1,0 +1,96 @@
+"""Names and the addresses that stand for them in a view."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+
+from viewos import InetAddress
+from viewos.modules.net import dns
+from viewos.modules.net.patterns import Pattern, parse_pattern
+
+FAKE4 = parse_pattern("198.18.0.0/15")
+"""RFC 2544: for benchmarks of routers, so no network has them."""
+FAKE6 = parse_pattern("[fd76:6965:776f:73::/64]")
+"""A prefix of unique local addresses (RFC 4193), with `viewos` in it."""
+LOCAL = frozenset({"localhost"})
+"""Never a proxy's business (RFC 6761)."""
+
+
+class Names:
+    """Fixed names, and for others addresses that mean nothing outside of the view, remembered as
+    long as it lives."""
+
+    def __init__(
+        self,
+        fixed: Mapping[str, tuple[bytes, ...]],
+        *,
+        fakes: bool,
+        fake4: Pattern = FAKE4,
+        fake6: Pattern = FAKE6,
+    ) -> None:
+        self._fixed = {name.lower().rstrip("."): hosts for name, hosts in fixed.items()}
+        self.fakes = fakes
+        self._fake4, self._fake6 = fake4, fake6
+        self._lock = threading.Lock()
+        self._numbers: dict[str, int] = {}
+        self._names: list[str] = []
+
+    def is_fake(self, address: InetAddress) -> bool:
+        """Does it lie in one of the prefixes, so that it leads nowhere by itself?"""
+        return self.fakes and any(
+            pattern.matches(address, "") for pattern in (self._fake4, self._fake6)
+        )
+
+    def of(self, address: InetAddress) -> str | None:
+        """The name that an address stands for."""
+        pattern = self._fake4 if len(address.host) == 4 else self._fake6
+        number = int.from_bytes(address.host) - pattern.network - 1
+        return self._names[number] if 0 <= number < len(self._names) else None
+
+    def fake(self, name: str, size: int) -> bytes | None:
+        """The address of 4 or 16 bytes for a name; None when there are no more."""
+        with self._lock:
+            number = self._numbers.get(name)
+            if number is None:
+                number = self._numbers[name] = len(self._names)
+                self._names.append(name)
+        pattern = self._fake4 if size == 4 else self._fake6
+        value = pattern.network + number + 1
+        if value & pattern.mask != pattern.network:
+            return None
+        return value.to_bytes(size)
+
+    def answer(self, data: bytes) -> bytes | None:
+        """The reply to a query, b"" to what is none; None: somebody else has to answer it."""
+        try:
+            question = dns.parse_query(data)
+        except ValueError:
+            return dns.refusal(data, dns.NOTIMP) or b""
+        if question.kind == dns.PTR:
+            return self._pointer(question)
+        fixed = self._fixed.get(question.name)
+        if fixed is None and not self.fakes:
+            return None
+        size = {dns.A: 4, dns.AAAA: 16}.get(question.kind)
+        if size is None:
+            return dns.reply(question, [])  # NODATA
+        if fixed is not None:
+            return dns.reply(question, [host for host in fixed if len(host) == size])
+        if question.name in LOCAL:
+            return dns.reply(question, [b"\x7f\0\0\1" if size == 4 else bytes(15) + b"\1"])
+        if not question.name or len(question.name) > 255:
+            return dns.reply(question, [], dns.NXDOMAIN)
+        host = self.fake(question.name, size)
+        return dns.reply(question, [] if host is None else [host])
+
+    def _pointer(self, question: dns.Question) -> bytes | None:
+        host = dns.reversed_host(question.name)
+        name = None
+        if host is not None:
+            name = next((name for name, hosts in self._fixed.items() if host in hosts), None)
+            if name is None and self.is_fake(InetAddress(host, 0)):
+                name = self.of(InetAddress(host, 0))
+        if name is not None:
+            return dns.reply(question, [dns.encode_name(name)])
+        return dns.reply(question, [], dns.NXDOMAIN) if self.fakes else None

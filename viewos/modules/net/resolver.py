@@ -1,0 +1,144 @@
+"""The name server of a view: its port 53, wherever the program believes that to be.
+
+It listens on a port of the loopback interface, to which the module leads every DNS packet.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from viewos import InetAddress
+
+RESOLV_CONF = "/etc/resolv.conf"
+_SECONDS = 5.0
+_MOST = 65535
+
+
+class Resolver:
+    """Answers over UDP and TCP; what `answer` gives None for goes to the machine's name server."""
+
+    def __init__(self, answer: Callable[[bytes], bytes | None]) -> None:
+        self._answer = answer
+        self._lock = threading.Lock()
+        self._running = 0
+        self._sockets: tuple[socket.socket, ...] = ()
+        self.udp = self.tcp = InetAddress(b"\x7f\0\0\1", 0)
+        self.ports: frozenset[int] = frozenset()
+        """Who goes there needs the server to run."""
+
+    def open(self) -> None:
+        """Take ports. Raises OSError."""
+        udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        udp.bind(("127.0.0.1", 0))
+        tcp = socket.create_server(("127.0.0.1", 0))
+        for one in (udp, tcp):
+            one.setblocking(True)  # whatever the default of the process
+        self.udp = self.udp._replace(port=udp.getsockname()[1])
+        self.tcp = self.tcp._replace(port=tcp.getsockname()[1])
+        self._sockets = (udp, tcp)
+        self.ports = frozenset({self.udp.port, self.tcp.port})
+
+    def close(self) -> None:
+        """Give them back."""
+        for one in self._sockets:
+            with suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+            one.close()
+        self._sockets = ()
+
+    def run(self) -> None:
+        """Serve from now on, in the process that calls: what forked before has no threads."""
+        if self._running == os.getpid():
+            return
+        with self._lock:
+            if self._running == os.getpid() or not self._sockets:
+                return
+            self._running = os.getpid()
+            for body, one in zip((self._serve_udp, self._serve_tcp), self._sockets, strict=True):
+                threading.Thread(target=body, args=(one,), daemon=True).start()
+
+    def _serve_udp(self, udp: socket.socket) -> None:
+        while True:
+            try:
+                data, sender = udp.recvfrom(_MOST)
+            except OSError:
+                return
+            reply = self._answer(data)
+            if reply is not None:
+                if not reply:
+                    continue
+                with suppress(OSError):
+                    udp.sendto(reply, sender)
+                continue
+
+            def ask(data: bytes = data, sender: Any = sender) -> None:
+                with suppress(OSError):
+                    udp.sendto(_ask_udp(data), sender)
+
+            threading.Thread(target=ask, daemon=True).start()
+
+    def _serve_tcp(self, tcp: socket.socket) -> None:
+        while True:
+            try:
+                connection, _ = tcp.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._serve_one, args=(connection,), daemon=True).start()
+
+    def _serve_one(self, connection: socket.socket) -> None:
+        with connection, suppress(OSError, EOFError):
+            connection.settimeout(_SECONDS)
+            while True:
+                data = _read_message(connection)
+                reply = self._answer(data)
+                if reply is None:
+                    reply = _ask_tcp(data)
+                connection.sendall(struct.pack("!H", len(reply)) + reply)
+
+
+def _read_message(connection: socket.socket) -> bytes:
+    (size,) = struct.unpack("!H", _read(connection, 2))
+    return _read(connection, size)
+
+
+def _read(connection: socket.socket, size: int) -> bytes:
+    data = b""
+    while len(data) < size:
+        more = connection.recv(size - len(data))
+        if not more:
+            raise EOFError
+        data += more
+    return data
+
+
+# ---- the machine's own name server --------------------------------------------------------------
+
+
+def _name_server() -> tuple[str, int]:
+    with open(RESOLV_CONF, encoding="utf-8", errors="replace") as file:
+        for line in file:
+            words = line.split()
+            if len(words) > 1 and words[0] == "nameserver":
+                return words[1], 53
+    return "127.0.0.1", 53
+
+
+def _ask_udp(data: bytes) -> bytes:
+    host, port = _name_server()
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM) as s:
+        s.settimeout(_SECONDS)
+        s.connect((host, port))
+        s.send(data)
+        return s.recv(_MOST)
+
+
+def _ask_tcp(data: bytes) -> bytes:
+    with socket.create_connection(_name_server(), _SECONDS) as connection:
+        connection.sendall(struct.pack("!H", len(data)) + data)
+        return _read_message(connection)
