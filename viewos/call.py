@@ -169,10 +169,11 @@ class Call:
         it is so short that the kernel refuses it. Raises OSError EFAULT.
         """
         if self._address is _UNREAD:
-            self._address = self._given_address()
+            self._address = self.given_address()
         return self._address
 
-    def _given_address(self) -> SocketAddress | None:
+    def given_address(self) -> SocketAddress | None:
+        """`address` as it stands in the program's memory, whatever an upper layer made of it."""
         from viewos.abi import socket
 
         given = [where for where in self.row.sockaddr if where.direction == "in"]

@@ -159,6 +159,22 @@ class SharedSocket:
         data = abi.encode(self._suited(address))
         _raise(_failed(_libc.bind(self._fd, data, len(data))))
 
+    def accept(self, flags: int = 0) -> SharedSocket:
+        """accept4(2): a connection, to be returned as the answer to an accept.
+
+        Raises OSError (EAGAIN where the program does not want to wait), Interrupted.
+        """
+        found: list[int] = []
+
+        def attempt() -> int:
+            fd = _libc.accept4(self._fd, None, None, flags | os.O_CLOEXEC)
+            if fd >= 0:
+                found.append(fd)
+            return _failed(fd)
+
+        _raise(attempt() if self.nonblocking else self._services.blocking(self._call, attempt))
+        return SharedSocket(found[0], self._call, self._services)
+
     def shut_down(self) -> None:
         """shutdown(2) in both directions: nothing can be sent any more. Never raises."""
         _libc.shutdown(self._fd, 2)

@@ -116,6 +116,18 @@ def _encode_stat(router: Router, call: Call, value: Any) -> int:
     return 0
 
 
+def _encode_accept(router: Router, call: Call, value: Any) -> int:
+    """A connection, which is closed when the tracee has its copy."""
+    fileno = getattr(value, "fileno", None)
+    if fileno is None:
+        raise BadAnswer(call, value)
+    flags = call.args.flags if call.name == "accept4" else 0
+    try:
+        return router.inject(call, os.dup(fileno()), cloexec=bool(flags & os.O_CLOEXEC))
+    finally:
+        value.close()
+
+
 def _encode_address(router: Router, call: Call, value: Any) -> int:
     if not isinstance(value, (InetAddress, UnixAddress)):
         raise BadAnswer(call, value)
@@ -132,6 +144,7 @@ _ENCODERS: dict[str, Callable[[Router, Call, Any], int]] = {
     "readlink": _encode_text(1, terminated=False),
     "readlinkat": _encode_text(2, terminated=False),
     "getcwd": _encode_text(0, terminated=True),
+    "accept": _encode_accept,
     "getsockname": _encode_address,
     "getpeername": _encode_address,
     **dict.fromkeys(_STAT_SIZES, _encode_stat),
@@ -191,6 +204,7 @@ _NATIVE: dict[str, Callable[[Router, Call], Any]] = {
     "getcwd": lambda router, call: call.path,
     "connect": inet.connect,
     "bind": inet.bind,
+    "sendto": inet.sendto,
     "getsockname": inet.asked,
     "getpeername": inet.asked,
     "readlink": lambda router, call: os.readlink(_first_real(router, call)),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING
 
-from viewos.abi.socket import InetAddress, SocketAddress, UnixAddress, encode
+from viewos.abi.socket import InetAddress, SocketAddress, UnixAddress, decode_unix, encode
 from viewos.monitor import sockets
 from viewos.monitor.outcome import CONTINUE, Outcome
 from viewos.monitor.rewrite import Argument, Rewrite
@@ -24,7 +24,7 @@ def connect(router: Router, call: Call) -> int | Outcome:
     """connect(2) to `call.address`. Raises OSError, Interrupted."""
     address = call.address
     if isinstance(address, UnixAddress):
-        return sockets.named(router, call)
+        return _named(router, call, address)
     if address is None:
         return CONTINUE
     shared = _shared(call)
@@ -38,7 +38,7 @@ def bind(router: Router, call: Call) -> int | Outcome:
     """bind(2) to `call.address`. Raises OSError."""
     address = call.address
     if isinstance(address, UnixAddress):
-        return sockets.named(router, call)
+        return _named(router, call, address)
     if address is None:
         return CONTINUE
     shared = _shared(call)
@@ -48,13 +48,31 @@ def bind(router: Router, call: Call) -> int | Outcome:
     return 0
 
 
+def sendto(router: Router, call: Call) -> int | Outcome:
+    """sendto(2) to `call.address`. Raises OSError."""
+    address = call.address
+    if isinstance(address, UnixAddress):
+        return _named(router, call, address)
+    return CONTINUE if address is None else _in_tracee(router, call, address, may_block=True)
+
+
+def _named(router: Router, call: Call, address: UnixAddress) -> int | Outcome:
+    """In the tracee: peers see the credentials of who connects."""
+    if address == call.given_address():
+        return sockets.named(router, call)
+    if address.name[:1] == b"\0" or not router.view.claims:
+        return _in_tracee(router, call, address, may_block=call.name != "bind")
+    return sockets.named(router, call, address.name)
+
+
 def asked(router: Router, call: Call) -> SocketAddress | Outcome:
     """getsockname(2), getpeername(2). Raises OSError."""
     shared = call.socket()
     answer = shared.name() if call.name == "getsockname" else shared.peer()
-    if not isinstance(answer, InetAddress):
-        return sockets.asked(router, call)  # type: ignore[return-value]
-    return answer
+    if isinstance(answer, UnixAddress):
+        virtual = sockets.virtual_sockaddr(router, encode(answer))
+        return answer if virtual is None else UnixAddress(decode_unix(virtual) or b"")
+    return CONTINUE if answer is None else answer
 
 
 def _shared(call: Call) -> SharedSocket | None:
@@ -75,6 +93,9 @@ def _in_tracee(
     row = call.row
     where = row.sockaddr[0]
     args: list[Argument] = list(call.raw[: len(row.args)])
+    given = call.given_address()
+    if isinstance(given, InetAddress) and isinstance(address, InetAddress):
+        address = address.on(given.family)
     data = encode(address)
     args[where.address], args[where.length] = data, len(data)
     rewrite = Rewrite(row.number, args, row.cookie.arg, row.cookie.shift, may_block=may_block)

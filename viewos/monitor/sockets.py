@@ -62,13 +62,21 @@ def _resolve(router: Router, call: Call, path: bytes, *, create: bool) -> Place 
 
 
 def real_name(
-    router: Router, call: Call, address: int, length: int, *, create: bool
+    router: Router,
+    call: Call,
+    address: int,
+    length: int,
+    *,
+    create: bool,
+    path: bytes | None = None,
 ) -> bytes | None:
     """The sockaddr_un that leads to the backing; None where the tracee's own will do.
 
+    `path`: in the place of the one that stands at `address`.
+
     Raises OSError: EROFS, and what resolving gives.
     """
-    path = _unix_path(router, call, address, length)
+    path = path or _unix_path(router, call, address, length)
     if path is None:
         return None
     place = _resolve(router, call, path, create=create)
@@ -88,14 +96,17 @@ def real_name(
     return struct.pack("=H", socket.AF_UNIX) + real + b"\0"
 
 
-def named(router: Router, call: Call) -> int | Outcome:
+def named(router: Router, call: Call, other: bytes | None = None) -> int | Outcome:
     """bind(2), connect(2), sendto(2) with an AF_UNIX path: made in the tracee, so that peers see
-    its credentials and not the monitor's."""
+    its credentials and not the monitor's. `other`: with this path and not its own."""
     if not router.view.claims:
         return CONTINUE
     at = 4 if call.name == "sendto" else 1
     length = signed32(call.raw[at + 1])
-    name = real_name(router, call, call.raw[at], length, create=call.name == "bind")
+    create = call.name == "bind"
+    name = real_name(router, call, call.raw[at], length, create=create, path=other)
+    if name is None and other is not None:
+        name = struct.pack("=H", socket.AF_UNIX) + other + b"\0"
     if name is None:
         return CONTINUE
     row = call.row
@@ -131,7 +142,7 @@ def _shared(call: Call, fd: int) -> socket.socket | None:
     return found
 
 
-def _virtual_sockaddr(router: Router, data: bytes) -> bytes | None:
+def virtual_sockaddr(router: Router, data: bytes) -> bytes | None:
     """The same address with its path mapped back; None where nothing changes."""
     if len(data) <= 2 or data[2:3] == b"\0":
         return None
@@ -181,7 +192,7 @@ def asked(router: Router, call: Call) -> int | Outcome:
         return CONTINUE
     with found:
         told = _sockaddr(found, call.name)
-    data = None if told is None else _virtual_sockaddr(router, told)
+    data = None if told is None else virtual_sockaddr(router, told)
     if data is None:
         return CONTINUE
     _write_sockaddr(router, call, data, call.raw[1], call.raw[2])
@@ -240,7 +251,7 @@ def wait_for_peer(router: Router, call: Call, *, dont_wait: bool) -> bool:
 def _has_plain_peer(router: Router, found: socket.socket) -> bool:
     """Can only one peer send to it, one whose name needs no mapping?"""
     peer = _sockaddr(found, "getpeername")
-    if peer is None or _virtual_sockaddr(router, peer) is not None:
+    if peer is None or virtual_sockaddr(router, peer) is not None:
         return False
     return found.type != socket.SOCK_DGRAM or len(_sockaddr(found, "getsockname") or b"") <= 2
 
@@ -258,7 +269,7 @@ def map_back(router: Router, call: Call, address: int, length_at: int, room: byt
     (size,) = struct.unpack("=i", router.read_exact(call, length_at, 4))
     (space,) = struct.unpack("=i", room)
     data = router.memory.read(call.tid, address, min(size, space, SUN_PATH + 2))
-    virtual = _virtual_sockaddr(router, data)
+    virtual = virtual_sockaddr(router, data)
     if virtual is not None:
         router.memory.write(call.tid, address, virtual[:space])
         router.memory.write(call.tid, length_at, struct.pack("=i", len(virtual)))

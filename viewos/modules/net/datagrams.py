@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import errno
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from viewos import PASS, InetAddress, Received
+from viewos.modules.net.families import INET, SOCK_DGRAM
 from viewos.modules.net.memory import Memory
+from viewos.modules.net.patterns import is_loopback
 
 if TYPE_CHECKING:
     from viewos import Call, Message, SharedSocket, Verdict
@@ -29,18 +32,40 @@ class Senders:
 
     def __init__(self) -> None:
         self._of: Memory[dict[InetAddress, InetAddress]] = Memory()
+        self._real: Memory[dict[InetAddress, InetAddress]] = Memory()
 
     def keep(self, socket: SharedSocket, asked: InetAddress, real: InetAddress) -> None:
         """The socket sends to `real` what its program sends to `asked`."""
-        names = dict(self._of.find(socket.identity) or {})
-        names.pop(real.plain, None)
-        if len(names) >= MOST_NAMES:
-            del names[next(iter(names))]
-        self._of.keep(socket.identity, {**names, real.plain: asked})
+        _put(self._of, socket.identity, real.plain, asked)
+        _put(self._real, socket.identity, asked.plain, real)
+
+    def real(self, socket: SharedSocket, asked: InetAddress) -> InetAddress | None:
+        """Where the socket's program sends to, if it is somebody that it has heard of."""
+        known = self._real.find(socket.identity)
+        return None if known is None else known.get(asked.plain)
 
     def of(self, socket: SharedSocket) -> dict[InetAddress, InetAddress] | None:
         """real -> asked; None for a socket that never sent to a mapped address."""
         return self._of.find(socket.identity)
+
+
+def _put(
+    memory: Memory[dict[InetAddress, InetAddress]],
+    identity: int,
+    key: InetAddress,
+    value: InetAddress,
+) -> None:
+    old = memory.find(identity) or {}
+    if old.get(key) == value:
+        return
+    new = {**old, key: value}
+    if len(new) > MOST_NAMES:
+        del new[next(iter(new))]
+    memory.keep(identity, new)  # another dict: other threads may be reading the old one
+
+
+Told = Callable[["SharedSocket", InetAddress], InetAddress]
+"""What the program is told of a sender that it has not heard of."""
 
 
 def _flags(call: Call) -> int:
@@ -77,7 +102,7 @@ def _send_one(
             socket.wait(POLLOUT)
 
 
-def receive(call: Call, names: Senders) -> Verdict:
+def receive(call: Call, senders: Senders, told: Told | None) -> Verdict:
     """recvfrom(2), recvmsg(2), recvmmsg(2): answers come from where the program sent to.
 
     Raises OSError, Interrupted.
@@ -85,22 +110,35 @@ def receive(call: Call, names: Senders) -> Verdict:
     if call.name == "recvfrom" and not call.raw[4]:
         return PASS
     socket = call.socket()
-    known = names.of(socket)
-    if known is None:
+    if senders.of(socket) is None and (told is None or not _is_udp(socket)):
         return PASS
+
+    def name(real: InetAddress) -> InetAddress:
+        asked = (senders.of(socket) or {}).get(real.plain)
+        if asked is None and told is not None:
+            asked = told(socket, real)
+            if asked.plain != real.plain or is_loopback(asked.plain):
+                senders.keep(socket, asked, real)
+        return real if asked is None else asked
+
     messages = call.messages()
     if call.name != "recvmmsg":
-        return _receive_one(socket, messages[0], _flags(call), known)
-    return _receive_many(call, socket, messages, known)
+        return _receive_one(socket, messages[0], _flags(call), name)
+    return _receive_many(call, socket, messages, name)
 
 
-def _receive_many(
-    call: Call, socket: SharedSocket, messages: list[Message], known: dict[InetAddress, InetAddress]
-) -> int:
+def _is_udp(socket: SharedSocket) -> bool:
+    return socket.family in INET and socket.type == SOCK_DGRAM
+
+
+Name = Callable[[InetAddress], InetAddress]
+
+
+def _receive_many(call: Call, socket: SharedSocket, messages: list[Message], name: Name) -> int:
     flags, deadline, done = _flags(call), _deadline(call), 0
     for message in messages:
         try:
-            _receive_one(socket, message, flags & ~MSG_WAITFORONE, known)
+            _receive_one(socket, message, flags & ~MSG_WAITFORONE, name)
         except OSError:
             if not done:
                 raise
@@ -122,14 +160,11 @@ def _deadline(call: Call) -> float | None:
     return time.monotonic() + seconds + nano / 1e9
 
 
-def _receive_one(
-    socket: SharedSocket, message: Message, flags: int, known: dict[InetAddress, InetAddress]
-) -> int:
+def _receive_one(socket: SharedSocket, message: Message, flags: int, name: Name) -> int:
     got = _wait_for(socket, message, flags)
     sender = InetAddress.decode(got.address)
-    asked = None if sender is None else known.get(sender.plain)
-    if asked is not None:
-        got = got._replace(address=asked.on(socket.family).encode())
+    if sender is not None:
+        got = got._replace(address=name(sender).on(socket.family).encode())
     message.deliver(got)
     return got.length
 

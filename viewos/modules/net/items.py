@@ -10,8 +10,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from viewos.modules.net.handshake import Credentials
+from viewos.modules.net.listening import BindRule
 from viewos.modules.net.names import FAKE4, FAKE6
-from viewos.modules.net.patterns import ANYTHING, TCP, Pattern, parse_address, parse_pattern
+from viewos.modules.net.patterns import (
+    ANYTHING,
+    TCP,
+    Pattern,
+    parse_address,
+    parse_pattern,
+    parse_port,
+)
 from viewos.modules.net.proxy import parse_chain
 from viewos.modules.net.rules import ALLOW, DENY, MAP, PROXY, Rule, Rules
 
@@ -27,6 +35,12 @@ class Settings:
     log: str | None = None
     hosts: str | None = None
     names: dict[str, tuple[bytes, ...]] = field(default_factory=dict)
+    private: bool = False
+    """The loopback interface is the view's own."""
+    alone: bool = False
+    """Nothing leads out of the view."""
+    unix: dict[bytes, bytes] = field(default_factory=dict)
+    binds: list[BindRule] = field(default_factory=list)
     who: Credentials | None = None
     seconds: float = 30.0
     """What a connection through proxies may take."""
@@ -128,6 +142,45 @@ def _proxy_timeout(settings: Settings, value: str, text: str) -> None:
         raise ValueError("expected proxy-timeout=SECONDS")
 
 
+def _none(settings: Settings, value: str, text: str) -> None:
+    if value:
+        raise ValueError("expected none, with nothing behind it")
+    settings.private = settings.alone = True
+    rule = Rule(DENY, ANYTHING, text, error=errno.ENETUNREACH, spares_loopback=True)
+    settings.rules.append(rule)
+
+
+def _ports_private(settings: Settings, value: str, text: str) -> None:
+    if value != "private":
+        raise ValueError("expected ports=private")
+    settings.private = True
+
+
+def _unix(settings: Settings, value: str, text: str) -> None:
+    of, _, to = value.partition("=")
+    if not of.startswith("/") or not to:
+        raise ValueError("expected unix=/PATH=/PATH")
+    real = os.fsencode(os.path.abspath(to))
+    if len(real) > 107:
+        raise ValueError(f"{to}: a name of a socket has at most 107 bytes")
+    settings.unix[os.fsencode(os.path.normpath(of))] = real
+
+
+def _bind(settings: Settings, value: str, text: str) -> None:
+    of, equals, to = value.partition("=")
+    if not equals:
+        raise ValueError("expected bind=PORT=PORT, or bind=HOST:PORT=HOST:PORT")
+    if of.isdigit() and to.isdigit():
+        port = parse_port(of)
+        pattern = ANYTHING._replace(first=port, last=port)
+        settings.binds.append(BindRule(pattern, None, parse_port(to)))
+        return
+    pattern, target = parse_pattern(of), parse_address(to)
+    if pattern.protocol is not None or pattern.first != pattern.last or not target.port:
+        raise ValueError("expected bind=PORT=PORT, or bind=HOST:PORT=HOST:PORT")
+    settings.binds.append(BindRule(pattern, target.host, target.port))
+
+
 def _name(settings: Settings, value: str, text: str) -> None:
     name, equals, host = value.partition("=")
     if not equals or not name:
@@ -159,6 +212,10 @@ VERBS = {
     "allow": Verb(_allow, "allow=127.0.0.0/8"),
     "deny": Verb(_deny, "deny=any"),
     "map": Verb(_map, "map=10.0.0.0/8:5432=127.0.0.1:15432"),
+    "none": Verb(_none, "none"),
+    "ports": Verb(_ports_private, "ports=private"),
+    "unix": Verb(_unix, "unix=/run/a.sock=/tmp/b.sock"),
+    "bind": Verb(_bind, "bind=80=8080"),
     "proxy": Verb(_proxy, "proxy=socks5h://127.0.0.1:1080"),
     "proxy@": Verb(_proxy_at, "proxy@10.0.0.0/8=direct"),
     "proxy-auth": Verb(_proxy_auth, "proxy-auth=env:VARIABLE"),

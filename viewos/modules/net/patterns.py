@@ -53,9 +53,11 @@ LOOPBACK = (
 
 
 def is_loopback(address: InetAddress) -> bool:
-    """127.0.0.0/8 or ::1."""
+    """127.0.0.0/8 or ::1, and what a connect takes for that: 0.0.0.0 and ::."""
     host = address.host
-    return host[0] == 127 if len(host) == 4 else host == bytes(15) + b"\1"
+    if len(host) == 4:
+        return host[0] == 127 or not any(host)
+    return host[:15] == bytes(15) and host[15] < 2
 
 
 def parse_pattern(text: str) -> Pattern:

@@ -54,20 +54,25 @@ class Rule(NamedTuple):
 class Rules:
     """The rules in their order."""
 
-    def __init__(self, rules: Iterable[Rule] = (), *, dns: bool = False) -> None:
-        """`dns`: what goes to port 53 is led elsewhere, see `lead_dns`."""
+    def __init__(
+        self, rules: Iterable[Rule] = (), *, dns: bool = False, private: bool = False
+    ) -> None:
+        """`dns`: what goes to port 53 is led elsewhere, see `lead_dns`. `private`: the loopback
+        interface is the view's own."""
         self.all = tuple(rules)
         self._has_dns, self._dns = dns, dict[str, Rule]()
         self.proxies = any(rule.verb == PROXY for rule in self.all)
-        self.maps = dns or self.proxies or any(rule.verb == MAP for rule in self.all)
+        self.maps = dns or private or self.proxies or any(rule.verb == MAP for rule in self.all)
         """Peers are not who they seem to be."""
-        self.judges_udp = dns or any(rule.pattern.protocol == UDP for rule in self.all)
+        self.judges_udp = dns or private or any(rule.pattern.protocol == UDP for rule in self.all)
         """Datagrams are looked at one by one."""
         self.changes_udp = any(
             rule.verb != ALLOW and rule.pattern.protocol != TCP for rule in self.all
         )
-        self.maps_udp = dns or any(
-            rule.verb == MAP and rule.pattern.protocol == UDP for rule in self.all
+        self.maps_udp = (
+            dns
+            or private
+            or any(rule.verb == MAP and rule.pattern.protocol == UDP for rule in self.all)
         )
         self.restricts = any(rule.verb != ALLOW for rule in self.all)
 

@@ -1,0 +1,162 @@
+"""Where a connection or a datagram goes, and how it gets there."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from viewos import InetAddress, Interrupted
+from viewos.modules.net.datagrams import Senders
+from viewos.modules.net.families import SOCK_DGRAM, protocol_of
+from viewos.modules.net.handshake import Target
+from viewos.modules.net.items import Settings
+from viewos.modules.net.journal import Journal
+from viewos.modules.net.listening import Listening
+from viewos.modules.net.memory import Memory
+from viewos.modules.net.names import Names
+from viewos.modules.net.patterns import UDP
+from viewos.modules.net.private import is_wildcard
+from viewos.modules.net.proxy import Proxies
+from viewos.modules.net.resolver import Resolver
+from viewos.modules.net.rules import Rule, Rules
+
+if TYPE_CHECKING:
+    from viewos import Call, SharedSocket, Verdict
+
+
+class Connecting:
+    """The ways out of one view."""
+
+    def __init__(self, settings: Settings, listening: Listening) -> None:
+        self._settings, self._listening = settings, listening
+        self.rules = Rules(settings.rules, dns=settings.dns, private=settings.private)
+        self.rules.maps = self.rules.maps or bool(settings.binds)
+        self.journal = Journal(settings.log)
+        self.proxies = Proxies(settings.who, settings.seconds)
+        self.senders = Senders()
+        self._known = Names(
+            settings.names, fakes=settings.fakes, fake4=settings.fake4, fake6=settings.fake6
+        )
+        self._resolver = Resolver(self._known.answer)
+        self._peers: Memory[InetAddress] = Memory()
+
+    def open(self) -> None:
+        """Open the log, look up where the proxies are, take ports for the name server.
+
+        Raises OSError.
+        """
+        self.journal.open()
+        self.proxies.resolve([rule.chain for rule in self._settings.rules])
+        if self._settings.dns:
+            self._resolver.open()
+            self.rules.lead_dns(self._resolver.udp, self._resolver.tcp)
+
+    def close(self) -> None:
+        """Give all of it back."""
+        self.journal.close()
+        self._resolver.close()
+
+    def reach(
+        self, call: Call, address: InetAddress, connect: Callable[[InetAddress], Verdict]
+    ) -> Verdict:
+        plain, socket = address.plain, call.socket()
+        protocol = protocol_of(socket.type, socket.protocol)
+        rule = self.rules.find(plain, protocol)
+        to = self._way(socket, address, rule)
+        is_another = to is not address or (rule is not None and bool(rule.chain))
+        is_another = is_another and not is_wildcard(address)  # which the kernel tells as 127.0.0.1
+        result = "ok"
+        try:
+            if rule is not None and rule.refuses(protocol):
+                raise OSError(rule.error, os.strerror(rule.error))
+            name = self._name_behind(plain, rule)
+            if to is not address and protocol == UDP:
+                self.senders.keep(socket, address, to)
+            if to.port in self._resolver.ports:
+                self._resolver.run()
+            with self._remembered(socket, address if is_another else None):
+                if rule is not None and rule.chain:
+                    self.proxies.connect(call, socket, rule.chain, Target(plain, name))
+                    return 0
+                return connect(to)
+        except OSError as error:
+            result = errno.errorcode.get(error.errno or 0, "?")
+            raise
+        except Interrupted:
+            result = "EINTR"
+            raise
+        finally:
+            self.note(call, protocol, plain, rule, result)
+
+    def _way(self, socket: SharedSocket, address: InetAddress, rule: Rule | None) -> InetAddress:
+        """Where a destination leads, proxies apart."""
+        if rule is not None:
+            return address if rule.to is None else rule.target(address.plain)
+        if not self._listening:
+            return address
+        known = self.senders.real(socket, address) if socket.type == SOCK_DGRAM else None
+        return known or self._listening.reach(address, socket)
+
+    def _name_behind(self, address: InetAddress, rule: Rule | None) -> str | None:
+        """The name that a proxy is told in the place of an address. Raises OSError EHOSTUNREACH
+        where there is none for it, or nobody who knows it."""
+        if not self._known.is_fake(address):
+            return None
+        name = self._known.of(address)
+        can_resolve = rule is not None and rule.chain and rule.chain[-1].resolves
+        if name is None or not can_resolve:
+            raise OSError(errno.EHOSTUNREACH, os.strerror(errno.EHOSTUNREACH))
+        return name
+
+    @contextmanager
+    def _remembered(self, socket: SharedSocket, asked: InetAddress | None) -> Iterator[None]:
+        """The peer that getpeername tells from now on, unless the connection fails at once."""
+        if not self.rules.maps:
+            yield
+            return
+        before = self._peers.find(socket.identity)
+        self._peers.set(socket.identity, asked)
+        try:
+            yield
+        except OSError as error:
+            if error.errno not in (errno.EINPROGRESS, errno.EALREADY):
+                self._peers.set(socket.identity, before)
+            raise
+
+    def note(
+        self, call: Call, protocol: str, address: InetAddress, rule: Rule | None, result: str
+    ) -> None:
+        if self.journal:
+            to: InetAddress | str | None = None
+            if rule is not None and rule.to is not None:
+                to = rule.target(address)
+            elif rule is not None and rule.chain:
+                name = self._known.of(address) if self._known.is_fake(address) else None
+                to = "+".join(map(str, rule.chain)) + f" {Target(address, name)}"
+            text = None if rule is None else rule.text
+            self.journal.write(call, protocol, address, rule=text, to=to, result=result)
+
+    def target(
+        self, call: Call, socket: SharedSocket, protocol: str, address: InetAddress
+    ) -> InetAddress:
+        """Where a datagram to that address goes. Raises OSError where a rule denies it."""
+        plain = address.plain
+        rule = self.rules.find(plain, protocol)
+        if rule is not None and rule.refuses(protocol):
+            self.note(call, protocol, plain, rule, errno.errorcode[rule.error])
+            raise OSError(rule.error, os.strerror(rule.error))
+        self.note(call, protocol, plain, rule, "ok")
+        to = self._way(socket, address, rule)
+        if to is address:
+            return address
+        self.senders.keep(socket, address, to)
+        if to.port in self._resolver.ports:
+            self._resolver.run()
+        return to
+
+    def peer(self, socket: SharedSocket) -> InetAddress | None:
+        """Whom the program has connected a socket to; None: the kernel knows it."""
+        return self._peers.find(socket.identity)
