@@ -29,6 +29,7 @@ class Services(Protocol):
     def set_process_state(self, call: Call, state: ProcessState) -> None: ...
     def native(self, call: Call) -> Any: ...
     def share(self, call: Call, fd: int) -> SharedSocket: ...
+    def wait(self, call: Call, fd: int, events: int, seconds: float | None) -> int: ...
     def warn(self, text: str, once: str | None) -> None: ...
 
 
@@ -56,8 +57,8 @@ class Call:
     """One trapped system call."""
 
     __slots__ = (
-        "_address", "_ask_below", "_process", "_shared", "_state", "answered_by_module", "cookie_id",
-        "layer", "places", "raw", "result", "row", "services", "task", "tid", "trail",
+        "_address", "_ask_below", "_process", "_shared", "_state", "answered_by_module",
+        "cookie_id", "layer", "places", "raw", "result", "row", "services", "task", "tid", "trail",
     )  # fmt: skip
 
     def __init__(self, row: abi.Row, tid: int, raw: tuple[int, ...], services: Services) -> None:
@@ -218,6 +219,11 @@ class Call:
         if data:
             self.write(at, data)
         self.write(length_at, socket.SOCKLEN.pack(length))
+
+    def sleep(self, seconds: float) -> None:
+        """Let the call wait; others are served meanwhile. Raises Interrupted."""
+        if seconds > 0:
+            self.services.wait(self, -1, 0, seconds)
 
     def release(self) -> None:
         """Close the copies of the program's sockets. The monitor does, before it answers."""

@@ -241,6 +241,32 @@ def test_the_log(tmp_path: Path) -> None:
     assert log.stat().st_mode & 0o777 == 0o600
 
 
+# ---- a worse network ----------------------------------------------------------------------------
+
+FAULTS = """
+import signal, socket, sys, time
+signal.signal(signal.SIGALRM, lambda *_: None); signal.siginterrupt(signal.SIGALRM, False)
+signal.setitimer(signal.ITIMER_REAL, 0.02, 0.02)
+start, refused = time.monotonic(), 0
+for _ in range(int(sys.argv[2])):
+    try: socket.create_connection(("127.0.0.1", int(sys.argv[1]))).close()
+    except ConnectionResetError: refused += 1
+print(refused, time.monotonic() - start)
+signal.setitimer(signal.ITIMER_REAL, 0)
+"""
+
+
+def test_faults() -> None:
+    """A share of connects fails; all of them wait, also under a timer that interrupts them."""
+    with serving() as port:
+        words = ["python3", "-c", FAULTS, str(port)]
+        told = run_in_view(["net:fail=connect:ECONNRESET:0.3"], [*words, "200"], check=True)
+        assert 20 < int(told.stdout.split()[0]) < 110
+        told = run_in_view(["net:delay=connect:150ms"], [*words, "3"], check=True)
+        refused, seconds = told.stdout.split()
+        assert refused == b"0" and float(seconds) >= 0.45
+
+
 # ---- wrong words --------------------------------------------------------------------------------
 
 WRONG = {
@@ -257,6 +283,9 @@ WRONG = {
     "net:map=10.0.0.1": "module net: 'map=10.0.0.1': item 1: expected map=ADDRESS=ADDRESS",
     "net:map=10.0.0.1=[::1]": "module net: 'map=10.0.0.1=[::1]': item 1: an IPv4 socket cannot",
     "net:map=any=1.2.3.4:1-2": "module net: 'map=any=1.2.3.4:1-2': item 1: 1-2 is more than one",
+    "net:fail=connect": "module net: 'fail=connect': item 1: expected fail=CALL:ERRNO",
+    "net:fail=read:EIO": "module net: 'fail=read:EIO': item 1: expected fail=CALL:ERRNO",
+    "net:delay=connect:5": "module net: 'delay=connect:5': item 1: expected delay=CALL:TIME",
     "net:log=": "module net: 'log=': item 1: expected log=FILE",
     "net:deny=any,allow=10.0.0.1": "module net: 'allow=10.0.0.1' never counts, because 'deny=any'",
 }

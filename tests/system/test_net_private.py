@@ -279,3 +279,27 @@ WRONG = {
 def test_wrong_words(spec: str) -> None:
     status, line = said(viewos("run", "-m", spec, "--", "true"))
     assert status == 2 and WRONG[spec] in line and "(for example: -m net:" in line
+
+
+# ---- views in views -----------------------------------------------------------------------------
+
+
+def test_a_nested_view() -> None:
+    """The inner view's rules come first, the outer one's behind them."""
+    with serving() as port:
+        inner = [*_viewos(), "run", "-m", "net:map=10.0.0.1:80=10.0.0.2", "--"]
+        words = [
+            "sh",
+            "-c",
+            f"{' '.join(inner)} curl -sS http://10.0.0.1/; curl -sS http://10.0.0.1/",
+        ]
+        options = [
+            "--nestable",
+            "-m",
+            f"net:map=10.0.0.2:80=127.0.0.1:{port},deny=10.0.0.0/8",
+            "--",
+        ]
+        result = viewos("run", *options, *words)
+    assert result.stdout == BODY and result.stderr.count(b"\n") == 1
+    result = viewos("run", "--", *inner, "true")
+    assert result.returncode == 125 and b"--nestable" in result.stderr

@@ -8,11 +8,12 @@ import struct
 
 import pytest
 
-from viewos import PASS, InetAddress, SpecError, UnixAddress
+from viewos import PASS, InetAddress, SpecError, UnixAddress, ViewosError
 from viewos.abi import socket as abi
 from viewos.filter import FilterPlan
 from viewos.loader import load
 from viewos.modules.net.patterns import parse_address, parse_pattern
+from viewos.modules.net.proxychains import read_proxychains
 from viewos.monitor.plan import plan
 from viewos.testing import FakeCall, FakeProcess
 from viewos.view import View
@@ -184,3 +185,45 @@ def test_other_families_are_passed_on() -> None:
 def test_grammar_errors_are_spec_errors() -> None:
     with pytest.raises(SpecError):
         load("net:deny=1.2.3")
+
+
+# ---- proxychains --------------------------------------------------------------------------------
+
+CONFIGURATION = """
+# the comments of the file
+strict_chain
+proxy_dns
+remote_dns_subnet 224
+tcp_read_time_out 15000
+tcp_connect_time_out 8000
+localnet 127.0.0.0/255.0.0.0
+localnet 10.0.0.0:80/255.0.0.0
+localnet ::1/128
+dnat 1.1.1.1:53 1.1.1.2:5353
+[ProxyList]
+socks5 192.168.67.78 1080 lamer secret
+http\t192.168.89.3\t8080
+socks4 192.168.1.49 1080
+"""
+
+
+def test_the_configuration_of_proxychains() -> None:
+    spec, notes = read_proxychains(CONFIGURATION)
+    assert spec == (
+        "net:proxy@127.0.0.0/8=direct,proxy@10.0.0.0/8:80=direct,proxy@[::1/128]=direct,"
+        "map=1.1.1.1:53=1.1.1.2:5353,"
+        "proxy@any=socks5h://192.168.67.78:1080+http://192.168.89.3:8080+socks4a://192.168.1.49:1080,"
+        "proxy-timeout=8"
+    )
+    load(spec)
+    assert len(notes) == 1 and "proxy-auth=file:PATH" in notes[0]
+    assert "secret" not in spec + notes[0]
+
+
+def test_what_proxychains_does_otherwise_is_said() -> None:
+    spec, notes = read_proxychains("random_chain\nchain_len = 2\nodd\nsocks4 ::1 9050\n")
+    assert spec == "net:proxy@any=socks4://[::1]:9050"
+    assert [note.split(":")[0] for note in notes] == ["line 1", "line 3"]
+    for wrong in ("socks5 1.1.1.1", "socks5 1.1.1.1 x", "localnet x", "dnat 1.1.1.1", "# none"):
+        with pytest.raises(ViewosError):
+            read_proxychains(wrong)

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import os
+import sys
+
 from viewos.cli.options import HELP, UsageError, describe, parse
 
-HELP_LINE = "reach a server in a view from outside"
+HELP_LINE = "reach a server in a view from outside; read proxychains' configuration"
 
 OPTIONS = (HELP,)
 
 USAGE = f"""\
 usage: viewos net publish VIEW PORT:PORT
+       viewos net import FILE
 
   publish   lead connections to the second PORT of 127.0.0.1 to the first one in a view that has
             net:ports=private or net:none, until it is ended. VIEW is the process id of the
             `viewos run` that started it.
+  import    print the items of net that do what a proxychains.conf says; what they do not is said
+            on stderr. FILE - is stdin.
 
 {describe(OPTIONS)}
 
 examples:
   viewos net publish 4711 8080:18080
+  viewos run -m "$(viewos net import /etc/proxychains4.conf)" -- curl http://example.org
 """
 
 
@@ -30,7 +37,9 @@ def main(argv: list[str]) -> int:
         return 0
     if words[:1] == ["publish"]:
         return _publish(words[1:])
-    raise UsageError("viewos net: expected publish (see `viewos net --help`)")
+    if words[:1] == ["import"]:
+        return _import(words[1:])
+    raise UsageError("viewos net: expected publish or import (see `viewos net --help`)")
 
 
 def _publish(words: list[str]) -> int:
@@ -44,4 +53,25 @@ def _publish(words: list[str]) -> int:
         )
     inside, outside = map(int, ports)
     publish(int(words[0]), inside, outside)
+    return 0
+
+
+def _import(words: list[str]) -> int:
+    from viewos.errors import ViewosError
+    from viewos.modules.net.proxychains import read_proxychains
+
+    if len(words) != 1:
+        raise UsageError("viewos net import: expected one FILE")
+    if words[0] == "-":
+        text = sys.stdin.read()
+    else:
+        with open(words[0], encoding="utf-8", errors="replace") as file:
+            text = file.read()
+    try:
+        imported = read_proxychains(text)
+    except ViewosError as error:
+        raise ViewosError(f"{words[0]}: {error}") from error
+    for note in imported.notes:
+        os.write(2, f"viewos: {words[0]}: {note}\n".encode())
+    print(imported.spec)
     return 0

@@ -57,9 +57,13 @@ class Signals:
 
 
 def wait(router: Router, call: Call, fd: int, events: int, seconds: float | None) -> int:
-    """poll(2) of one descriptor: the events, or 0 after that time. Raises Interrupted."""
+    """poll(2) of one descriptor (-1: of none): the events, or 0 after that time.
+
+    Raises Interrupted.
+    """
     poll = select.poll()
-    poll.register(fd, events)
+    if fd >= 0:
+        poll.register(fd, events)
     ready = poll.poll(BRIEF_MS)
     deadline = None if seconds is None else time.monotonic() + seconds
     if not ready:
@@ -70,7 +74,8 @@ def wait(router: Router, call: Call, fd: int, events: int, seconds: float | None
             raise Interrupted
         if deadline is not None and time.monotonic() >= deadline:
             return 0
-        ready = poll.poll(LOOK * 1000)
+        left = LOOK if deadline is None else min(LOOK, deadline - time.monotonic())
+        ready = poll.poll(max(left, 0) * 1000)
     return ready[0][1]
 
 

@@ -213,7 +213,8 @@ class _Services:
 
     def wait(self, call: Call, fd: int, events: int, seconds: float | None) -> int:
         poll = select.poll()
-        poll.register(fd, events)
+        if fd >= 0:
+            poll.register(fd, events)
         ready = poll.poll(None if seconds is None else seconds * 1000)
         return ready[0][1] if ready else 0
 

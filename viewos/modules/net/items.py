@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
+from viewos import absolute
+from viewos.modules.net.faults import Fault, parse_delay, parse_failure
 from viewos.modules.net.handshake import Credentials
 from viewos.modules.net.listening import BindRule
 from viewos.modules.net.names import FAKE4, FAKE6
@@ -39,6 +42,7 @@ class Settings:
     """The loopback interface is the view's own."""
     alone: bool = False
     """Nothing leads out of the view."""
+    faults: list[Fault] = field(default_factory=list)
     unix: dict[bytes, bytes] = field(default_factory=dict)
     binds: list[BindRule] = field(default_factory=list)
     who: Credentials | None = None
@@ -89,7 +93,7 @@ def _map(settings: Settings, value: str, text: str) -> None:
 def _log(settings: Settings, value: str, text: str) -> None:
     if not value:
         raise ValueError("expected log=FILE")
-    settings.log = os.path.abspath(value)
+    settings.log = os.fsdecode(absolute(os.fsencode(value)))
 
 
 def _proxy(settings: Settings, value: str, text: str) -> None:
@@ -116,9 +120,11 @@ def _proxy_auth(settings: Settings, value: str, text: str) -> None:
         if kind == "env":
             secret = os.environb[os.fsencode(where)]
         elif kind == "file":
-            with open(where, "rb") as file:
+            with open(absolute(os.fsencode(where)), "rb") as file:
                 secret = file.readline()
         elif kind == "fd" and where.isdigit():
+            if fcntl.fcntl(int(where), fcntl.F_GETFD) & fcntl.FD_CLOEXEC:
+                raise OSError(errno.EBADF, os.strerror(errno.EBADF))  # a monitor's own
             with open(int(where), "rb", buffering=0) as file:
                 secret = file.readline()
         else:
@@ -160,7 +166,7 @@ def _unix(settings: Settings, value: str, text: str) -> None:
     of, _, to = value.partition("=")
     if not of.startswith("/") or not to:
         raise ValueError("expected unix=/PATH=/PATH")
-    real = os.fsencode(os.path.abspath(to))
+    real = absolute(os.fsencode(to))
     if len(real) > 107:
         raise ValueError(f"{to}: a name of a socket has at most 107 bytes")
     settings.unix[os.fsencode(os.path.normpath(of))] = real
@@ -181,6 +187,14 @@ def _bind(settings: Settings, value: str, text: str) -> None:
     settings.binds.append(BindRule(pattern, target.host, target.port))
 
 
+def _fail(settings: Settings, value: str, text: str) -> None:
+    settings.faults.append(parse_failure(value))
+
+
+def _delay(settings: Settings, value: str, text: str) -> None:
+    settings.faults.append(parse_delay(value))
+
+
 def _name(settings: Settings, value: str, text: str) -> None:
     name, equals, host = value.partition("=")
     if not equals or not name:
@@ -195,7 +209,7 @@ def _name(settings: Settings, value: str, text: str) -> None:
 def _hosts(settings: Settings, value: str, text: str) -> None:
     if not value:
         raise ValueError("expected hosts=FILE")
-    settings.hosts = os.path.abspath(value)
+    settings.hosts = os.fsdecode(absolute(os.fsencode(value)))
 
 
 def _fake(settings: Settings, value: str, text: str) -> None:
@@ -223,6 +237,8 @@ VERBS = {
     "name": Verb(_name, "name=example.test=127.0.0.1"),
     "hosts": Verb(_hosts, "hosts=FILE"),
     "fake": Verb(_fake, "fake=198.18.0.0/15"),
+    "fail": Verb(_fail, "fail=connect:ECONNREFUSED:0.1"),
+    "delay": Verb(_delay, "delay=connect:50ms"),
     "log": Verb(_log, "log=net.log"),
 }
 

@@ -26,6 +26,7 @@ from viewos.modules.net.families import (
     SOCK_STREAM,
     protocol_of,
 )
+from viewos.modules.net.faults import Faults
 from viewos.modules.net.items import Settings, read_items
 from viewos.modules.net.listening import Listening
 from viewos.modules.net.patterns import OTHER, UDP
@@ -61,6 +62,7 @@ class Net(VirtualModule):
         self._private = Private() if settings.private else None
         self._listening = Listening(settings.binds, self._private, alone=settings.alone)
         self._unix = UnixNames(settings.unix, self._private)
+        self._faults = Faults(settings.faults)
         self._connecting = Connecting(settings, self._listening)
         self._rules = self._connecting.rules
 
@@ -105,6 +107,7 @@ class Net(VirtualModule):
             wanted.add("getsockopt")
         if self._listening or self._unix:
             wanted.update(("bind", "getsockname"))
+        wanted.update(self._faults.calls)
         if self._private is not None:
             wanted.update(("listen", "accept"))
         return frozenset(wanted)
@@ -165,6 +168,7 @@ class Net(VirtualModule):
             return self._unix.lead(call, address)
         if address is None:
             return PASS
+        self._faults.strike(call)
         return self._connecting.reach(call, address, lambda to: call.below(address=to))
 
     def _hide_resolvers(self, address: UnixAddress) -> None:
@@ -190,7 +194,10 @@ class Net(VirtualModule):
         address = call.address
         if isinstance(address, UnixAddress):
             return self._unix.lead(call, address)
-        return PASS if address is None else self._listening.bind(call, address)
+        if address is None:
+            return PASS
+        self._faults.strike(call)
+        return self._listening.bind(call, address)
 
     def listen(self, call: Call) -> Verdict:
         """listen(2)."""
