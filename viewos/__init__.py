@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from viewos.abi.socket import InetAddress, SocketAddress, UnixAddress
     from viewos.abi.utsname import Utsname
     from viewos.call import Call
-    from viewos.claims import Claim, RealPath, VirtualPath
+    from viewos.claims import Claim, File, Identity, Owners, RealPath, VirtualPath
     from viewos.errors import SpecError, ViewosError
     from viewos.library.popen import Popen
     from viewos.library.view import View
@@ -25,17 +25,18 @@ if TYPE_CHECKING:
 __version__ = "0.1.0.dev0"
 
 __all__ = [
-    "PASS", "Call", "CallTest", "Claim", "Entry", "FileModule", "InetAddress", "Interrupted",
-    "Item", "Items", "Message", "Popen", "RealPath", "Received", "SharedSocket", "SocketAddress",
-    "SpecError", "TreeModule", "UnixAddress", "Utsname", "Verdict", "View", "ViewosError",
-    "VirtualModule", "VirtualPath", "absolute", "hook",
+    "PASS", "Call", "CallTest", "Claim", "Entry", "File", "FileModule", "Identity",
+    "InetAddress", "Interrupted", "Item", "Items", "Message", "Owners", "Popen",
+    "RealPath", "Received", "SharedSocket", "SocketAddress", "SpecError", "TreeModule",
+    "UnixAddress", "Utsname", "Verdict", "View", "ViewosError", "VirtualModule", "VirtualPath",
+    "absolute", "hook",
 ]  # fmt: skip
 
 _HOMES = {
     "viewos.abi.socket": ("InetAddress", "SocketAddress", "UnixAddress"),
     "viewos.abi.utsname": ("Utsname",),
     "viewos.call": ("Call",),
-    "viewos.claims": ("Claim", "RealPath", "VirtualPath"),
+    "viewos.claims": ("Claim", "RealPath", "VirtualPath", "File", "Identity", "Owners"),
     "viewos.errors": ("SpecError", "ViewosError"),
     "viewos.library.popen": ("Popen",),
     "viewos.library.view": ("View",),

@@ -10,6 +10,7 @@ from viewos.abi import row as abi
 
 if TYPE_CHECKING:
     from viewos.abi.socket import SocketAddress
+    from viewos.claims import File
     from viewos.message import Message
     from viewos.shared import SharedSocket
     from viewos.view import ProcessState
@@ -31,6 +32,11 @@ class Services(Protocol):
     def share(self, call: Call, fd: int) -> SharedSocket: ...
     def wait(self, call: Call, fd: int, events: int, seconds: float | None) -> int: ...
     def warn(self, text: str, once: str | None) -> None: ...
+    def file(self, call: Call, index: int) -> File | None: ...
+    def parent(self, call: Call, index: int) -> File | None: ...
+    def file_at(self, path: bytes) -> File: ...
+    def state_of(self, pid: int) -> ProcessState: ...
+    def change_root(self, call: Call) -> None: ...
 
 
 class Arguments:
@@ -57,7 +63,7 @@ class Call:
     """One trapped system call."""
 
     __slots__ = (
-        "_address", "_ask_below", "_process", "_shared", "_state", "answered_by_module",
+        "_address", "_ask_below", "_files", "_process", "_shared", "_state", "answered_by_module",
         "cookie_id", "layer", "places", "raw", "result", "row", "services", "task", "tid", "trail",
     )  # fmt: skip
 
@@ -82,6 +88,7 @@ class Call:
         self._ask_below: Callable[[], Any] | None = None
         self._address: SocketAddress | None = _UNREAD
         self._shared: dict[int, SharedSocket] = {}
+        self._files: dict[int, File | None] = {}
 
     def __repr__(self) -> str:
         return f"<{self.row.name} by {self.tid}>"
@@ -149,16 +156,58 @@ class Call:
         self._state = self.process_state.with_module(self.layer, value)
         self.services.set_process_state(self, self._state)
 
-    def below(self, address: SocketAddress | None = None) -> Any:
+    def below(self, address: SocketAddress | None = None, **changes: int) -> Any:
         """What the layers below, and at the bottom the kernel, answer. Raises OSError.
 
         With `address`: as if the program had given this one to its connect, bind or sendto.
+        `changes`: other arguments by name that they are to see instead of the program's.
         """
         if address is not None:
             self._address = address
-        if self._ask_below is None:
-            return self.services.native(self)
-        return self._ask_below()
+        before = self.raw
+        if changes:
+            raw = list(before)
+            for name, value in changes.items():
+                raw[self.row.position(name)] = value & 0xFFFFFFFFFFFFFFFF
+            self.raw = tuple(raw)
+        try:
+            return self.services.native(self) if self._ask_below is None else self._ask_below()
+        finally:
+            self.raw = before
+
+    def file(self, index: int = 0) -> File | None:
+        """The object that a path argument leads to, or the descriptor of a call without a path.
+
+        The same one until the call has been answered; None where only the kernel can judge (a
+        task with other credentials or name spaces than the monitor's): return `PASS` there. Raises
+        the OSError of a path that leads nowhere.
+        """
+        if index not in self._files:
+            self._files[index] = self.services.file(self, index)
+        return self._files[index]
+
+    def parent(self, index: int = 0) -> File | None:
+        """The directory in which the last name of a path argument stands; see `file`."""
+        key = -1 - index
+        if key not in self._files:
+            self._files[key] = self.services.parent(self, index)
+        return self._files[key]
+
+    def file_at(self, path: bytes) -> File:
+        """The object at a canonical path of the view. Raises OSError; it is yours to close."""
+        return self.services.file_at(path)
+
+    def recall_of(self, pid: int, default: Any = None) -> Any:
+        """What the asking module keeps for another process. Raises OSError: there is none."""
+        return self.services.state_of(pid).of(self.layer, default)
+
+    def change_root(self) -> None:
+        """Let the path of a chroot(2) be the root directory of the process in the view.
+
+        Raises OSError: what is wrong with the path; EOPNOTSUPP in a view where not all paths are
+        claimed, and so not looked at.
+        """
+        self.services.change_root(self)
 
     # ---- calls on sockets -----------------------------------------------------------------------
 
@@ -226,10 +275,15 @@ class Call:
             self.services.wait(self, -1, 0, seconds)
 
     def release(self) -> None:
-        """Close the copies of the program's sockets. The monitor does, before it answers."""
+        """Close the copies of the program's sockets, and what `file` has found. The monitor does,
+        before it answers."""
         for shared in self._shared.values():
             shared.close()
         self._shared.clear()
+        for file in self._files.values():
+            if file is not None:
+                file.close()
+        self._files.clear()
 
     def warn(self, text: str, once: str | None = None) -> None:
         """A line for the user. With `once`, only the first of that key is said."""

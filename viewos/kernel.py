@@ -35,7 +35,7 @@ _NR = {
         "fstatfs": 138,
         "setsid": 112, "fchmodat": 268, "wait4": 61, "mkdirat": 258, "symlinkat": 266,
         "unlinkat": 263,
-        "faccessat": 269, "openat": 257, "execveat": 322,
+        "faccessat": 269, "openat": 257, "execveat": 322, "name_to_handle_at": 303,
     },
 }.get(MACHINE, {})  # fmt: skip
 NR = _NR
@@ -86,11 +86,31 @@ def vouch(dirfd: int, path: bytes, how: bytes) -> int:
     return fd if fd >= 0 else -_get_errno()
 
 
+_fstatat = libc["syscall"]  # one object for each list of types: the types cost less than c_long()
+_fstatat.restype = ctypes.c_long
+_fstatat.argtypes = [ctypes.c_long, ctypes.c_int, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_int]
+_handle_at = libc["syscall"]
+_handle_at.restype = ctypes.c_long
+_handle_at.argtypes = [
+    ctypes.c_long, ctypes.c_int, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_int,
+]  # fmt: skip
+
+
 def raw_stat(dirfd: int, path: bytes, flags: int) -> bytes:
     """newfstatat(2): the kernel's `struct stat`, as bytes."""
     buffer = ctypes.create_string_buffer(144)
-    syscall(_NR["newfstatat"], dirfd, path, buffer, flags)
+    if _fstatat(_NR["newfstatat"], dirfd, path, buffer, flags) < 0:
+        number = _get_errno()
+        raise OSError(number, os.strerror(number))
     return buffer.raw
+
+
+def name_to_handle(dirfd: int, path: bytes, buffer: ctypes.Array[ctypes.c_char], flags: int) -> int:
+    """name_to_handle_at(2) into a `struct file_handle`: 0, or the errno."""
+    mount = ctypes.create_string_buffer(8)
+    if _handle_at(_NR["name_to_handle_at"], dirfd, path, buffer, mount, flags) < 0:
+        return _get_errno()
+    return 0
 
 
 def raw_statx(dirfd: int, path: bytes, flags: int, mask: int) -> bytes:

@@ -85,9 +85,11 @@ class VirtualModule:
     """Operation or system call -> method that answers it. Filled in by the class itself."""
     hooks: ClassVar[dict[str, str]] = {}
     """Operation or system call -> method that looks first. Filled in by the class itself."""
-    reserved: ClassVar[frozenset[str]] = frozenset({"auxiliary"})
+    reserved: ClassVar[frozenset[str]] = frozenset({"executed"})
     """Methods that answer no system call, though one may have their name or take a `call`.
-    `auxiliary(call)` gives the entries of a new program's auxiliary vector that the module sets."""
+    `executed(call, program)`, with the `File` that an execve(2) will run, gives what is to be
+    kept for the process when it has succeeded (None: what is kept already), and entries of the
+    auxiliary vector to set."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

@@ -34,6 +34,8 @@ class ProcessState(NamedTuple):
     program it was then: an execve makes the next one dumpable."""
     view: int = 0
     """Which of the monitor's views the process is in; 0: the outermost."""
+    root: bytes | None = None
+    """The virtual path of the root directory that it entered where the kernel would not let it."""
     locks: tuple[int, int] | None = None
     """The RLIMIT_LOCKS that the process believes it has."""
 

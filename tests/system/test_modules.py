@@ -106,6 +106,44 @@ def test_the_upper_name_counts(here: Place) -> None:
     assert output(here, ["hostname:low", "hostname:high"], ["uname", "-n"]) == "high\n"
 
 
+def test_other_fields_of_uname(here: Place) -> None:
+    module = "hostname:box,release=5.4.0,machine=i686,sysname=Other,version=mine,noproc"
+    assert output(here, [module], ["uname", "-snrvm"]) == "Other box 5.4.0 mine i686\n"
+    program = "import os; print(*os.uname())"
+    assert output(here, ["hostname:box,version=,noproc"], ["uname", "-v"]) == "\n"
+    assert python(here, [module], program) == "Other box 5.4.0 mine i686\n"
+
+
+def test_the_name_in_etc(here: Place) -> None:
+    script = (
+        "hostname -f; cat /etc/hostname; tail -n +2 /etc/hosts | cmp - {} && ls -l /etc/hostname"
+    )
+    hosts = here.real / "hosts"
+    shutil.copy("/etc/hosts", hosts)
+    hosts.chmod(0o644)
+    shown = output(here, ["hostname:box.example.org,etc"], ["sh", "-c", script.format(hosts)])
+    assert shown.startswith("box.example.org\nbox\n-rw-r--r--")
+
+
+def test_only_a_virtual_root_sets_the_name(here: Place) -> None:
+    script = "hostname b; hostname; setpriv --reuid 5 --clear-groups hostname c; hostname"
+    for modules in (["hostname:a", "uid:0"], ["uid:0", "hostname:a"]):
+        result = run_in_view(modules, ["sh", "-c", script], user=here.user)
+        assert result.stdout == b"b\nb\n"
+        assert b"must be root" in result.stderr
+    assert run_in_view(["uid:5", "hostname:a"], ["hostname", "b"], user=here.user).returncode
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="unshare(CLONE_NEWUTS) needs root")
+def test_a_name_space_of_its_own() -> None:
+    script = (
+        "hostname; unshare -u sh -c 'hostname; hostname c; hostname; uname -r'; hostname; uname -r"
+    )
+    result = run_in_view(["hostname:a,release=5.4.0"], ["sh", "-c", script], check=True)
+    release = os.uname().release
+    assert result.stdout.decode() == f"a\na\nc\n{release}\na\n5.4.0\n"
+
+
 # ---- uid ------------------------------------------------------------------------------------
 
 
@@ -258,13 +296,13 @@ def ids_program(here: Place, request: pytest.FixtureRequest) -> str:
 
 def test_the_auxiliary_vector(here: Place, ids_program: str) -> None:
     assert output(here, ["uid:0:0"], [ids_program, "8"]) == (
-        "0 0 0 0 0 0 0 0\n0 5 5\n7 8 0 0 0 7 8 8\n"
+        "0 0 0 0 0 0 0 0\n0 5 5\n7 8 0 0 1 7 8 8\n"
     )
     assert output(here, ["uid:3:4"], [ids_program]) == "3 3 4 4 0 3 3 3\n"
 
 
 def test_an_exec_saves_the_effective_id(here: Place, ids_program: str) -> None:
-    assert output(here, ["uid:0:0"], [ids_program, "9"]).endswith("\n7 8 0 0 0 7 8 8\n")
+    assert output(here, ["uid:0:0"], [ids_program, "9"]).endswith("\n7 8 0 0 1 7 8 8\n")
 
 
 def test_bad_pointers(here: Place) -> None:
@@ -281,7 +319,7 @@ def test_bad_pointers(here: Place) -> None:
         "118 -1 EFAULT\n118 -1 EFAULT\n115 -1 EFAULT\n115 -1 EINVAL\n"
         "116 -1 EFAULT\n116 -1 EINVAL\n63 -1 EFAULT\n170 -1 EFAULT\n"
     )
-    assert python(here, ["uid:daemon", "uid:0", "hostname:box"], program) == expected
+    assert python(here, ["uid:0:1", "uid:0", "hostname:box"], program) == expected
 
 
 def test_many_groups(here: Place) -> None:
@@ -537,14 +575,31 @@ def test_a_file_that_holds_no_module(text: str, words: list[str]) -> None:
 def test_views_without_paths_trap_no_path_calls() -> None:
     from viewos.abi.syscalls import PATH_SYSCALLS
     from viewos.modules.hostname import Hostname
+    from viewos.monitor.plan import plan
+    from viewos.monitor.setup import set_up, tear_down
+    from viewos.view import View
+
+    view = View([Hostname("box", proc=False)])
+    set_up(view)
+    try:
+        assert not plan(view, 1 << 63).trap & PATH_SYSCALLS
+    finally:
+        tear_down(view)
+
+
+def test_a_virtual_root_opens_untrapped() -> None:
+    """All that is trapped of open is what may make a file."""
     from viewos.modules.uid import Uid
     from viewos.monitor.plan import plan
     from viewos.monitor.setup import set_up, tear_down
     from viewos.view import View
 
-    view = View([Hostname("box", proc=False), Uid(0)])
+    view = View([Uid(0)])
     set_up(view)
     try:
-        assert plan(view, 1 << 63).trap & PATH_SYSCALLS == {"execve", "execveat"}
+        made = plan(view, 1 << 63)
     finally:
         tear_down(view)
+    assert not made.trap & {"open", "openat", "access", "readlink", "read", "close"}
+    rules = {(rule.name, rule.operator, rule.value) for rule in made.argument_rules}
+    assert {("open", "&", os.O_CREAT), ("openat", "&", os.O_CREAT)} <= rules

@@ -180,7 +180,8 @@ def test_modules_without_files(inner: str, script: str, expected: str) -> None:
     inside = f"VIEWOS -m {inner} -- sh -c '{script}'"
     if "domain" in inner:
         inside = inside.replace(",domain=y", ".y")
-    assert says(["vfs:/=/"], inside, user=NOBODY) == expected
+    outer = ["vfs:/=/"] if inner.startswith("hostname") else ["uid:7", "vfs:/=/"]
+    assert says(outer, inside, user=NOBODY) == expected
 
 
 def test_a_state_of_an_outer_module_is_kept() -> None:

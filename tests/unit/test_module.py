@@ -75,8 +75,8 @@ def test_a_hook_with_other_parameters(function: object) -> None:
         _class(look=hook("open")(function))  # type: ignore[type-var]
 
 
-def test_auxiliary_answers_no_call() -> None:
-    assert _class(auxiliary=lambda self, call: {}).handlers == {}
+def test_executed_answers_no_call() -> None:
+    assert _class(executed=lambda self, call, program: (None, {})).handlers == {}
 
 
 def test_a_tree_may_read() -> None:

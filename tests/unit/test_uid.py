@@ -12,13 +12,14 @@ import pwd
 import random
 import struct
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
-from viewos import PASS
+from viewos import PASS, File
 from viewos.abi.syscalls import TABLE
-from viewos.modules import uid
-from viewos.modules.uid import CAPABILITIES, SETGID, SETUID, UNCHANGED, Credentials, Ids, Uid
+from viewos.modules.uid import Uid
+from viewos.modules.uid.credentials import ALL, SETGID, SETUID, UNCHANGED, Credentials, Ids
 from viewos.testing import FakeCall, FakeProcess
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -27,8 +28,13 @@ _CALLS = {
     "setfsuid": 1, "setfsgid": 1,
 }  # fmt: skip
 _VERSION_3 = 0x20080522
+_OPTIONS = (
+    (8, 0), (8, 1), (8, 1), (8, 2), (7, 0), (23, 5), (23, 41), (24, 6), (27, 0), (28, 16), (28, 4),
+    (28, 48),
+)  # fmt: skip
+"""PR_SET_KEEPCAPS and its like, with their argument."""
 _POOL = (0, 0, 1, 2, 1000, 1000, UNCHANGED)
-_SETS = (0, SETUID, SETGID, CAPABILITIES, CAPABILITIES)
+_SETS = (0, SETUID, SETGID, 1, SETUID | SETGID, ALL, ALL)
 
 Step = tuple[str, tuple[int, ...]]
 State = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], int, int]
@@ -43,7 +49,7 @@ def _random_steps(rng: random.Random) -> list[Step]:
             groups = tuple(rng.choice(_POOL) for _ in range(rng.randint(0, 4)))
             steps.append(("setgroups", groups))
         elif rng.random() < 0.2:
-            steps.append(("prctl", (8, rng.choice((0, 1, 1, 2)))))
+            steps.append(("prctl", (*rng.choice(_OPTIONS), 0, 0)))
         elif rng.random() < 0.2:
             steps.append(("capset", (rng.choice(_SETS), rng.choice(_SETS))))
         else:
@@ -57,12 +63,13 @@ def _native_state() -> State:
         lines = dict(line.split(":", 1) for line in file)
     uid, gid = (tuple(map(int, lines[field].split())) for field in ("Uid", "Gid"))
     groups = tuple(map(int, lines["Groups"].split()))
-    effective, permitted = (int(lines[field], 16) & CAPABILITIES for field in ("CapEff", "CapPrm"))
+    effective, permitted = (int(lines[field], 16) for field in ("CapEff", "CapPrm"))
     return uid, gid, groups, effective, permitted
 
 
 def _header_and_sets(effective: int, permitted: int) -> tuple[bytes, bytes]:
-    return struct.pack("=Ii", _VERSION_3, 0), struct.pack("=6I", effective, permitted, 0, 0, 0, 0)
+    words = [part >> 32 * word & UNCHANGED for word in (0, 1) for part in (effective, permitted, 0)]
+    return struct.pack("=Ii", _VERSION_3, 0), struct.pack("=6I", *words)
 
 
 def _native_call(name: str, arguments: tuple[int, ...]) -> int:
@@ -127,34 +134,42 @@ def _virtually(start: Credentials, steps: list[Step]) -> list[Outcome]:
     return outcomes
 
 
+def _first(start: int) -> Credentials:
+    """Who the native child is, in a container that keeps some capabilities to itself as well."""
+    if os.geteuid() != 0:
+        return Credentials.of(start, os.getgid(), tuple(os.getgroups()))
+    effective, permitted = _native_state()[3:]
+    mine = {} if start else {"effective": effective, "permitted": permitted}
+    return replace(Credentials.of(start, start, ()), **mine, bounding=_native_bounding())
+
+
+def _native_bounding() -> int:
+    with open("/proc/thread-self/status") as file:
+        return int(next(line for line in file if line.startswith("CapBnd")).split()[1], 16)
+
+
 STARTS = (0, 1000) if os.geteuid() == 0 else (os.getuid(),)
 
 
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("start", STARTS)
 @pytest.mark.parametrize("seed", range(4))
-def test_the_kernel_says_the_same(seed: int, start: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(uid, "_real_capabilities", lambda tid: (0, 0, 0))  # as for any user
+def test_the_kernel_says_the_same(seed: int, start: int) -> None:
     rng = random.Random(seed)
-    groups = () if os.geteuid() == 0 else tuple(os.getgroups())
-    gid = start if os.geteuid() == 0 else os.getgid()
-    first = Credentials.of(start, gid, groups)
+    first = _first(start)
     for _ in range(100):
         steps = _random_steps(rng)
         assert _virtually(first, steps) == _natively(start, steps), steps
 
 
 @pytest.mark.parametrize("start", STARTS)
-def test_a_setresuid_that_changes_nothing(start: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_setresuid_that_changes_nothing(start: int) -> None:
     """Whether the file system id follows depends on all of the arguments."""
-    monkeypatch.setattr(uid, "_real_capabilities", lambda tid: (0, 0, 0))
-    gid = start if os.geteuid() == 0 else os.getgid()
-    groups = () if os.geteuid() == 0 else tuple(os.getgroups())
     for name, fs in (("setresuid", "setfsuid"), ("setresgid", "setfsgid")):
         for wanted in itertools.product((UNCHANGED, start), repeat=3):
             steps: list[Step] = [(name, (1, 2, 3)), (fs, (3,)), (name, (1, UNCHANGED, 3))]
             steps += [(name, wanted), (fs, (1,)), (name, (1, 2, 3)), (name, wanted)]
-            first = Credentials.of(start, gid, groups)
+            first = _first(start)
             assert _virtually(first, steps) == _natively(start, steps), steps
 
 
@@ -188,20 +203,19 @@ def test_setfsuid_gives_the_previous_id() -> None:
 
 
 def test_an_execve_saves_the_effective_ids() -> None:
-    before = Credentials(Ids(1000, 7, 0, 8), Ids(5, 6, 7, 8), (1,), CAPABILITIES, SETUID, True)
-    after = Uid(0).executed(before)
-    assert after == Credentials(Ids(1000, 7, 7, 7), Ids(5, 6, 6, 6), (1,), 0, 0)
-    root = Credentials(Ids(0, 7, 0, 8), Ids.all(5), (), CAPABILITIES, SETUID, True)
-    after = Uid(0).executed(root)
-    assert (after.permitted, after.effective, after.keep_caps) == (CAPABILITIES, 0, False)
+    before = Credentials(Ids(1000, 7, 0, 8), Ids(5, 6, 7, 8), (1,), ALL, SETUID, secure=16)
+    assert before.after_exec() == Credentials(Ids(1000, 7, 7, 7), Ids(5, 6, 6, 6), (1,), 0, 0)
+    root = Credentials(Ids(0, 7, 0, 8), Ids.all(5), (), ALL, SETUID, bounding=3, secure=16)
+    after = root.after_exec()
+    assert (after.permitted, after.effective, after.secure) == (3, 0, 0)
 
 
 def test_the_auxiliary_vector_tells_the_same() -> None:
     module = Uid(1000, 100)
-    process = FakeProcess(module)
-    call = FakeCall(process, "execve", path=b"/bin/true")
+    call = FakeCall(FakeProcess(module), "execve", path=b"/bin/true")
     call.layer = 0
-    assert module.auxiliary(call) == {11: 1000, 12: 1000, 13: 100, 14: 100}
+    program = File(path=b"/bin/true")
+    assert module.executed(call, program)[1] == {11: 1000, 12: 1000, 13: 100, 14: 100, 23: 0}
 
 
 @pytest.mark.parametrize(
@@ -263,17 +277,15 @@ def test_what_is_no_id(make: Callable[[], Uid], error: type[Exception]) -> None:
 
 
 @pytest.mark.parametrize("version", [0x19980330, 0x20071026, 0x20080522])
-def test_capget_shows_two_virtual_ones(version: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = (1 << 40 | SETGID | 1, 1 << 40 | 1, 1)
-    monkeypatch.setattr(uid, "_real_capabilities", lambda tid: real)
+def test_capget_shows_virtual_ones(version: int) -> None:
     process = FakeProcess(Uid(0))
     _virtual_call(process, "setresuid", (UNCHANGED, 5, UNCHANGED))
     at = process.memory.allocate(24)
     header = struct.pack("=Ii", version, process.pid)
     assert FakeCall(process, "capget", hdrp=header, data=at).answer() == 0
     words = struct.unpack("=6I", process.memory.read(at, 24))
-    upper = (0, 0, 0) if version == 0x19980330 else (1 << 8, 1 << 8, 0)
-    assert words == (1, 1 | CAPABILITIES, 1, *upper)
+    upper = (0, 0, 0) if version == 0x19980330 else (0, ALL >> 32, 0)
+    assert words == (0, ALL & UNCHANGED, 0, *upper)
 
 
 @pytest.mark.parametrize("header", [(0, 0), (0x20080522, 1)])
@@ -284,12 +296,10 @@ def test_capabilities_of_others_are_what_they_are(header: tuple[int, int]) -> No
         assert call.answer() is PASS
 
 
-def test_what_is_really_there_is_the_kernels_business(monkeypatch: pytest.MonkeyPatch) -> None:
-    everything = (1 << 41) - 1
-    monkeypatch.setattr(uid, "_real_capabilities", lambda tid: (everything, everything, 0))
+def test_a_capability_that_was_given_up() -> None:
     process = FakeProcess(Uid(0))
-    header, sets = _header_and_sets(everything & ~SETUID & UNCHANGED, everything & UNCHANGED)
-    assert FakeCall(process, "capset", hdrp=header, data=sets).answer() is PASS
+    header, sets = _header_and_sets(ALL & ~SETUID, ALL)
+    assert FakeCall(process, "capset", hdrp=header, data=sets).answer() == 0
     assert _virtual_call(process, "setuid", (5,)) == -errno.EPERM
     assert _virtual_call(process, "setgid", (5,)) == 0
 

@@ -154,6 +154,11 @@ CHECKS = (
         " viewos again",
     ),
     Check(
+        "handles", "files here can be told from later ones with their inode number", host.handles,
+        cost="what the uid module remembers of a removed file may be taken for that of a new one",
+        remedy="a kernel since 6.5, or work on another file system (ext4, xfs, btrfs, tmpfs)",
+    ),
+    Check(
         "scratch", "a directory for what views make", host.scratch,
         cost="modules that make files do not start, or their programs do not run",
         remedy="set TMPDIR to a directory that is writable, without noexec and nosymfollow",

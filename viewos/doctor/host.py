@@ -64,6 +64,17 @@ def proc() -> str:
     return attempt(body)
 
 
+def handles() -> str:
+    """Ask for the handles of the working directory and the one for temporary files."""
+    from viewos.claims import File
+
+    places = dict.fromkeys((os.getcwd(), tempfile.gettempdir()))
+    lacking = [path for path in places if not File(path=os.fsencode(path)).identity().is_certain]
+    if lacking:
+        raise Missing(f"no file handles in {', '.join(lacking)}")
+    return ""
+
+
 def scratch() -> str:
     """Make a directory where views make theirs, a link in it, and a program."""
     from viewos.doctor.trial import attempt

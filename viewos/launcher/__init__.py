@@ -25,7 +25,8 @@ from viewos.launcher.layout import Layout, Session, choose
 from viewos.launcher.program import Program, Report, say
 
 __all__ = [
-    "CANNOT_EXECUTE", "FAILED", "NOT_FOUND", "LaunchError", "Layout", "Session", "choose", "launch",
+    "CANNOT_EXECUTE", "FAILED", "NOT_FOUND", "LaunchError", "Layout", "Session", "choose",
+    "environment", "launch",
 ]  # fmt: skip
 
 
@@ -85,7 +86,7 @@ def launch(
     waiter.run(program, service)
 
 
-def environment(env: Mapping[bytes, bytes] | None) -> list[bytes]:
+def environment(env: Mapping[bytes, bytes] | None = None) -> list[bytes]:
     """`NAME=value` of each; None: what this process was started with, byte for byte."""
     if env is not None:
         return [name + b"=" + value for name, value in env.items()]

@@ -5,18 +5,20 @@ from __future__ import annotations
 import errno
 import os
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Self
 
-from viewos import Claim, RealPath, Utsname, VirtualModule, VirtualPath
+from viewos import PASS, Claim, RealPath, Utsname, VirtualModule, VirtualPath
 
 if TYPE_CHECKING:
-    from viewos import Call, Items
+    from viewos import Call, Item, Items, Verdict
 
 LENGTH = 64
 """The most bytes of a name (__NEW_UTS_LEN, linux/utsname.h)."""
 PROC = b"/proc/sys/kernel/"
+FIELDS = ("sysname", "release", "version", "machine")
+"""Fields of uname(2) that an item can set."""
 
 
 class _Name:
@@ -57,50 +59,94 @@ class Hostname(VirtualModule):
     """Give the view a host name of its own."""
 
     name = "hostname"
-    grammar = "hostname:NAME[.DOMAIN][,noproc]"
-    example = "hostname:builder.example.org"
+    grammar = "hostname:NAME[.DOMAIN][,sysname|release|version|machine=VALUE]...[,noproc][,etc]"
+    example = "hostname:builder.example.org,release=5.4.0"
 
     def __init__(
-        self, name: str | bytes, domain: str | bytes | None = None, *, proc: bool = True
+        self,
+        name: str | bytes,
+        domain: str | bytes | None = None,
+        *,
+        proc: bool = True,
+        etc: bool = False,
+        fields: Mapping[str, str] | None = None,
     ) -> None:
         """Arguments: at most 64 bytes each; without `domain` the view begins with the real one.
-        `proc`: show the names in /proc/sys/kernel too. Raises ValueError for one that is too long.
+        `proc`: show the names in /proc/sys/kernel too; `etc`: in /etc/hostname and /etc/hosts.
+        `fields`: others of uname(2), by the names in FIELDS.
+
+        Raises ValueError for a value that is too long, or a field that does not exist.
         """
         self._first = {b"hostname": os.fsencode(name)}
         if domain is not None:
             self._first[b"domainname"] = os.fsencode(domain)
-        for value in self._first.values():
+        self._fields = {key: os.fsencode(value) for key, value in (fields or {}).items()}
+        for value in (*self._first.values(), *self._fields.values()):
             if len(value) > LENGTH:
                 raise ValueError(f"{os.fsdecode(value)}: a name has at most {LENGTH} bytes")
-        self._proc = proc
+        if unknown := set(self._fields) - set(FIELDS):
+            raise ValueError(f"uname has no field {', '.join(sorted(unknown))}")
+        self._proc, self._etc = proc, etc
         self._names: dict[bytes, _Name] = {}
+        self._files: dict[bytes, bytes] = {}
+        """Path in the view -> the file behind it."""
+        self._name_space = ""
+        self._named: set[str] = set()
+        """Other UTS name spaces that have got a name in the view."""
 
     @classmethod
     def from_items(cls, items: Items) -> Self:
-        """NAME, or NAME.DOMAIN; `noproc` leaves /proc, and so every open of a file, alone."""
-        names: list[str] = []
-        proc = True
-        for item in items:
-            if item.key is not None:
-                raise items.error(item, "expected NAME[.DOMAIN]")
-            if item.value == "noproc" and names and proc:
-                proc = False
-            elif not item.value or names:
-                raise items.error(item, "expected one NAME[.DOMAIN], and noproc behind it")
+        """NAME, or NAME.DOMAIN; fields by their names; `noproc` leaves /proc, and so every open,
+        alone."""
+        words = list(items)
+        if not words or words[0].key is not None or not words[0].value:
+            raise items.error(words[0] if words else None, "expected NAME[.DOMAIN]")
+        flags: set[str] = set()
+        settings: list[tuple[Item, str]] = []
+        for item in words[1:]:
+            if item.key in FIELDS and item.key not in {one.key for one, _ in settings}:
+                settings.append((item, item.value))
+            elif item.key is None and item.value in ("noproc", "etc") and item.value not in flags:
+                flags.add(item.value)
             else:
-                names.append(item.value)
-                host, _, domain = item.value.partition(".")
-                if max(len(os.fsencode(host)), len(os.fsencode(domain))) > LENGTH:
-                    raise items.error(item, f"a name has at most {LENGTH} bytes")
-        if not names:
-            raise items.error(None, "expected NAME[.DOMAIN]")
-        host, dot, domain = names[0].partition(".")
-        return cls(host, domain if dot else None, proc=proc)
+                expected = "expected one NAME[.DOMAIN], and FIELD=VALUE, noproc or etc behind it"
+                raise items.error(item, expected)
+        host, dot, domain = words[0].value.partition(".")
+        for item, value in ((words[0], host), (words[0], domain), *settings):
+            if len(os.fsencode(value)) > LENGTH:
+                raise items.error(item, f"a name has at most {LENGTH} bytes")
+        fields = {str(item.key): value for item, value in settings}
+        return cls(
+            host, domain if dot else None, proc="noproc" not in flags, etc="etc" in flags,
+            fields=fields,
+        )  # fmt: skip
 
     def start(self, scratch: bytes) -> None:
         """Write the files that hold the names."""
         first = {b"domainname": Utsname.of_host().domainname, **self._first}
         self._names = {key: _Name(scratch + b"/" + key, name) for key, name in first.items()}
+        self._name_space = os.readlink("/proc/self/ns/uts")
+        if self._etc:
+            self._write_files(scratch)
+
+    def _write_files(self, scratch: bytes) -> None:
+        """/etc/hostname, and an /etc/hosts in which the name stands, as Debian's installer has
+        them."""
+        host, domain = (self._first.get(key, b"") for key in (b"hostname", b"domainname"))
+        names = [host + b"." + domain, host] if domain else [host]
+        with open("/etc/hosts", "rb") as file:
+            hosts = file.read()
+        if hosts and not hosts.endswith(b"\n"):
+            hosts += b"\n"
+        # In front: the first line that has a name counts.
+        texts = {b"hostname": host + b"\n", b"hosts": b"127.0.1.1 " + b" ".join(names) + b"\n"}
+        texts[b"hosts"] += hosts
+        for name, text in texts.items():
+            path = scratch + b"/etc-" + name
+            with open(path, "wb") as file:
+                os.fchmod(file.fileno(), 0o644)
+                file.write(text)
+            self._files[b"/etc/" + name] = path
 
     def stop(self) -> None:
         """Close the files."""
@@ -117,22 +163,39 @@ class Hostname(VirtualModule):
                 operations=frozenset({"open"}),
                 scratch=True,
             )
+        for name, path in self._files.items():
+            yield Claim(VirtualPath(name), RealPath(path), scratch=True)
 
-    def uname(self, call: Call) -> Utsname:
+    def uname(self, call: Call) -> Verdict:
         """uname(2) of the layers below, with other names."""
+        if self._named and self._space_of(call) in self._named:
+            return PASS
         names = {key: name.read() for key, name in self._names.items()}
         below: Utsname = call.below()
-        return replace(below, nodename=names[b"hostname"], domainname=names[b"domainname"])
+        return replace(
+            below, nodename=names[b"hostname"], domainname=names[b"domainname"], **self._fields
+        )
 
-    def sethostname(self, call: Call) -> int:
-        """sethostname(2), for everybody: it changes nothing outside of the view."""
+    def sethostname(self, call: Call) -> Verdict:
+        """sethostname(2), for everybody: it changes nothing outside of the view. Where there is a
+        uid module, that asks for a root."""
         return self._set(call, b"hostname")
 
-    def setdomainname(self, call: Call) -> int:
-        """setdomainname(2), for everybody."""
+    def setdomainname(self, call: Call) -> Verdict:
+        """setdomainname(2), as sethostname."""
         return self._set(call, b"domainname")
 
-    def _set(self, call: Call, key: bytes) -> int:
+    def _space_of(self, call: Call) -> str:
+        try:
+            return os.readlink(f"/proc/{call.tid}/ns/uts")
+        except OSError:  # another user's process
+            return self._name_space
+
+    def _set(self, call: Call, key: bytes) -> Verdict:
+        space = self._space_of(call)
+        if space != self._name_space:  # one that a program of the view has made: the kernel's
+            self._named.add(space)
+            return PASS
         length = call.args.len
         if not 0 <= length <= LENGTH:
             raise OSError(errno.EINVAL, "length")

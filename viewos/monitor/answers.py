@@ -14,11 +14,12 @@ from viewos.module import PASS
 from viewos.monitor import inet
 from viewos.monitor.emulate import EMULATIONS, open_arguments, umask_of
 from viewos.monitor.outcome import Outcome
-from viewos.monitor.pathcalls import emulable, resolve_all
+from viewos.monitor.pathcalls import check_changes, committed, emulable, resolve_all
 from viewos.monitor.task import read_status
 
 if TYPE_CHECKING:
     from viewos.call import Call
+    from viewos.claims import File
     from viewos.monitor.router import Router
 
 _UID_GID = struct.Struct("=I")
@@ -186,9 +187,25 @@ def _native_open(router: Router, call: Call) -> Any:
     places = resolve_all(router, call)
     if places is None or not emulable(call, places) or call.name == "openat2":
         raise OSError(errno.EOPNOTSUPP, "below() cannot open this for the caller")
+    check_changes(router, call, places)
     flags, mode = open_arguments(call)
     with umask_of(call.task.umask() if flags & os.O_CREAT else 0o077):
         return _Opened(os.open(places[0].real, flags | os.O_CLOEXEC, mode))
+
+
+def _file(call: Call) -> File:
+    file = call.file()
+    if file is None:
+        raise OSError(errno.EOPNOTSUPP, "below() cannot look at this for the caller")
+    return file
+
+
+def _native_stat(router: Router, call: Call) -> bytes:
+    return _file(call).stat()
+
+
+def _native_statx(router: Router, call: Call) -> bytes:
+    return _file(call).statx(call.decode(2), call.decode(3))
 
 
 _NATIVE: dict[str, Callable[[Router, Call], Any]] = {
@@ -208,6 +225,9 @@ _NATIVE: dict[str, Callable[[Router, Call], Any]] = {
     "getsockname": inet.asked,
     "getpeername": inet.asked,
     "readlink": lambda router, call: os.readlink(_first_real(router, call)),
+    "stat": _native_stat,
+    "fstat": _native_stat,
+    "statx": _native_statx,
 }
 
 
@@ -226,7 +246,12 @@ def native(router: Router, call: Call) -> Any:
         places = resolve_all(router, call) if emulation is not None else None
         if emulation is None or places is None or not emulable(call, places):
             raise OSError(errno.EOPNOTSUPP, f"below() has no answer to {call.name}")
-        return emulation(router, call, places)
+        check_changes(router, call, places)
+        answer = emulation(router, call, places)
+        if isinstance(answer, Outcome):
+            raise OSError(errno.EOPNOTSUPP, f"below() has no answer to {call.name}")
+        committed(call, places)
+        return answer
     return source(router, call)
 
 

@@ -22,6 +22,8 @@ def start(module: VirtualModule, directory: bytes) -> None:
     """Call its `start`. Raises ViewosError."""
     try:
         module.start(directory)
+    except ViewosError:
+        raise
     except OSError as error:
         raise _refused(module, error) from error
     except Exception as error:

@@ -46,7 +46,7 @@ def getcwd(router: Router, call: Call) -> int | Outcome:
     name = router.resolver.claims.reverse(real, router.cwd_hint(call))
     if name is None:
         name = b"(unreachable)" + real
-    base = router.resolver.root_of(root)
+    base = router.root_of(call, root)
     if base.virtual != b"/":
         if name == base.virtual or name.startswith(base.virtual + b"/"):
             name = name[len(base.virtual) :] or b"/"

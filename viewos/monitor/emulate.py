@@ -272,6 +272,15 @@ def mkdir(router: Router, call: Call, places: list[Place]) -> Answer:
         return syscall(NR["mkdirat"], dirfd, path, mode)
 
 
+@emulates("mknod", "mknodat")
+def mknod(router: Router, call: Call, places: list[Place]) -> Answer:
+    """mknod(2), mknodat(2)."""
+    at = 1 if call.name == "mknod" else 2
+    mode, device = (value & 0xFFFFFFFF for value in call.raw[at : at + 2])
+    with umask_of(call.task.umask()), reach(places[0].real) as (dirfd, path):
+        return syscall(NR["mknodat"], dirfd, path, mode, device)
+
+
 @emulates("rmdir", "unlink", "unlinkat")
 def unlink(router: Router, call: Call, places: list[Place]) -> Answer:
     """unlink(2), rmdir(2), unlinkat(2)."""

@@ -11,24 +11,26 @@ import errno
 import os
 import struct
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from viewos.abi.fcntl import AT_EXECVE_CHECK
 from viewos.abi.row import signed32
 from viewos.abi.syscalls import TABLE
+from viewos.claims import File
 from viewos.kernel import AT_FDCWD, NR, syscall
 from viewos.monitor.binfmt import ELF64, loader_of, parse_shebang, read_head
 from viewos.monitor.initial import hide_loader, patch_auxiliary
+from viewos.monitor.links import below_root
 from viewos.monitor.outcome import CONTINUE, FIX_UP, Outcome
 from viewos.monitor.pathcalls import fix_up_paths, may_continue, resolve_all, tracee_string
 from viewos.monitor.paths import KERNEL, Place
 from viewos.monitor.rewrite import Argument, Rewrite, vector
 from viewos.monitor.traced import ExecStop
+from viewos.view import ProcessState
 
 if TYPE_CHECKING:
     from viewos.call import Call
     from viewos.monitor.router import Router
-    from viewos.view import ProcessState
 
 MAX_NESTING = 4
 MAX_ARGUMENTS = 1 << 20
@@ -77,10 +79,10 @@ def execve(router: Router, call: Call) -> int | Outcome:
     program = Program(place, name, [])
     natural = look_through(router, call, program, at + 1)
     _forget(router, call)
-    state = call.process_state
-    if natural and may_continue(router, place) and not state.executable and not _ids(router, call):
+    after = _after(router, call, program)
+    if natural and may_continue(router, place) and after == After(call.process_state, {}):
         return CONTINUE
-    return _run(router, call, program, place, at)
+    return _run(router, call, program, place, at, after)
 
 
 def _forget(router: Router, call: Call) -> None:
@@ -92,11 +94,22 @@ def _forget(router: Router, call: Call) -> None:
 
 def _without_claims(router: Router, call: Call) -> int | Outcome:
     _forget(router, call)
-    if not _ids(router, call):
+    if not any(getattr(module, "executed", None) for module in router.view.modules):
         return CONTINUE
     name, path = _as_the_kernel_finds_it(router, call)
-    _refuse_32_bits(router, name, read_head(path))
-    return _run_unchanged(router, call)
+    for _ in range(MAX_NESTING + 2):
+        head = read_head(path)
+        line = parse_shebang(head) if head[:2] == b"#!" else None
+        if line is None:
+            break
+        start = b"root" if line[0][:1] == b"/" else b"cwd/"
+        path = b"/proc/%d/%s%s" % (call.tid, start, line[0])
+    _refuse_32_bits(router, name, head)
+    return _run_unchanged(router, call, _after(router, call, Program(_place(path), name, [])))
+
+
+def _place(real: bytes) -> Place:
+    return Place(real, real, None, True)
 
 
 def _as_the_kernel_finds_it(router: Router, call: Call) -> tuple[bytes, bytes]:
@@ -170,7 +183,7 @@ def _resolve(router: Router, call: Call, path: bytes) -> Place:
     if path[:1] != b"/":
         start = router.resolver.start(call.task, -100, router.cwd_hint(call))
     return router.resolver.resolve(
-        call.task, router.resolver.root_of(root), start, path, follow=True, intent="read"
+        call.task, router.root_of(call, root), start, path, follow=True, intent="read"
     )
 
 
@@ -227,7 +240,13 @@ def _through_loader(
     program.executable = program.place.real
     program.elsewhere = True
     first: bytes | int = program.argv[0] if program.argv else b""
-    program.argv = [interpreter, b"--argv0", first, program.place.virtual, *program.argv[1:]]
+    program.argv = [
+        interpreter,
+        b"--argv0",
+        first,
+        below_root(router, call, program.place.virtual),
+        *program.argv[1:],
+    ]
     program.rebuilt = True
     program.place = place
     return False
@@ -243,34 +262,31 @@ def _same_file(one: bytes, other: bytes) -> bool:
 # ---- running it -----------------------------------------------------------------------------
 
 
-def _ids(router: Router, call: Call) -> dict[int, int]:
-    """Entries of the auxiliary vector that modules want changed (AT_UID and its like)."""
-    changes: dict[int, int] = {}
+class After(NamedTuple):
+    """What modules want of a program that is about to begin."""
+
+    state: ProcessState
+    auxiliary: dict[int, int]
+
+
+def _after(router: Router, call: Call, program: Program) -> After:
+    after = After(call.process_state._replace(executable=program.executable), {})
+    file = File(path=program.executable or program.place.real)
     for layer, module in router.view.layers.items():
-        entries = getattr(module, "auxiliary", None)
-        if entries is not None:
+        executed = getattr(module, "executed", None)
+        if executed is not None:
             call.layer = layer
-            changes.update(entries(call))
-    return changes
+            kept, entries = executed(call, file)
+            if kept is not None:
+                after = after._replace(state=after.state.with_module(layer, kept))
+            after.auxiliary.update(entries)
+    return after
 
 
-def _state_after(router: Router, call: Call, executable: bytes | None) -> ProcessState:
-    """What is remembered of the process when the new program begins."""
-    state = call.process_state._replace(executable=executable)
-    for layer, module in router.view.layers.items():
-        executed, kept = getattr(module, "executed", None), state.of(layer)
-        if executed is not None and kept is not None:
-            state = state.with_module(layer, executed(kept))
-    return state
-
-
-def _run_unchanged(router: Router, call: Call) -> int | Outcome:
-    changes = _ids(router, call)
-    state = _state_after(router, call, None)
-
+def _run_unchanged(router: Router, call: Call, after: After) -> int | Outcome:
     def at_exec(stop: ExecStop) -> None:
-        patch_auxiliary(stop, changes, None)
-        _write_state(router, stop, state)
+        patch_auxiliary(stop, after.auxiliary, None)
+        _write_state(router, stop, after.state)
 
     rewrite = Rewrite(
         call.row.number, list(call.raw[: len(call.row.args)]), call.row.cookie.arg,
@@ -289,11 +305,11 @@ def _padded(real: bytes, length: int) -> bytes:
     return real[:cut] + b"/" * missing + real[cut:]
 
 
-def _run(router: Router, call: Call, program: Program, place: Place, at: int) -> int | Outcome:
+def _run(
+    router: Router, call: Call, program: Program, place: Place, at: int, after: After
+) -> int | Outcome:
     name = router.memory.read_string(call.tid, call.raw[at])
     real = tracee_string(router, call, program.place)
-    changes = _ids(router, call)
-    state = _state_after(router, call, program.executable)
     string = _padded(real, len(name))
     if place.plain and not program.rebuilt and (at == 0 or name[:1] == b"/"):
         string = name  # a link at its end gives the process its name
@@ -302,12 +318,12 @@ def _run(router: Router, call: Call, program: Program, place: Place, at: int) ->
     row = TABLE["execve"]
 
     def at_exec(stop: ExecStop) -> None:
-        patch_auxiliary(stop, changes, name if len(name) <= len(string) else None)
+        patch_auxiliary(stop, after.auxiliary, name if len(name) <= len(string) else None)
         if program.comm is not None:
             stop.remote_call(157, [PR_SET_NAME, program.comm + b"\0"])
         if program.executable is not None:
             hide_loader(stop)
-        _write_state(router, stop, state)
+        _write_state(router, stop, after.state)
 
     argv: Argument = vector(program.argv) if program.rebuilt else call.raw[at + 1]
     envp = call.raw[at + 2]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from viewos.abi.fcntl import AT_EMPTY_PATH, AT_SYMLINK_FOLLOW
 from viewos.abi.row import signed32
+from viewos.claims import lies_in
 from viewos.kernel import AT_FDCWD, NR, syscall
 from viewos.monitor.emulate import readlink as emulated_readlink
 from viewos.monitor.outcome import CONTINUE, Outcome
@@ -56,7 +57,7 @@ def _names(router: Router, call: Call, place: Place, pid: int, what: bytes) -> i
         text = os.readlink(place.real)
     except OSError:
         return CONTINUE
-    name = virtual_name(router, text, pid, what)
+    name = below_root(router, call, virtual_name(router, text, pid, what))
     if name == text:
         return CONTINUE
     at = 1 if call.name == "readlink" else 2
@@ -88,6 +89,14 @@ def linkat(router: Router, call: Call) -> int | Outcome:
     if not os.path.lexists(old):
         raise OSError(errno.EBADF, "dirfd")
     return syscall(NR["linkat"], AT_FDCWD, old, AT_FDCWD, new.real, AT_SYMLINK_FOLLOW)
+
+
+def below_root(router: Router, call: Call, name: bytes) -> bytes:
+    """A name as a process sees it whose root directory is another one in the view."""
+    root = call.process_state.root if router.view.states.several else None
+    if root is None or not lies_in(name, root):
+        return name
+    return name[len(root) :] or b"/"
 
 
 def virtual_name(router: Router, text: bytes, pid: int, what: bytes) -> bytes:

@@ -6,6 +6,7 @@ credentials count, so the monitor never opens anything there.
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from collections.abc import Callable, Iterable
@@ -61,6 +62,7 @@ class MountTable:
         # Most paths share no first component with any native mount: one look-up settles them.
         self._tops = {b"/" + p.split(b"/")[1] for p in self._native_tops}
         self._proc = {p for p, t in table.items() if t == b"proc"}
+        self._proc_devices: set[int] | None = None
         if self._watcher is not None:
             self._watcher(self)
 
@@ -97,6 +99,14 @@ class MountTable:
         in one."""
         proc = self.proc_root(real)
         return None if proc is None else pattern.match(real, 0 if proc == b"/" else len(proc))
+
+    def is_procs(self, device: int) -> bool:
+        """Is it the st_dev of a procfs?"""
+        if self._stale_until and self._refresh_if_stale():
+            self.refresh()
+        if self._proc_devices is None:
+            self._proc_devices = {os.stat(p).st_dev for p in self._proc if os.path.isdir(p)}
+        return device in self._proc_devices
 
     def proc_root(self, real: bytes) -> bytes | None:
         """The procfs mount point that holds the path, or None."""

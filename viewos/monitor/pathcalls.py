@@ -101,7 +101,7 @@ def resolve_one(router: Router, call: Call, argument: PathArg, root_real: bytes)
     if argument.intent is Intent.OPEN and intent == "create" and path.endswith(b"/"):
         keep_last = True  # EISDIR, whatever stands there
     resolver = router.resolver
-    root = resolver.root_of(root_real)
+    root = router.root_of(call, root_real)
     start = None
     if path[:1] != b"/" or rules:
         dirfd = -100 if argument.dirfd is None else signed32(call.raw[argument.dirfd])
@@ -129,7 +129,7 @@ def _inside(router: Router, call: Call, argument: PathArg, root_real: bytes) -> 
     path = router.memory.read_string(call.tid, pointer)
     start = router.resolver.start(call.task, AT_FDCWD, router.cwd_hint(call))
     place = router.resolver.resolve(
-        call.task, router.resolver.root_of(root_real), start, path, follow=True
+        call.task, router.root_of(call, root_real), start, path, follow=True
     )
     if not place.plain:
         router.log.warning(

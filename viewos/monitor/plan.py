@@ -113,7 +113,7 @@ def _handled(cls: type[VirtualModule], names: frozenset[str]) -> set[str]:
     trap: set[str] = set()
     for name in names:
         trap.update(OPERATIONS.get(name, (name,)))
-    if getattr(cls, "auxiliary", None) is not None:
+    if getattr(cls, "executed", None) is not None:
         trap |= {"execve", "execveat"}
     return trap
 

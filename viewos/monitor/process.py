@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from viewos.abi.prctl import PR_GET_DUMPABLE, PR_SET_DUMPABLE, PR_VIEWOS
 from viewos.abi.row import signed32
 from viewos.monitor.outcome import CONTINUE, Outcome
-from viewos.monitor.pathcalls import path_call
+from viewos.monitor.pathcalls import path_call, resolve_all
+from viewos.monitor.paths import KERNEL
 from viewos.view import RLIM_INFINITY, RLIMIT_LOCKS
 
 if TYPE_CHECKING:
@@ -35,6 +36,26 @@ def chroot(router: Router, call: Call) -> int | Outcome:
     answer = path_call(router, call)
     router.tasks.forget_all()
     return answer
+
+
+def change_root(router: Router, call: Call) -> None:
+    """Remember another root directory, from which the resolver takes the paths of the process.
+
+    Raises OSError: what chroot(2) says of the path; EOPNOTSUPP where not every path is looked at.
+    """
+    top = router.view.claims.find(b"/")
+    places = resolve_all(router, call) if top is not None and top.operations is None else None
+    if places is None or not call.task.like_us:
+        raise OSError(errno.EOPNOTSUPP, "paths are not looked at")
+    if places[0] is KERNEL:
+        raise OSError(errno.ENOENT, "path")
+    descriptor = os.open(places[0].real, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.stat(b".", dir_fd=descriptor)  # EACCES: it may not be searched
+    finally:
+        os.close(descriptor)
+    root = None if places[0].virtual == b"/" else places[0].virtual
+    router.set_process_state(call, call.process_state._replace(root=root))
 
 
 def mounting(router: Router, call: Call) -> int | Outcome:

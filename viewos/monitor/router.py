@@ -9,7 +9,6 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from viewos import kernel
 from viewos.abi.machine import MACHINE
 from viewos.abi.row import Row
 from viewos.abi.seccomp import AUDIT_ARCH_AARCH64, AUDIT_ARCH_X86_64, X32_SYSCALL_BIT
@@ -22,13 +21,14 @@ from viewos.monitor.memory import Fault, Memory, TraceeGone, Unreadable
 from viewos.monitor.mounts import MountTable
 from viewos.monitor.nesting import Nesting
 from viewos.monitor.outcome import ANSWERED, CONTINUE, Outcome
-from viewos.monitor.pathcalls import path_call, resolve_all
-from viewos.monitor.paths import Resolver
+from viewos.monitor.pathcalls import path_call
+from viewos.monitor.paths import Resolver, Start
 from viewos.monitor.rewrite import Result, Rewrite
+from viewos.monitor.services import ModuleServices
 from viewos.monitor.special import SPECIAL
 from viewos.monitor.task import Tasks
 from viewos.monitor.traced import Traced
-from viewos.shared import Interrupted, SharedSocket
+from viewos.shared import Interrupted
 from viewos.view import ProcessState, View
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class _Redo(Exception):
     """The state has been set; the same call will be notified again."""
 
 
-class Router:
+class Router(ModuleServices):
     """Answers the calls of one view. Also the services that a `Call` offers to modules."""
 
     def __init__(
@@ -122,13 +122,8 @@ class Router:
 
     def _is_ours(self, row: Row) -> bool:
         """Does no module take part in the call?"""
-        if row.operation == "execve" and any(
-            getattr(module, name, None) is not None
-            for module in self.view.modules
-            for name in ("auxiliary", "executed")
-        ):
-            return False
-        return row.number not in self._chains
+        has_a_say = any(hasattr(module, "executed") for module in self.view.modules)
+        return row.number not in self._chains and not (row.operation == "execve" and has_a_say)
 
     # ---- one call -------------------------------------------------------------------------------
 
@@ -325,6 +320,11 @@ class Router:
         """The claim through which the calling process entered its working directory."""
         return None if self._keeps_nothing else call.process_state.cwd
 
+    def root_of(self, call: Call, real: bytes) -> Start:
+        """The root directory of the calling process. `real`: the kernel's idea of it."""
+        root = call.process_state.root if self.view.states.several else None
+        return self.resolver.root_of(real) if root is None else Start(root, real)
+
     @property
     def has_read_only(self) -> bool:
         """Has the view a read-only claim?"""
@@ -339,45 +339,6 @@ class Router:
         return claim is not None and claim.read_only
 
     # ---- Services -----------------------------------------------------------------------------
-
-    def read_exact(self, call: Call, address: int, size: int) -> bytes:
-        """Memory that the call needs besides its paths. Raises OSError EFAULT."""
-        try:
-            return self.memory.read_exact(call.tid, address, size)
-        except Fault:
-            raise OSError(errno.EFAULT, "bad address") from None
-
-    def read_memory(self, tid: int, address: int, size: int) -> bytes:
-        """See `Call.read`."""
-        try:
-            return self.memory.read_exact(tid, address, size)
-        except Fault:
-            raise OSError(errno.EFAULT, "bad address") from None
-
-    def read_string(self, tid: int, address: int) -> bytes:
-        """A string argument. Raises OSError EFAULT."""
-        try:
-            return self.memory.read_string(tid, address)
-        except Fault:
-            raise OSError(errno.EFAULT, "bad address") from None
-
-    def write_memory(self, tid: int, address: int, data: bytes) -> None:
-        """See `Call.write`."""
-        self.memory.write(tid, address, data)
-
-    def process_of(self, tid: int) -> int:
-        """The thread group of a thread."""
-        return self.tasks.get(tid)[0].tgid
-
-    def virtual_path(self, call: Call, index: int) -> bytes | None:
-        """The canonical virtual path of a path argument."""
-        try:
-            places = resolve_all(self, call)
-        except Fault:
-            return None
-        if places is None or index >= len(places):
-            return None
-        return places[index].virtual or None
 
     def process_state(self, call: Call) -> ProcessState:
         """What is remembered of the calling process."""
@@ -424,18 +385,6 @@ class Router:
         """What the kernel would answer, as a value."""
         return answers.native(self, call)
 
-    def share(self, call: Call, fd: int) -> SharedSocket:
-        """See `Call.socket`."""
-        return SharedSocket(kernel.descriptor_of(call.tid, fd, lambda: call.pid), call, self)
-
-    def wait(self, call: Call, fd: int, events: int, seconds: float | None) -> int:
-        """See `SharedSocket.wait`."""
-        return waiting.wait(self, call, fd, events, seconds)
-
     def blocking(self, call: Call, function: Callable[[], int]) -> int:
         """Call a function that blocks in the kernel and gives an errno. Raises Interrupted."""
         return self._interrupter.blocking(call, self.notification, function)
-
-    def warn(self, text: str, once: str | None) -> None:
-        """See `Call.warn`."""
-        self.log.warning(text, once=once)

@@ -56,7 +56,7 @@ def _resolve(router: Router, call: Call, path: bytes, *, create: bool) -> Place 
     if path[:1] != b"/":
         start = router.resolver.start(call.task, -100, router.cwd_hint(call))
     return router.resolver.resolve(
-        call.task, router.resolver.root_of(root), start, path,
+        call.task, router.root_of(call, root), start, path,
         follow=not create, keep_last=create, intent="create" if create else "read",
     )  # fmt: skip
 

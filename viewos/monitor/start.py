@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import threading
+from collections.abc import Mapping
 from contextlib import suppress
 from importlib import import_module
 from typing import NamedTuple, NoReturn
@@ -40,6 +41,7 @@ def run(
     verbosity: int = 1,
     log: str | None = None,
     trace: Tracing | None = None,
+    env: Mapping[bytes, bytes] | None = None,
 ) -> NoReturn:
     """Become the program (or the process that waits for it). `trace`: show every call that reaches
     the monitor. Raises ViewosError."""
@@ -61,6 +63,7 @@ def run(
             serve=serve,
             layout=Layout(layout),
             chdir=directory,
+            env=env,
             clean_up=lambda: tear_down(view),
             warm_up=lambda: import_module(SERVING),
         )

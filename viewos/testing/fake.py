@@ -11,8 +11,9 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
-from viewos.abi.syscalls import TABLE, Kind
+from viewos.abi.syscalls import TABLE, Kind, follows
 from viewos.call import Call
+from viewos.claims import File
 from viewos.module import PASS, Verdict, VirtualModule
 from viewos.shared import SharedSocket
 from viewos.view import ProcessState
@@ -223,6 +224,29 @@ class _Services:
 
     def warn(self, text: str, once: str | None) -> None:
         self._process.told.append(text)
+
+    def file(self, call: Call, index: int) -> File | None:
+        """A real file of this machine: paths are real ones, from the working directory."""
+        if not call.row.paths:
+            return File(path=b"/proc/self/fd/%d" % (call.raw[call.row.position("fd")]))
+        path = self.virtual_path(call, index)
+        follow = 0 if path and follows(call.row.paths[index], call.raw) else os.O_NOFOLLOW
+        return File(os.open(path, os.O_PATH | os.O_CLOEXEC | follow)) if path else None
+
+    def parent(self, call: Call, index: int) -> File | None:
+        path = self.virtual_path(call, index)
+        return File(os.open(os.path.dirname(path), os.O_PATH)) if path else None
+
+    def file_at(self, path: bytes) -> File:
+        return File(os.open(path, os.O_PATH | os.O_NOFOLLOW))
+
+    def state_of(self, pid: int) -> ProcessState:
+        if pid != self._process.pid:
+            raise ProcessLookupError(errno.ESRCH, "there is no other process")
+        return self._process.state
+
+    def change_root(self, call: Call) -> None:
+        self._process.state = self._process.state._replace(root=self.virtual_path(call, 0))
 
     def native(self, call: Call) -> Any:
         below = call._below if isinstance(call, FakeCall) else None

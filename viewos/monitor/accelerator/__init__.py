@@ -121,6 +121,8 @@ class Accelerator:
             kind |= _CONFINED
         if state.executable is not None:
             kind |= _BEHIND_LOADER
+        if state.root is not None:
+            kind = 0  # where its paths lead is Python's to say
         self._native.set_state(index, kind, cwd, state.view)
 
     def _learn_mounts(self, mounts: MountTable) -> None:

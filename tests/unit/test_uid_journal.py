@@ -1,0 +1,204 @@
+"""What the uid module remembers, in files: its log, and fakeroot's format."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import stat
+import time
+from pathlib import Path
+
+import pytest
+
+from viewos import File, Identity, ViewosError
+from viewos.modules.uid import faked, journal
+from viewos.modules.uid.journal import Journal, pack, unpack
+from viewos.modules.uid.table import Record, Table
+
+SOME = Record(5, 6, stat.S_IFREG | 0o4755, 0, ((b"trusted.a", b"1"),), False, 0o100644, 65024)
+
+
+def _identity(number: int) -> Identity:
+    return Identity(7, number, b"h1 \0\1" + number.to_bytes(4, "little"))
+
+
+def _write(log: Journal, count: int, first: int = 0) -> None:
+    for number in range(first, first + count):
+        log.write(_identity(number), Record(number, number))
+
+
+@pytest.mark.parametrize(
+    "record",
+    [SOME, Record(0, 0), SOME._replace(mode=None, gone=True), Record(1, 2, rdev=259), None],
+)
+def test_an_entry_comes_back(record: Record | None) -> None:
+    data = pack(_identity(3), record)
+    assert list(unpack(data)) == [(len(data), (_identity(3), record))]
+
+
+def test_what_is_torn_is_not_read() -> None:
+    first, second = pack(_identity(1), SOME), pack(_identity(2), SOME)
+    for cut in range(len(second)):
+        assert len(list(unpack(first + second[:cut]))) == 1
+    for at in range(len(second)):
+        spoilt = bytearray(second)
+        spoilt[at] ^= 0x40
+        assert len(list(unpack(first + bytes(spoilt)))) == 1
+
+
+def test_two_that_share_a_log(tmp_path: Path) -> None:
+    one, other = Journal(str(tmp_path / "log")), Journal(str(tmp_path / "log"))
+    assert list(one.refresh()) == list(other.refresh()) == []
+    one.write(_identity(1), SOME)
+    assert list(other.refresh()) == [(_identity(1), SOME)]
+    other.write(_identity(1), None)
+    assert list(one.refresh())[-1] == (_identity(1), None)
+    one.close()
+    other.close()
+
+
+def test_a_writer_that_died_in_the_middle(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    log = Journal(str(path))
+    log.write(_identity(1), SOME)
+    whole, torn = pack(_identity(2), SOME), pack(_identity(3), SOME)[:-1]
+    with open(path, "ab") as file:
+        file.write(whole + torn)
+    assert [identity for identity, _ in log.refresh()] == [_identity(1)]
+    log.write(_identity(4), SOME)
+    assert [identity.inode for identity, _ in log.refresh()] == [2, 4]
+    assert [identity.inode for identity, _ in journal.read(path) or ()] == [1, 2, 4]
+    log.close()
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("seed", range(3))
+def test_killed_at_any_moment(tmp_path: Path, seed: int) -> None:
+    """Two writers are killed again and again: nothing that one has been told is lost."""
+    rng = random.Random(seed)
+    path = str(tmp_path / "log")
+    done: set[int] = set()
+    for turn in range(12):
+        pipes, children = [], []
+        for half in range(2):
+            read, write = os.pipe()
+            child = os.fork()
+            if child == 0:
+                log = Journal(path)
+                number = 1_000_000 * (2 * turn + half)
+                while True:
+                    log.write(_identity(number), Record(number, number))
+                    os.write(write, number.to_bytes(8, "little"))
+                    number += 1
+            os.close(write)
+            pipes.append(read)
+            children.append(child)
+        time.sleep(rng.uniform(0.01, 0.06))
+        for child in children:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+        for read in pipes:
+            with open(read, "rb") as pipe:
+                data = pipe.read()
+            done |= {int.from_bytes(data[at : at + 8], "little") for at in range(0, len(data), 8)}
+    found = [identity.inode for identity, _ in journal.read(path) or ()]
+    assert done <= set(found)
+    assert len(found) == len(set(found)) <= len(done) + 24
+
+
+def test_a_log_is_written_anew(tmp_path: Path) -> None:
+    path = str(tmp_path / "log")
+    one, other = Journal(path), Journal(path)
+    for _ in range(6):
+        _write(one, 1000)
+    table = Table(one)
+    table.refresh()
+    before = os.path.getsize(path)
+    one.tidy(table, len(table))
+    assert os.path.getsize(path) < before / 4
+    assert len(dict(other.refresh())) == 1000
+    other.write(_identity(1), SOME)
+    assert dict(one.refresh())[_identity(1)] == SOME
+    one.close()
+    other.close()
+
+
+def test_another_file_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "precious"
+    path.write_text("do not touch\n")
+    with pytest.raises(ViewosError, match="is no log"):
+        Journal(str(path))
+    assert path.read_text() == "do not touch\n"
+    assert journal.read(path) is None
+
+
+# ---- identities ---------------------------------------------------------------------------------
+
+
+def test_a_reused_inode_number_inherits_nothing(tmp_path: Path) -> None:
+    table = Table()
+    path = tmp_path / "file"
+    inodes = set()
+    for _ in range(200):
+        path.touch()
+        file = File(path=os.fsencode(path))
+        assert file.identity().is_certain
+        assert table.find(file) is None
+        table.put(file, SOME)
+        found = table.find(file)
+        assert found is not None
+        assert found.uid == 5
+        inodes.add(path.stat().st_ino)
+        path.unlink()
+    assert len(inodes) < 200
+
+
+def test_an_open_file_keeps_its_record(tmp_path: Path) -> None:
+    table = Table()
+    path = tmp_path / "file"
+    fd = os.open(path, os.O_CREAT | os.O_RDWR)
+    table.put(File(path=os.fsencode(path)), SOME)
+    path.unlink()
+    found = table.find(File(path=b"/proc/self/fd/%d" % fd))
+    assert found is not None
+    assert found.uid == 5
+    os.close(fd)
+
+
+# ---- fakeroot's format --------------------------------------------------------------------------
+
+
+def test_fakeroots_format(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.touch()
+    found = path.stat()
+    line = b"dev=%x,ino=%d,mode=104711,uid=5,gid=6,nlink=1,rdev=0\n" % (found.st_dev, found.st_ino)
+    table = Table()
+    table.adopt(faked.parse(line, "saved"))
+    assert faked.export(table, table.waiting().items()).lines == line
+    adopted = table.find(File(path=os.fsencode(path)))
+    assert adopted is not None
+    assert adopted[:3] == (5, 6, 0o104711)
+    assert not table.waiting()
+    assert faked.export(table).lines == line
+
+
+def test_an_entry_of_another_type_is_not_adopted(tmp_path: Path) -> None:
+    found = tmp_path.stat()
+    line = b"dev=%x,ino=%d,mode=100644,uid=5,gid=6,nlink=1,rdev=0\n" % (found.st_dev, found.st_ino)
+    table = Table()
+    table.adopt(faked.parse(line, "saved"))
+    assert table.find(File(path=os.fsencode(tmp_path))) is None
+
+
+def test_what_it_cannot_hold_is_counted() -> None:
+    table = [(_identity(1), SOME), (_identity(2), SOME._replace(gone=True))]
+    export = faked.export(table)
+    assert export.attributes == 1
+    assert export.lines.count(b"\n") == 1
+
+
+def test_a_wrong_line_is_named() -> None:
+    with pytest.raises(ViewosError, match="saved:2"):
+        list(faked.parse(b"dev=1,ino=1,mode=1,uid=0,gid=0,nlink=1,rdev=0\nnonsense\n", "saved"))

@@ -1,0 +1,257 @@
+"""`drop`: who is no virtual root may do no more than the view's owners and modes allow.
+
+All path calls are looked at; what passes here still needs what the real user may.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from io import FileIO
+from typing import TYPE_CHECKING
+
+from viewos import PASS, Claim, File, Owners, RealPath, VirtualPath, hook
+from viewos.modules.uid.credentials import DAC_OVERRIDE, KILL, Credentials
+from viewos.modules.uid.module import Uid
+from viewos.modules.uid.permission import EXECUTE, READ, WRITE, check, check_link, check_removal
+
+if TYPE_CHECKING:
+    from viewos import Call, Verdict
+
+_AT_EACCESS = 0x200
+_PROCESS = re.compile(rb"/proc/(\d+)(?:/.*)?\Z")
+_STATUS = re.compile(rb"/proc/(\d+)(?:/task/\d+)?/status\Z")
+_SIGCONT = 18
+
+
+class DroppingUid(Uid):
+    """uid:...,drop"""
+
+    name = "uid"
+
+    def claims(self) -> Iterable[Claim]:
+        """All paths, which stay what they are."""
+        yield Claim(VirtualPath(b"/"), RealPath(b"/"))
+
+    # ---- names ----------------------------------------------------------------------------------
+
+    @hook("stat", "readlink", "statfs", "chmod", "chown", "listxattr", "inotify_add_watch")
+    def may_look(self, call: Call) -> Verdict:
+        """All directories on the way must be searchable."""
+        self._search(call)
+        return PASS
+
+    @hook("open")
+    def may_open(self, call: Call) -> Verdict:
+        """open(2) and its kin."""
+        path = call.path
+        status = None if path is None else _STATUS.match(path)
+        if status is not None:
+            return self._status(call, int(status[1]))
+        who = self._who(call)
+        if not _is_restricted(who) or call.name == "openat2":
+            return PASS
+        flags = os.O_CREAT | os.O_WRONLY if call.name == "creat" else call.args.flags
+        self._search(call)
+        try:
+            file = call.file()
+        except FileNotFoundError:
+            if flags & os.O_CREAT:
+                self._check_parent(call, who, 0)
+            return PASS
+        if file is not None and not flags & os.O_PATH:
+            check(who, self._shown(file)[0], _wanted(flags))
+        return PASS
+
+    @hook("access")
+    def may_access(self, call: Call) -> Verdict:
+        """access(2), faccessat(2): for the real ids, unless AT_EACCESS is set."""
+        who = self._who(call)
+        flags = call.args.flags if call.name == "faccessat2" else 0
+        if not flags & _AT_EACCESS:
+            who = who.as_real()
+        self._search(call, who)
+        file = call.file()
+        if file is not None and _is_restricted(who):
+            check(who, self._shown(file)[0], call.args.mode & 7)
+        return PASS
+
+    @hook("execve", "chdir")
+    def may_execute(self, call: Call) -> Verdict:
+        """execve(2) of a program, chdir(2) into a directory."""
+        return self._needs(call, EXECUTE)
+
+    @hook("truncate")
+    def may_write(self, call: Call) -> Verdict:
+        """truncate(2)."""
+        return self._needs(call, WRITE)
+
+    @hook("getxattr")
+    def may_read(self, call: Call) -> Verdict:
+        """getxattr(2) of user.*."""
+        return self._needs(call, READ) if call.args.name.startswith(b"user.") else PASS
+
+    @hook("mkdir", "mknod", "symlink", "link")
+    def may_make(self, call: Call) -> Verdict:
+        """Calls that make a name."""
+        who = self._who(call)
+        if _is_restricted(who):
+            index = len(call.row.paths) - 1
+            for at in range(index + 1):
+                self._search(call, index=at)
+            source = call.file() if call.operation == "link" and _links_are_protected() else None
+            if source is not None:
+                check_link(who, self._shown(source)[0])
+            self._check_parent(call, who, index)
+        return PASS
+
+    @hook("unlink", "rmdir", "rename")
+    def may_remove(self, call: Call) -> Verdict:
+        """Calls that take a name, and rename(2), which may do so twice."""
+        who = self._who(call)
+        if _is_restricted(who):
+            for index in range(len(call.row.paths)):
+                self._search(call, index=index)
+                self._check_parent(call, who, index, removes=True)
+        return PASS
+
+    def _needs(self, call: Call, wanted: int) -> Verdict:
+        who = self._who(call)
+        if _is_restricted(who):
+            self._search(call)
+            file = call.file()
+            if file is not None:
+                check(who, self._shown(file)[0], wanted)
+        return PASS
+
+    def _check_parent(
+        self, call: Call, who: Credentials, index: int, *, removes: bool = False
+    ) -> None:
+        parent = call.parent(index)
+        if parent is None:
+            return
+        directory = self._shown(parent)[0]
+        if not removes:
+            check(who, directory, WRITE | EXECUTE)
+            return
+        try:
+            file = call.file(index)
+        except OSError:
+            file = None
+        check_removal(who, directory, None if file is None else self._shown(file)[0])
+
+    def _search(self, call: Call, who: Credentials | None = None, index: int = 0) -> None:
+        """Raise OSError EACCES unless the directories on the way may be searched.
+
+        Of a relative path those below the working directory, else all of the canonical path.
+        """
+        who = who or self._who(call)
+        path = call.second_path if index else call.path
+        if path is None or not _is_restricted(who):
+            return
+        top = os.path.dirname(path)
+        start = _start(call, index)
+        while len(top) > 1 and top != start:
+            with _at(call, top) as file:
+                check(who, self._shown(file)[0], EXECUTE)
+            top = os.path.dirname(top)
+
+    # ---- processes ------------------------------------------------------------------------------
+
+    def stat(self, call: Call) -> Verdict:
+        """stat(2) and its kin; what belongs to a process in procfs has its owner."""
+        path = call.path
+        match = None if path is None else _PROCESS.match(path)
+        if match is None:
+            return super().stat(call)
+        try:
+            who: Credentials = call.recall_of(int(match[1]), self._initial)
+        except OSError:
+            return super().stat(call)
+        owner = Owners({}, {}, who.uid.effective, who.gid.effective)
+        return self._statx(call, owner) if call.name == "statx" else self._stat(call, owner)
+
+    def _status(self, call: Call, pid: int) -> Verdict:
+        """/proc/PID/status, with the ids and capabilities of the view."""
+        try:
+            who: Credentials = call.recall_of(pid, self._initial)
+            with open(f"/proc/{pid}/status", "rb") as file:
+                lines = file.read().splitlines(keepends=True)
+        except OSError:
+            return PASS
+        said = _lines(who)
+        text = b"".join(said.get(line.split(b":")[0], line) for line in lines)
+        fd = os.memfd_create("viewos-status")
+        with FileIO(fd, "w") as made:
+            made.write(text)
+            return FileIO(os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_CLOEXEC))
+
+    def kill(self, call: Call) -> Verdict:
+        """kill(2) of one process: check_kill_permission of kernel/signal.c."""
+        return self._kill(call, call.args.pid, call.args.sig)
+
+    def tgkill(self, call: Call) -> Verdict:
+        """tgkill(2)."""
+        return self._kill(call, call.args.tgid, call.args.sig)
+
+    def _kill(self, call: Call, pid: int, number: int) -> Verdict:
+        who = self._who(call)
+        if pid <= 0 or who.may(KILL) or number == _SIGCONT:
+            return PASS
+        try:
+            other: Credentials = call.recall_of(pid, self._initial)
+        except OSError:
+            return PASS
+        if not {who.uid.real, who.uid.effective} & {other.uid.real, other.uid.saved}:
+            raise OSError(errno.EPERM, "another user's process")
+        return PASS
+
+
+def _is_restricted(who: Credentials) -> bool:
+    return not who.may(DAC_OVERRIDE)
+
+
+@lru_cache
+def _links_are_protected() -> bool:
+    with open("/proc/sys/fs/protected_hardlinks", "rb") as file:
+        return file.read().strip() == b"1"
+
+
+def _wanted(flags: int) -> int:
+    wanted = {os.O_RDONLY: READ, os.O_WRONLY: WRITE}.get(flags & os.O_ACCMODE, READ | WRITE)
+    return wanted | (WRITE if flags & os.O_TRUNC else 0)
+
+
+def _start(call: Call, index: int) -> bytes:
+    """Where the walk of a path argument begins, as far as it is above what is walked: the working
+    directory of a relative path."""
+    argument = call.row.paths[index]
+    path = call.decode(argument.path)
+    if path[:1] == b"/" or argument.dirfd is not None:
+        return b"/"
+    return os.readlink(b"/proc/%d/cwd" % call.tid)
+
+
+@contextmanager
+def _at(call: Call, path: bytes) -> Iterator[File]:
+    file = call.file_at(path)
+    try:
+        yield file
+    finally:
+        file.close()
+
+
+def _lines(who: Credentials) -> dict[bytes, bytes]:
+    words = {
+        b"Uid": b"\t".join(b"%d" % one for one in who.uid),
+        b"Gid": b"\t".join(b"%d" % one for one in who.gid),
+        b"Groups": b" ".join(b"%d" % one for one in who.groups) + b" ",
+        b"CapInh": b"%016x" % who.inheritable, b"CapPrm": b"%016x" % who.permitted,
+        b"CapEff": b"%016x" % who.effective, b"CapBnd": b"%016x" % who.bounding,
+        b"CapAmb": b"%016x" % who.ambient,
+    }  # fmt: skip
+    return {name: name + b":\t" + value + b"\n" for name, value in words.items()}

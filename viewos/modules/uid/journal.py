@@ -1,0 +1,230 @@
+"""Records in a file: an append-only log with checksums, which several views share.
+
+What is written is there when the call that caused it is answered, whoever is killed then. The
+header says how far the log is valid; what stands behind that was being written when its writer
+died. Views that share a log look at the header, in memory, before each look-up, and take a lock to
+change it. A record takes 11 us so; a row of an sqlite database in WAL mode took 18.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import mmap
+import os
+import struct
+import threading
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+from viewos import Identity, ViewosError
+from viewos.modules.uid.table import Record
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+MAGIC = b"viewos uid log 1"
+_HEADER, _END_AT, _REPLACED_AT = 64, 16, 24
+_WORD = struct.Struct("Q")  # native: one store of eight bytes, which is seen whole or not at all
+_FRAME = struct.Struct("=II")
+"""The size of what follows, and its CRC-32."""
+_ENTRY = struct.Struct("=QQIIIIQQBBH")
+"""File system, inode, uid, gid, mode, real mode, rdev, st_dev, flags, size of the handle, number of
+attributes."""
+_ATTRIBUTE = struct.Struct("=HI")
+_GONE, _FORGOTTEN, _REAL_MODE = 1, 2, 4
+_WORTH_A_REWRITE = 4096
+"""Entries that must be out of date before the log is written anew."""
+
+Entry = tuple[Identity, Record | None]
+
+
+def pack(identity: Identity, record: Record | None) -> bytes:
+    """An entry of the log; None forgets."""
+    what = record or Record(0, 0)
+    flags = _GONE * what.gone | (_FORGOTTEN if record is None else 0)
+    flags |= _REAL_MODE if what.mode is None else 0
+    body = _ENTRY.pack(
+        identity.file_system, identity.inode, what.uid, what.gid, what.mode or 0, what.real,
+        what.rdev, what.device, flags, len(identity.handle), len(what.attributes),
+    ) + identity.handle  # fmt: skip
+    for name, value in what.attributes:
+        body += _ATTRIBUTE.pack(len(name), len(value)) + name + value
+    return _FRAME.pack(len(body), zlib.crc32(body)) + body
+
+
+def unpack(data: bytes) -> Iterator[tuple[int, Entry]]:
+    """(where it ends, entry) of each whole entry, up to the first that is none."""
+    at = 0
+    while at + _FRAME.size <= len(data):
+        size, checksum = _FRAME.unpack_from(data, at)
+        start, at = at + _FRAME.size, at + _FRAME.size + size
+        body = data[start:at]
+        if len(body) != size or zlib.crc32(body) != checksum or size < _ENTRY.size:
+            return
+        yield at, _entry(body)
+
+
+def _entry(body: bytes) -> Entry:
+    fields = _ENTRY.unpack_from(body)
+    file_system, inode, uid, gid, mode, real, rdev, device, flags, length, count = fields
+    at = _ENTRY.size + length
+    identity = Identity(file_system, inode, body[_ENTRY.size : at])
+    if flags & _FORGOTTEN:
+        return identity, None
+    attributes = []
+    for _ in range(count):
+        name, value = _ATTRIBUTE.unpack_from(body, at)
+        at += _ATTRIBUTE.size
+        attributes.append((body[at : at + name], body[at + name : at + name + value]))
+        at += name + value
+    shown = None if flags & _REAL_MODE else mode
+    gone = bool(flags & _GONE)
+    return identity, Record(uid, gid, shown, rdev, tuple(attributes), gone, real, device)
+
+
+class Journal:
+    """A log that is open."""
+
+    def __init__(self, path: str | bytes) -> None:
+        """Open the log, or make it. Raises OSError; ViewosError where the file is none."""
+        self._path = os.path.abspath(os.fsencode(path))
+        self._lock = threading.RLock()
+        self._depth = 0
+        self._fd = -1
+        self._open()
+        self._taken = 0
+        """How many entries have been read."""
+
+    def renew_lock(self) -> None:
+        """In a forked child: a thread that is not there may have held the lock."""
+        self._lock = threading.RLock()
+
+    # ---- the file -------------------------------------------------------------------------------
+
+    def _open(self) -> None:
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+        while True:
+            fd = os.open(self._path, flags, 0o600)
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            if _is_at(fd, self._path):
+                break
+            os.close(fd)
+        try:
+            self._check(fd)
+        except ViewosError:
+            os.close(fd)
+            raise
+        self._map = mmap.mmap(fd, _HEADER)
+        _WORD.pack_into(self._map, _REPLACED_AT, 0)  # who was about to replace it has died
+        fcntl.flock(fd, fcntl.LOCK_UN)
+        old, self._fd, self._at = self._fd, fd, _HEADER
+        if old >= 0:
+            os.close(old)
+
+    def _check(self, fd: int) -> None:
+        size = os.fstat(fd).st_size
+        if size == 0:
+            os.pwrite(fd, MAGIC + _WORD.pack(_HEADER) + bytes(_HEADER - 24), 0)
+        elif os.pread(fd, len(MAGIC), 0) != MAGIC or size < _HEADER:
+            raise ViewosError(
+                f"{os.fsdecode(self._path)} is no log of the uid module"
+                " (another file can be taken over with load=, and save= names a new one)"
+            )
+
+    def refresh(self) -> Iterable[Entry]:
+        """See `Store`."""
+        if _WORD.unpack_from(self._map, _REPLACED_AT)[0]:
+            self._open()
+        end: int = _WORD.unpack_from(self._map, _END_AT)[0]
+        return () if end == self._at else self._read(end)
+
+    def _read(self, end: int) -> list[Entry]:
+        with self._lock:
+            start, entries = self._at, list[Entry]()
+            if end <= start:
+                return entries
+            for at, entry in unpack(os.pread(self._fd, end - start, start)):
+                entries.append(entry)
+                self._at = start + at
+            self._taken += len(entries)
+        return entries
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """See `Store`."""
+        with self._lock:
+            if self._depth == 0:
+                self._take_lock()
+            self._depth += 1
+            try:
+                yield
+            finally:
+                self._depth -= 1
+                if self._depth == 0:
+                    fcntl.flock(self._fd, fcntl.LOCK_UN)
+
+    def _take_lock(self) -> None:
+        fcntl.flock(self._fd, fcntl.LOCK_EX)
+        while not _is_at(self._fd, self._path):
+            self._open()
+            fcntl.flock(self._fd, fcntl.LOCK_EX)
+        end: int = _WORD.unpack_from(self._map, _END_AT)[0]
+        if os.fstat(self._fd).st_size > end:  # its writer was killed
+            for at, _ in unpack(os.pread(self._fd, 1 << 24, end)):
+                _WORD.pack_into(self._map, _END_AT, end + at)
+            os.ftruncate(self._fd, _WORD.unpack_from(self._map, _END_AT)[0])
+
+    def write(self, identity: Identity, record: Record | None) -> None:
+        """See `Store`."""
+        with self.locked():
+            data = pack(identity, record)
+            end: int = _WORD.unpack_from(self._map, _END_AT)[0]
+            rest = memoryview(data)
+            while rest:
+                rest = rest[os.pwrite(self._fd, rest, end + len(data) - len(rest)) :]
+            _WORD.pack_into(self._map, _END_AT, end + len(data))
+
+    def tidy(self, records: Iterable[tuple[Identity, Record]], live: int) -> None:
+        """Write the log anew when most of it is out of date."""
+        if self._taken - live < max(live, _WORTH_A_REWRITE):
+            return
+        with self.locked():
+            path = self._path + b".new"
+            body = b"".join(pack(*one) for one in records)
+            with open(path, "wb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+                file.write(MAGIC + _WORD.pack(_HEADER + len(body)) + bytes(_HEADER - 24) + body)
+                file.flush()
+                os.fsync(file.fileno())
+            _WORD.pack_into(self._map, _REPLACED_AT, 1)
+            os.rename(path, self._path)
+            fcntl.flock(self._fd, fcntl.LOCK_UN)
+            self._open()
+            self._taken = 0
+            fcntl.flock(self._fd, fcntl.LOCK_EX)
+
+    def close(self) -> None:
+        """See `Store`."""
+        if self._fd >= 0:
+            with suppress(OSError):
+                os.fsync(self._fd)
+            os.close(self._fd)
+            self._fd = -1
+
+
+def _is_at(fd: int, path: bytes) -> bool:
+    try:
+        found = os.stat(path)
+    except FileNotFoundError:
+        return False
+    return os.path.samestat(os.fstat(fd), found)
+
+
+def read(path: str | bytes) -> list[Entry] | None:
+    """The entries of a log that stays as it is; None if the file is none. Raises OSError."""
+    with open(path, "rb") as file:
+        header = file.read(_HEADER)
+        if header[: len(MAGIC)] != MAGIC:
+            return None
+        return [entry for _, entry in unpack(file.read())]

@@ -1,0 +1,187 @@
+"""Calls that make names: a new file belongs to its virtual maker, and a device is one in the view.
+
+Where a new file shows as its maker's by itself, the kernel makes it and nothing is remembered.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterable
+from io import FileIO
+from typing import TYPE_CHECKING
+
+from viewos import PASS, CallTest, File
+from viewos.modules.uid import acl
+from viewos.modules.uid.attributes import PERMISSIONS, AttributeModule, real_mode
+from viewos.modules.uid.credentials import MKNOD, Credentials
+from viewos.modules.uid.table import Record
+
+if TYPE_CHECKING:
+    from viewos import Call, Verdict
+
+_OWNER_BITS = 0o600
+_MAKEABLE = frozenset({0, stat.S_IFREG, stat.S_IFIFO, stat.S_IFSOCK})
+_DEVICES = frozenset({stat.S_IFCHR, stat.S_IFBLK})
+_REMOVEDIR, _EXCHANGE, _NOREPLACE = 0x200, 2, 1
+
+
+class NameModule(AttributeModule):
+    """What is made."""
+
+    _strange_umask = False
+    """Some process of the view has had a umask that takes from the owner."""
+    _is_real_root = False
+    _default_owner = (-1, -1)
+    """The owner and group that a new file shows of which nothing is remembered."""
+
+    def _watch_makers(self) -> None:
+        """At the start of the view, in a process with the ids and the umask of its first one."""
+        self._is_real_root = os.geteuid() == 0
+        self._default_owner = self._owners.show(os.geteuid(), os.getegid())
+        mask = os.umask(0o77)
+        os.umask(mask)
+        self._strange_umask = bool(mask & 0o700)
+
+    def tests(self) -> Iterable[CallTest]:
+        """Only an open that makes a file, and a umask that takes from the owner."""
+        yield CallTest("open", "flags", "&", os.O_CREAT)
+        yield CallTest("openat", "flags", "&", os.O_CREAT)
+        yield CallTest("umask", "mask", "&", 0o700)
+
+    def umask(self, call: Call) -> Verdict:
+        """umask(2) that takes from the owner."""
+        if call.args.mask & 0o700:
+            self._strange_umask = True
+        return PASS
+
+    def _is_plain(self, who: Credentials, mode: int, wanted: int) -> bool:
+        """Shows what the kernel makes for this process as it should?"""
+        return (
+            (who.uid.fs, who.gid.fs) == self._default_owner
+            and mode & wanted == wanted
+            and not (self._strange_umask or self._table.has_set_gid or self._table.has_attributes)
+        )
+
+    def open(self, call: Call) -> Verdict:
+        """open(2), openat(2), creat(2) of a file that is made."""
+        if call.name == "openat2":
+            return PASS
+        if self._table.has_devices and (device := self._open_device(call)) is not None:
+            return device
+        flags, mode = _CREAT if call.name == "creat" else call.args.flags, call.args.mode
+        if not flags & os.O_CREAT or flags & os.O_PATH:
+            return PASS
+        who = self._who(call)
+        if self._is_plain(who, mode, _OWNER_BITS):
+            return PASS
+        try:
+            call.file()
+        except FileNotFoundError:
+            return self._create(call, flags, mode & PERMISSIONS)
+        return PASS
+
+    def _open_device(self, call: Call) -> FileIO | None:
+        """The real device behind one that was made in the view, where all processes share it."""
+        flags = _CREAT if call.name == "creat" else call.args.flags
+        try:
+            file = call.file()
+        except OSError:
+            return None
+        record = None if file is None or flags & os.O_PATH else self._table.find(file)
+        if record is None or record.mode is None or not stat.S_ISCHR(record.mode):
+            return None
+        path = _SHARED_DEVICES.get(record.rdev)
+        return None if path is None else FileIO(os.open(path, flags & ~_MAKES | os.O_CLOEXEC))
+
+    def _create(self, call: Call, flags: int, mode: int) -> Verdict:
+        changes = {"mode": mode | _OWNER_BITS}
+        if call.name != "creat":
+            changes["flags"] = flags | os.O_EXCL
+        try:
+            opened = call.below(None, **changes)
+        except OSError as error:
+            if error.errno in (errno.EOPNOTSUPP, errno.EEXIST):
+                return PASS
+            raise
+        self._made(call, File(path=b"/proc/self/fd/%d" % opened.fileno()), mode)
+        return opened
+
+    def mkdir(self, call: Call) -> Verdict:
+        """mkdir(2), mkdirat(2)."""
+        mode = call.args.mode & 0o1777
+        if self._is_plain(self._who(call), mode, 0o700):
+            return PASS
+        return self._make(call, stat.S_IFDIR | mode, mode=mode | 0o700)
+
+    def symlink(self, call: Call) -> Verdict:
+        """symlink(2), symlinkat(2)."""
+        if self._is_plain(self._who(call), 0o777, 0):
+            return PASS
+        return self._make(call, stat.S_IFLNK | 0o777)
+
+    def mknod(self, call: Call) -> Verdict:
+        """mknod(2), mknodat(2): a device stands as an empty file."""
+        mode, kind = call.args.mode & 0xFFFF, stat.S_IFMT(call.args.mode)
+        who = self._who(call)
+        if kind in _DEVICES:
+            if not who.may(MKNOD) and (kind, call.args.dev) != (stat.S_IFCHR, 0):
+                raise OSError(errno.EPERM, "needs CAP_MKNOD")
+            plain = stat.S_IFREG | mode & 0o777 | _OWNER_BITS
+            return self._make(call, mode, rdev=call.args.dev, mode=plain, dev=0)
+        if kind not in _MAKEABLE or self._is_plain(who, mode, _OWNER_BITS):
+            return PASS
+        return self._make(call, mode, mode=mode & ~0o6000 | _OWNER_BITS)
+
+    def _make(self, call: Call, wanted: int, rdev: int = 0, **changes: int) -> Verdict:
+        """Let the kernel make it with changed arguments, and remember what was wanted."""
+        try:
+            result = call.below(None, **changes)
+        except OSError as error:
+            if error.errno == errno.EOPNOTSUPP:
+                return PASS
+            raise
+        index = len(call.row.paths) - 1
+        file = call.file(index)
+        if file is not None:
+            self._made(call, file, wanted, rdev, index)
+        return result
+
+    def _made(self, call: Call, file: File, wanted: int, rdev: int = 0, index: int = 0) -> None:
+        """Remember a new file. `wanted`: its mode, before the umask; the real one has all bits for
+        its owner."""
+        who = self._who(call)
+        with self._table.changing():
+            shown, real, _ = self._shown(file)
+            asked = wanted & PERMISSIONS | ~(_OWNER_BITS if not stat.S_ISDIR(real) else 0o700)
+            kind = stat.S_IFMT(wanted) or stat.S_IFMT(real)
+            mode = kind | real & PERMISSIONS & asked | wanted & 0o6000
+            made = Record(who.uid.fs, who.gid.fs, mode, rdev)
+            table = self._table
+            parent = call.parent(index) if table.has_set_gid or table.has_attributes else None
+            if parent is not None:
+                made = inherited(self._shown(parent)[0], made)
+            if real_mode(real) != stat.S_IMODE(real) and not stat.S_ISLNK(real):
+                os.chmod(file.path, real_mode(real))
+                real = stat.S_IFMT(real) | real_mode(real)
+            if made._replace(mode=real) == shown._replace(mode=real) and made.mode == real:
+                return
+            self._table.put(file, made._replace(mode=None if made.mode == real else made.mode))
+
+
+_SHARED_DEVICES = {
+    os.makedev(1, minor): f"/dev/{name}"
+    for minor, name in ((3, "null"), (5, "zero"), (7, "full"), (8, "random"), (9, "urandom"))
+}
+_MAKES = os.O_CREAT | os.O_EXCL | os.O_TRUNC
+_CREAT = os.O_CREAT | os.O_WRONLY | os.O_TRUNC
+
+
+def inherited(parent: Record, made: Record) -> Record:
+    """What a new file gets from its directory (inode_init_owner, posix_acl_create)."""
+    assert parent.mode is not None and made.mode is not None
+    if parent.mode & stat.S_ISGID:
+        bit = stat.S_ISGID if stat.S_ISDIR(made.mode) else 0
+        made = made._replace(gid=parent.gid, mode=made.mode | bit)
+    return acl.inherited(parent, made)

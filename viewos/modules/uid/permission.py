@@ -1,0 +1,60 @@
+"""Who may do what with a file: the kernel's rules (fs/namei.c), for what the view shows of it."""
+
+from __future__ import annotations
+
+import errno
+import stat
+
+from viewos.modules.uid import acl
+from viewos.modules.uid.credentials import DAC_OVERRIDE, DAC_READ_SEARCH, FOWNER, Credentials
+from viewos.modules.uid.table import Record
+
+READ, WRITE, EXECUTE = 4, 2, 1
+
+
+def check(who: Credentials, shown: Record, wanted: int) -> None:
+    """Raise OSError EACCES unless the process may (generic_permission)."""
+    mode = shown.mode or 0
+    if stat.S_ISLNK(mode) or _granted(who, shown, mode) & wanted == wanted:
+        return
+    is_directory = stat.S_ISDIR(mode)
+    if who.may(DAC_OVERRIDE) and (is_directory or not wanted & EXECUTE or mode & 0o111):
+        return
+    looks = (READ | EXECUTE) if is_directory else READ
+    if who.may(DAC_READ_SEARCH) and not wanted & ~looks:
+        return
+    raise OSError(errno.EACCES, "permission")
+
+
+def _granted(who: Credentials, shown: Record, mode: int) -> int:
+    if who.uid.fs == shown.uid:
+        return mode >> 6 & 7
+    entries = shown.attribute(acl.ACCESS)
+    if entries is not None:
+        return acl.granted(acl.parse(entries), who.uid.fs, shown.gid, who.in_group)
+    return mode >> 3 & 7 if who.in_group(shown.gid) else mode & 7
+
+
+def check_removal(who: Credentials, directory: Record, shown: Record | None) -> None:
+    """Raise OSError unless the process may take that name from a directory (may_delete)."""
+    check(who, directory, WRITE | EXECUTE)
+    if shown is None or not (directory.mode or 0) & stat.S_ISVTX:
+        return
+    if who.uid.fs not in (shown.uid, directory.uid) and not who.may(FOWNER):
+        raise OSError(errno.EPERM, "sticky directory")
+
+
+def check_link(who: Credentials, shown: Record) -> None:
+    """Raise OSError EPERM where fs.protected_hardlinks forbids a link to that file (may_linkat)."""
+    mode = shown.mode or 0
+    if who.uid.fs == shown.uid or who.may(FOWNER):
+        return
+    is_safe = stat.S_ISREG(mode) and not mode & stat.S_ISUID
+    if is_safe and mode & (stat.S_ISGID | stat.S_IXGRP) != stat.S_ISGID | stat.S_IXGRP:
+        try:
+            check(who, shown, READ | WRITE)
+        except OSError:
+            pass
+        else:
+            return
+    raise OSError(errno.EPERM, "fs.protected_hardlinks")

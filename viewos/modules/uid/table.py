@@ -1,0 +1,198 @@
+"""What is remembered of files: owner, mode, device number, extended attributes.
+
+In memory a file is found by its file system and inode number, in two steps of a dict; its handle,
+which has the inode's generation, then proves that it is the same file still. Nothing has to be
+forgotten when a file is removed.
+"""
+
+from __future__ import annotations
+
+import stat
+import struct
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from viewos import Identity
+
+if TYPE_CHECKING:
+    from viewos import File
+
+_DEV_INO = struct.Struct("=QQ")
+_MODE = struct.Struct("=I")
+_MODE_AT = 24
+Place = tuple[int, int]
+"""(file system, inode)"""
+
+
+class Record(NamedTuple):
+    """What is remembered of a file."""
+
+    uid: int
+    gid: int
+    mode: int | None = None
+    """st_mode with the type of file; None: what it really is."""
+    rdev: int = 0
+    attributes: tuple[tuple[bytes, bytes], ...] = ()
+    """Extended attributes that exist in the view alone, sorted by name."""
+    gone: bool = False
+    """Its last name was removed in the view; it may be open still."""
+    real: int = 0
+    """The real st_mode, and st_dev, when it was written."""
+    device: int = 0
+
+    def attribute(self, name: bytes) -> bytes | None:
+        """The value of an extended attribute."""
+        return dict(self.attributes).get(name)
+
+    def with_attribute(self, name: bytes, value: bytes | None) -> Record:
+        """A copy with that extended attribute, or without it."""
+        found = dict(self.attributes)
+        found.pop(name, None)
+        if value is not None:
+            found[name] = value
+        return self._replace(attributes=tuple(sorted(found.items())))
+
+
+class Store(Protocol):
+    """Where a table's records are kept beyond the life of the view."""
+
+    def refresh(self) -> Iterable[tuple[Identity, Record | None]]:
+        """What others have written since the last time."""
+
+    def locked(self) -> AbstractContextManager[object]:
+        """Held while something is looked up and changed."""
+
+    def write(self, identity: Identity, record: Record | None) -> None:
+        """Keep a record, or forget it."""
+
+    def close(self) -> None:
+        """Nothing more will be written."""
+
+
+class Table:
+    """The records of a view. Several threads may ask at once; changes are made under `changing`."""
+
+    def __init__(self, store: Store | None = None) -> None:
+        self._store = store
+        self._records: dict[Place, tuple[bytes, Record]] = {}
+        self._adopted: dict[Place, Record] = {}
+        """(st_dev, inode) -> a record that a file of fakeroot's brought, which knows no handle."""
+        self._file_systems: dict[int, int] = {}
+        """st_dev -> the file system's own identity."""
+        self._lock = threading.RLock()
+        self.has_attributes = self.has_set_gid = self.has_devices = False
+        """Is there a file with attributes of its own, a directory with the bit, a device?"""
+
+    def renew_lock(self) -> None:
+        """In a forked child: a thread that is not there may have held the lock."""
+        self._lock = threading.RLock()
+
+    def find(self, file: File, data: bytes | None = None) -> Record | None:
+        """What is remembered of a file. `data`: its `struct stat`, where that is known already."""
+        if self._store is not None:
+            self._take(self._store.refresh())
+        if not self._records and not self._adopted:
+            return None
+        device, inode = _DEV_INO.unpack_from(data or file.stat())
+        place = (self._file_system(file, device), inode)
+        found = self._records.get(place)
+        if found is None:
+            return self._adopt(file, data, (device, inode)) if self._adopted else None
+        handle, record = found
+        if handle != file.handle():
+            return None
+        return record
+
+    def put(self, file: File, record: Record) -> None:
+        """Remember `record` of a file."""
+        data = file.stat()
+        device, inode = _DEV_INO.unpack_from(data)
+        identity = Identity(self._file_system(file, device), inode, file.handle())
+        record = record._replace(device=device, real=_MODE.unpack_from(data, _MODE_AT)[0])
+        if self._store is not None:
+            self._store.write(identity, record)
+        self._insert(identity, record)
+
+    def changing(self) -> AbstractContextManager[object]:
+        """Held around `find` and the `put` that depends on it."""
+        return self._lock if self._store is None else self._store.locked()
+
+    def refresh(self) -> None:
+        """Take what others have written."""
+        if self._store is not None:
+            self._take(self._store.refresh())
+
+    def adopt(self, records: Iterable[tuple[Place, Record]]) -> None:
+        """Take records that are found by (st_dev, inode), until their files are seen."""
+        for place, record in records:
+            self._adopted[place] = record
+            self._note(record)
+
+    def take(self, records: Iterable[tuple[Identity, Record | None]]) -> None:
+        """Take records of another table."""
+        for identity, record in records:
+            if self._store is not None:
+                self._store.write(identity, record)
+            self._take([(identity, record)])
+
+    def close(self) -> None:
+        """Close the store."""
+        if self._store is not None:
+            self._store.close()
+
+    def __len__(self) -> int:
+        return len(self._records) + len(self._adopted)
+
+    def __iter__(self) -> Iterator[tuple[Identity, Record]]:
+        for (file_system, inode), (handle, record) in list(self._records.items()):
+            yield Identity(file_system, inode, handle), record
+
+    def waiting(self) -> dict[Place, Record]:
+        """The records that were taken by `adopt`, and whose files have not been seen."""
+        return dict(self._adopted)
+
+    # ---- inside ---------------------------------------------------------------------------------
+
+    def _file_system(self, file: File, device: int) -> int:
+        known = self._file_systems.get(device)
+        if known is None:
+            known = self._file_systems[device] = file.file_system()
+        return known
+
+    def _adopt(self, file: File, data: bytes | None, place: Place) -> Record | None:
+        record = self._adopted.get(place)
+        if record is None:
+            return None
+        (mode,) = _MODE.unpack_from(data or file.stat(), _MODE_AT)
+        if record.mode is not None and not _may_be(record.mode, mode):
+            return None
+        with self.changing():
+            self._adopted.pop(place, None)
+            self.put(file, record)
+        return record
+
+    def _take(self, records: Iterable[tuple[Identity, Record | None]]) -> None:
+        for identity, record in records:
+            if record is None:
+                self._records.pop(identity[:2], None)
+            else:
+                self._insert(identity, record)
+
+    def _insert(self, identity: Identity, record: Record) -> None:
+        self._records[identity.file_system, identity.inode] = identity.handle, record
+        self._note(record)
+
+    def _note(self, record: Record) -> None:
+        self.has_attributes = self.has_attributes or bool(record.attributes)
+        self.has_devices = self.has_devices or bool(record.rdev)
+        if record.mode is not None and stat.S_ISDIR(record.mode) and record.mode & stat.S_ISGID:
+            self.has_set_gid = True
+
+
+def _may_be(remembered: int, real: int) -> bool:
+    """Can a file of that real mode be the one that is remembered? A device stands as a plain
+    file."""
+    kind, here = stat.S_IFMT(remembered), stat.S_IFMT(real)
+    return kind == here or (kind in (stat.S_IFBLK, stat.S_IFCHR) and here == stat.S_IFREG)

@@ -1,0 +1,107 @@
+"""What a `Call` asks of the monitor beyond memory and state: objects, other processes, a line to
+the user."""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import TYPE_CHECKING, cast
+
+from viewos import kernel
+from viewos.claims import File
+from viewos.monitor import waiting
+from viewos.monitor.memory import Fault, Memory
+from viewos.monitor.pathcalls import resolve_all
+from viewos.monitor.process import change_root
+from viewos.monitor.reach import reach, reach_parent
+from viewos.shared import SharedSocket
+
+if TYPE_CHECKING:
+    from viewos.call import Call
+    from viewos.monitor.log import Log
+    from viewos.monitor.router import Router
+    from viewos.monitor.task import Tasks
+    from viewos.view import ProcessState, View
+
+
+class ModuleServices:
+    """That part of the router; see the methods of `Call` that have the same names."""
+
+    view: View
+    log: Log
+    memory: Memory
+    tasks: Tasks
+
+    def process_of(self, tid: int) -> int:
+        """The thread group of a thread."""
+        return self.tasks.get(tid)[0].tgid
+
+    def read_exact(self, call: Call, address: int, size: int) -> bytes:
+        """Memory that the call needs besides its paths. Raises OSError EFAULT."""
+        try:
+            return self.memory.read_exact(call.tid, address, size)
+        except Fault:
+            raise OSError(errno.EFAULT, "bad address") from None
+
+    def read_memory(self, tid: int, address: int, size: int) -> bytes:
+        """See `Call.read`."""
+        try:
+            return self.memory.read_exact(tid, address, size)
+        except Fault:
+            raise OSError(errno.EFAULT, "bad address") from None
+
+    def read_string(self, tid: int, address: int) -> bytes:
+        """A string argument. Raises OSError EFAULT."""
+        try:
+            return self.memory.read_string(tid, address)
+        except Fault:
+            raise OSError(errno.EFAULT, "bad address") from None
+
+    def write_memory(self, tid: int, address: int, data: bytes) -> None:
+        """See `Call.write`."""
+        self.memory.write(tid, address, data)
+
+    def file(self, call: Call, index: int) -> File | None:
+        """See `Call.file`."""
+        return reach(cast("Router", self), call, index)
+
+    def parent(self, call: Call, index: int) -> File | None:
+        """See `Call.parent`."""
+        return reach_parent(cast("Router", self), call, index)
+
+    def file_at(self, path: bytes) -> File:
+        """See `Call.file_at`."""
+        return File(os.open(self.view.claims.forward(path)[1], os.O_PATH | os.O_NOFOLLOW))
+
+    def state_of(self, pid: int) -> ProcessState:
+        """What is remembered of another process. Raises OSError."""
+        os.stat(f"/proc/{pid}")
+        return self.view.states.read(pid)
+
+    def change_root(self, call: Call) -> None:
+        """See `Call.change_root`."""
+        change_root(cast("Router", self), call)
+
+    def virtual_path(self, call: Call, index: int) -> bytes | None:
+        """The canonical virtual path of a path argument."""
+        try:
+            places = resolve_all(cast("Router", self), call)
+        except Fault:
+            return None
+        if places is None or index >= len(places):
+            return None
+        return places[index].virtual or None
+
+    def share(self, call: Call, fd: int) -> SharedSocket:
+        """See `Call.socket`."""
+        return SharedSocket(
+            kernel.descriptor_of(call.tid, fd, lambda: call.pid), call, cast("Router", self)
+        )
+
+    def wait(self, call: Call, fd: int, events: int, seconds: float | None) -> int:
+        """See `SharedSocket.wait`."""
+        return waiting.wait(cast("Router", self), call, fd, events, seconds)
+
+    def warn(self, text: str, once: str | None) -> None:
+        """See `Call.warn`."""
+        self.log.warning(text, once=once)
