@@ -7,6 +7,7 @@ from . import (
     building,
     contents,
     copying,
+    credentials,
     data,
     debugging,
     files,
@@ -37,6 +38,7 @@ TABLES: tuple[Table, ...] = (
     languages.TABLE,
     kernel.TABLE,
     roots.TABLE,
+    credentials.TABLE,
 )
 
 
