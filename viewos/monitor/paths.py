@@ -366,7 +366,8 @@ class Resolver:
         virtual = None
         if text[:1] == b"/" and not text.endswith(b" (deleted)"):
             virtual = self.claims.reverse(text)
-        if last or virtual is None or not _is_directory(text):
+        forbidden = walk.task is not None and not walk.task.may_follow(walk.real)
+        if last or virtual is None or forbidden or not _is_directory(text):
             place = self._arrived_at(walk, walk.real)
             return place._replace(native=True, target=text)
         walk.virtual, walk.kernel, walk.absolute, walk.inside = virtual, text, True, True

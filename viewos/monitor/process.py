@@ -75,11 +75,13 @@ def landlock(router: Router, call: Call) -> int | Outcome:
 
 
 def prctl(router: Router, call: Call) -> int | Outcome:
-    """PR_SET_DUMPABLE to 0 is kept from the kernel: the process would become unreadable for the
-    monitor. PR_VIEWOS is for the monitor alone."""
+    """PR_SET_DUMPABLE to 0 is kept from the kernel where it would make the process unreadable for
+    the monitor. PR_VIEWOS is for the monitor alone."""
     option, value = signed32(call.raw[0]), call.raw[1]
     if option == PR_VIEWOS:
         return router.nesting.asked(router, call)
+    if router.tasks.may_read_all:
+        return CONTINUE  # and whoever else may not read it is the kernel's to say
     if option == PR_SET_DUMPABLE:
         if value not in (0, 1):
             raise OSError(errno.EINVAL, "dumpable")

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from viewos.launcher.layout import CAP_SYS_PTRACE, has_capability
+
 _OPEN_TASK = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 _CREDENTIALS = (b"Uid:", b"Gid:", b"Groups:", b"CapEff:")
 
@@ -63,6 +65,20 @@ class Task:
         """The task's file mode creation mask."""
         return int(_field(self.read("status"), b"Umask"), 8)
 
+    def may_follow(self, link: bytes) -> bool:
+        """May the task pass through a magic link of another process, which the monitor has read?
+
+        Its credentials count (ptrace(2), "access mode checking"); a process that is not dumpable
+        belongs to root there.
+        """
+        if self.like_us or link.split(b"/")[2:3] == [b"%d" % self.tgid]:
+            return True
+        status = self.read("status")
+        fsuid = int(_field(status, b"Uid").split()[3])
+        return bool(int(_field(status, b"CapEff"), 16) >> CAP_SYS_PTRACE & 1) or (
+            os.lstat(link).st_uid == fsuid
+        )
+
     def due_signals(self) -> bool:
         """Is a signal pending that the task neither blocks nor ignores?"""
         status = self.read("status")
@@ -85,6 +101,8 @@ class Tasks:
         """Lines of proc_pid_status(5) that tell the monitor's own credentials."""
         self.mount_namespace = os.readlink(b"/proc/self/ns/mnt")
         self.user_namespace = os.readlink(b"/proc/self/ns/user")
+        self.may_read_all = has_capability(CAP_SYS_PTRACE)
+        """Processes that are not dumpable, too."""
         self.on_forget: Callable[[int | None], None] | None = None
         """Told of each task to be read anew; None: all of them."""
 

@@ -38,6 +38,18 @@ if not pid:
     print(os.access("team", os.W_OK)); open("team/new", "w"); os.seteuid(0); open("root", "w"); os._exit(0)
 print(os.waitpid(pid, 0)[1], os.stat("team/new").st_uid, os.stat("root").st_uid, os.stat("root").st_gid)
 E
+cat >keeper <<'E'
+import ctypes, os, time
+libc = ctypes.CDLL(None); r, w = os.pipe()
+pid = os.fork()
+if not pid: libc.prctl(4, 0); open("/mnt/sticky/agent", "w"); os.write(w, b"r"); time.sleep(60)
+os.read(r, 1)
+for name in ("environ", "mem", "maps", "fd/0", "cwd/."):
+    try: os.close(os.open(f"/proc/{pid}/{name}", os.O_RDONLY)); print(name, "is open")
+    except OSError as e: print(name, e.strerror)
+print(libc.ptrace(16, pid, 0, 0)); os.kill(pid, 9); print(os.waitpid(pid, 0)[1])
+E
+as 65534 python3 -IS keeper
 """
 
 TABLE: Table = {
