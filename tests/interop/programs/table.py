@@ -258,7 +258,7 @@ E
         "vim",
         "vim --version",
         r"""
-        echo text >f; export TERM=xterm; script -qec 'vim -Nu NONE -c "normal ohello" -c "silent r! pwd; ls -a" -c "set backup writebackup" -c "wq" f' /dev/null </dev/null >/dev/null; cat f f~; ls -a | grep -c swp
+        echo text >f; export TERM=xterm; script -qec 'vim -Nu NONE -c "normal ohello" -c "silent r! pwd; ls f*" -c "set backup writebackup" -c "wq" f' /dev/null </dev/null >/dev/null; cat f f~; ls -a | grep -c swp
         vim -Nesu NONE -c 'call writefile([getcwd(), expand("%:p"), resolve("l")], "out")' -c 'e /mnt/f' -c '%s/hello/bye/' -c 'set undofile undodir=/mnt' -c wq f; cat out f; ls -a | grep -c '%'; ln -s f l; vim -Nesu NONE -c '%d' -c 'call setline(1, "by link")' -c wq l; readlink l; cat f
         mkfifo go; (vim -Nesu NONE -c 'normal ounsaved' -c preserve -c 'call system("echo >go; cat go2")' f; true) & mkfifo go2; read x <go; ls -a | grep swp; kill -9 $(pgrep -P $! vim || echo $!); echo >go2; wait 2>/dev/null; vim -Nesu NONE -r f -c 'w rec' -c q! 2>/dev/null; cat rec
         """,
