@@ -174,17 +174,29 @@ long task_link(const struct task *, const char *name, char *to);
 bool task_status(const struct task *, char *to);
 const struct state *state_of(struct accelerator *, int tid);
 
+/* claims.c */
+bool set(char *to, size_t *length, const char *text, size_t size);
+bool append(char *to, size_t *length, const char *text, size_t size);
+bool is_text(const char *a, size_t a_length, const char *b, size_t b_length);
+bool forward(const struct table *, struct place *);
+bool reverse(const struct table *, const char *real, size_t length, int hint, char *to,
+             size_t *to_length, struct place *scratch, bool *ambiguous);
+
 /* resolve.c */
 struct walk {
     bool follow, keep_last;
 };
-bool forward(const struct table *, struct place *);
-bool reverse(const struct table *, const char *real, size_t length, int hint, char *to,
-             size_t *to_length, struct place *scratch, bool *ambiguous);
 bool resolve(struct call *, const char *path, size_t length, struct walk, struct place *);
 
 /* execute.c */
 bool is_found_by_the_kernel(struct call *);
+
+/* emulate.c */
+uint64_t argument(const struct call *, int index);
+uint32_t value(const struct call *, int n);
+uint32_t open_flags(const struct call *);
+enum outcome emulate(struct call *);
+enum outcome do_getcwd(struct call *);
 
 /* answer.c */
 enum outcome answer(struct call *);

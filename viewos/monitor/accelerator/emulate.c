@@ -1,0 +1,272 @@
+/* The call made at the backing, for the tracee. Places are resolved, and have no link left. */
+#include "accelerator.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+uint64_t argument(const struct call *c, int index)
+{
+    return index < 0 ? 0 : c->notification->data.args[index];
+}
+
+/* The n-th further argument of the call, 32 bits of it. */
+uint32_t value(const struct call *c, int n)
+{
+    return (uint32_t)argument(c, c->rule->values[n]);
+}
+
+static uint64_t pointer(const struct call *c, int n)
+{
+    return argument(c, c->rule->values[n]);
+}
+
+static enum outcome done(struct call *c, long result)
+{
+    c->result = result < 0 ? -errno : result;
+    return ANSWER;
+}
+
+static enum outcome fails(struct call *c, int number)
+{
+    c->result = -number;
+    return ANSWER;
+}
+
+/* What was read belongs to this call only if it is still waiting. */
+static bool is_waiting(const struct call *c)
+{
+    uint64_t id = c->notification->id;
+    return !ioctl(c->accelerator->listener, SECCOMP_IOCTL_NOTIF_ID_VALID, &id);
+}
+
+static enum outcome give(struct call *c, int n, const void *data, size_t size)
+{
+    if (!is_waiting(c))
+        return ABANDONED;
+    return write_exactly((int)c->notification->pid, pointer(c, n), data, size) ? ANSWER : PASS;
+}
+
+/* ---- opening ------------------------------------------------------------------------------------ */
+
+uint32_t open_flags(const struct call *c)
+{
+    return c->rule->values[0] < 0 ? O_CREAT | O_WRONLY | O_TRUNC : value(c, 0);
+}
+
+static bool parse(const char *status, const char *name, int base, unsigned long *to)
+{
+    const char *line = strstr(status, name);
+    if (!line)
+        return false;
+    *to = strtoul(line + strlen(name), NULL, base);
+    return true;
+}
+
+/* Take on the tracee's umask, if it surely has a descriptor left: natively EMFILE comes before
+ * anything happens to a file. */
+static bool take_umask(struct call *c, bool needs_descriptor, mode_t *before)
+{
+    unsigned long table, mask;
+    struct rlimit limit;
+    if (!c->accelerator->own_umask || !task_status(c->task, c->status) ||
+        !parse(c->status, "\nUmask:", 8, &mask))
+        return false;
+    if (needs_descriptor &&
+        (!parse(c->status, "\nFDSize:", 10, &table) ||
+         prlimit((int)c->notification->pid, RLIMIT_NOFILE, NULL, &limit) ||
+         table >= limit.rlim_cur))
+        return false;
+    if (!is_waiting(c))
+        return false;
+    *before = umask((mode_t)mask);
+    return true;
+}
+
+/* Our own copy is closed before the tracee runs: locks, ETXTBSY, ends of pipes. */
+static enum outcome inject(struct call *c, int fd, uint32_t flags)
+{
+    struct seccomp_notif_addfd add = {
+        .id = c->notification->id,
+        .srcfd = (uint32_t)fd,
+        .newfd_flags = flags & O_CLOEXEC,
+    };
+    int number;
+    do
+        number = ioctl(c->accelerator->listener, SECCOMP_IOCTL_NOTIF_ADDFD, &add);
+    while (number < 0 && errno == EINTR);
+    int failed = errno;
+    close(fd);
+    if (number >= 0)
+        return done(c, number);
+    return failed == ENOENT ? ABANDONED : fails(c, failed);
+}
+
+/* FIFOs, devices and sockets are opened by the tracee itself. */
+static bool is_ordinary(const struct place *p)
+{
+    struct stat st;
+    if (fstatat(AT_FDCWD, p->real, &st, AT_SYMLINK_NOFOLLOW))
+        return true;
+    return S_ISREG(st.st_mode) || S_ISDIR(st.st_mode) || S_ISLNK(st.st_mode);
+}
+
+static enum outcome do_open(struct call *c)
+{
+    const struct place *p = c->places;
+    uint32_t flags = open_flags(c), mode = value(c, 1) & 0xffff;
+    if (flags & O_PATH || (flags & O_TMPFILE) == O_TMPFILE || !is_ordinary(p))
+        return PASS;
+    mode_t before = 0;
+    bool makes = flags & (O_CREAT | O_TRUNC);
+    if (makes && !take_umask(c, true, &before))
+        return PASS;
+    int fd = (int)syscall(SYS_openat, AT_FDCWD, p->real, flags | O_CLOEXEC, mode);
+    int failed = errno;
+    if (makes)
+        umask(before);
+    return fd < 0 ? fails(c, failed) : inject(c, fd, flags);
+}
+
+/* ---- looking ------------------------------------------------------------------------------------ */
+
+static enum outcome do_stat(struct call *c)
+{
+    struct stat st;
+    uint32_t flags = c->rule->values[1] < 0 ? 0 : value(c, 1);
+    if (syscall(SYS_newfstatat, AT_FDCWD, c->places->real, &st, flags | AT_SYMLINK_NOFOLLOW))
+        return done(c, -1);
+    c->result = 0;
+    return give(c, 0, &st, sizeof st);
+}
+
+static enum outcome do_statx(struct call *c)
+{
+    char buffer[256]; /* struct statx */
+    if (syscall(SYS_statx, AT_FDCWD, c->places->real, value(c, 0) | AT_SYMLINK_NOFOLLOW,
+                value(c, 1), buffer))
+        return done(c, -1);
+    c->result = 0;
+    return give(c, 2, buffer, sizeof buffer);
+}
+
+static enum outcome do_access(struct call *c)
+{
+    if (c->rule->values[1] < 0)
+        return done(c, syscall(SYS_faccessat, AT_FDCWD, c->places->real, value(c, 0)));
+    return done(c, syscall(SYS_faccessat2, AT_FDCWD, c->places->real, value(c, 0), value(c, 1)));
+}
+
+static enum outcome do_readlink(struct call *c)
+{
+    uint32_t size = value(c, 1);
+    if (!size || size >> 31)
+        return fails(c, EINVAL);
+    long length = readlink(c->places->real, c->text, LONGEST);
+    if (length < 0)
+        return done(c, -1);
+    c->result = length < (long)size ? length : (long)size;
+    return give(c, 0, c->text, (size_t)c->result);
+}
+
+enum outcome do_getcwd(struct call *c)
+{
+    struct place *p = c->places;
+    char *name = p->kernel;
+    if (!c->task->same_mounts)
+        return PASS;
+    long length = task_link(c->task, "cwd", c->text);
+    if (length < 0 || *c->text != '/')
+        return PASS;
+    if (length > 10 && !strcmp(c->text + length - 10, " (deleted)"))
+        return PASS;
+    if (!reverse(c->claims, c->text, (size_t)length, c->state->cwd, name, &p->kernel_length,
+                 &c->scratch, NULL))
+        return PASS;
+    if (p->kernel_length + 1 > pointer(c, 1))
+        return fails(c, ERANGE);
+    c->result = (int64_t)p->kernel_length + 1;
+    return give(c, 0, name, p->kernel_length + 1);
+}
+
+/* ---- changing ------------------------------------------------------------------------------------- */
+
+static enum outcome do_mkdir(struct call *c)
+{
+    mode_t before;
+    if (!take_umask(c, false, &before))
+        return PASS;
+    long result = syscall(SYS_mkdirat, AT_FDCWD, c->places->real, value(c, 0) & 0xffff);
+    int failed = errno;
+    umask(before);
+    return result < 0 ? fails(c, failed) : done(c, result);
+}
+
+static enum outcome do_two_names(struct call *c, long number, uint32_t flags)
+{
+    return done(c, syscall(number, AT_FDCWD, c->places[0].real, AT_FDCWD, c->places[1].real, flags));
+}
+
+static enum outcome do_symlink(struct call *c)
+{
+    long length = read_string((int)c->notification->pid, argument(c, 0), c->text);
+    if (length <= 0 || !is_waiting(c))
+        return PASS;
+    return done(c, syscall(SYS_symlinkat, c->text, AT_FDCWD, c->places->real));
+}
+
+static enum outcome do_utimens(struct call *c)
+{
+    struct timespec times[2];
+    bool is_now = !pointer(c, 0);
+    if (!is_now && !read_exactly((int)c->notification->pid, pointer(c, 0), times, sizeof times))
+        return PASS;
+    if (!is_waiting(c))
+        return ABANDONED;
+    return done(c, syscall(SYS_utimensat, AT_FDCWD, c->places->real, is_now ? NULL : times,
+                           value(c, 1) | AT_SYMLINK_NOFOLLOW));
+}
+
+enum outcome emulate(struct call *c)
+{
+    uint8_t action = c->rule->action;
+    if (action >= ACTION_MKDIR && !is_waiting(c))
+        return ABANDONED;
+    switch (action) {
+    case ACTION_OPEN:
+        return do_open(c);
+    case ACTION_STAT:
+        return do_stat(c);
+    case ACTION_STATX:
+        return do_statx(c);
+    case ACTION_ACCESS:
+        return do_access(c);
+    case ACTION_READLINK:
+        return do_readlink(c);
+    case ACTION_MKDIR:
+        return do_mkdir(c);
+    case ACTION_UNLINK:
+        return done(c, syscall(SYS_unlinkat, AT_FDCWD, c->places->real,
+                               c->notification->data.nr == SYS_rmdir ? AT_REMOVEDIR : value(c, 0)));
+    case ACTION_RENAME:
+        return do_two_names(c, SYS_renameat2, value(c, 0));
+    case ACTION_LINK:
+        if (value(c, 0) & ~(uint32_t)AT_SYMLINK_FOLLOW)
+            return PASS;
+        return do_two_names(c, SYS_linkat, 0);
+    case ACTION_SYMLINK:
+        return do_symlink(c);
+    case ACTION_CHMOD:
+        return done(c, syscall(SYS_fchmodat, AT_FDCWD, c->places->real, value(c, 0) & 0xffff));
+    case ACTION_UTIMENS:
+        return do_utimens(c);
+    }
+    return PASS;
+}
