@@ -57,7 +57,7 @@ class States:
         self._lock = threading.Lock()
         self._states = [initial]
         self._tokens = {initial: 0}
-        self._watcher: Callable[[int, ProcessState], None] | None = None
+        self._watchers: tuple[Callable[[int, ProcessState], None], ...] = ()
 
     def renew_lock(self) -> None:
         """In a forked child: a thread that is not there may have held the lock."""
@@ -66,9 +66,14 @@ class States:
     def watch(self, watcher: Callable[[int, ProcessState], None]) -> None:
         """Have each state told, with its index, before a process carries it."""
         with self._lock:
-            self._watcher = watcher
+            self._watchers = (*self._watchers, watcher)
             for index, state in enumerate(self._states):
                 watcher(index, state)
+
+    def unwatch(self, watcher: Callable[[int, ProcessState], None]) -> None:
+        """Tell it no more."""
+        with self._lock:
+            self._watchers = tuple(one for one in self._watchers if one != watcher)
 
     @property
     def initial(self) -> ProcessState:
@@ -87,8 +92,8 @@ class States:
             if index is None:
                 index = self._tokens[state] = len(self._states)
                 self._states.append(state)
-                if self._watcher is not None:
-                    self._watcher(index, state)
+                for watcher in self._watchers:
+                    watcher(index, state)
         return self.TOKEN_BASE + index
 
     def of_limit(self, soft: int) -> ProcessState:

@@ -23,13 +23,6 @@ PR_GET_NO_NEW_PRIVS = 39
 PR_CAP_AMBIENT = 47
 PR_SET_PTRACER = 0x59616D61
 
-PR_VIEWOS = 0x56494557
-"""No option of Linux's: in a view its monitor answers it, elsewhere it is EINVAL."""
-VIEWOS_CONTACT = 1
-"""PR_VIEWOS: a descriptor by which the monitor is asked for a nested view."""
-VIEWOS_ENTER = 2
-"""PR_VIEWOS: the calling process enters the nested view of that number."""
-
 PR_SET_MM_EXE_FILE = 13
 PR_SET_MM_MAP = 14
 

@@ -74,18 +74,20 @@ def _run(values: dict[str, Any], command: list[str]) -> NoReturn:
     if MACHINE != "x86_64":
         raise ViewosError(f"viewos runs on x86_64, and not on {MACHINE} (see `viewos doctor`)")
 
-    from viewos.launcher import nested
+    from viewos.launcher.contact import contact
 
     verbosity = 1 + values["verbose"] - values["quiet"]
-    connection = nested.contact()
-    if connection is not None:
+    monitor = contact()
+    if monitor is not None:
+        from viewos.launcher import nested
+
         for name in ("log", "layout"):
             if values[name] not in (None, "auto"):
                 raise UsageError(
                     f"viewos run: --{name} is for the outermost view, whose monitor serves this one"
                 )
         nested.run(
-            connection, values["modules"], command, chdir=values["chdir"],
+            monitor, values["modules"], command, chdir=values["chdir"],
             no_continue=values["no_continue"], nestable=values["nestable"], verbosity=verbosity,
         )  # fmt: skip
 

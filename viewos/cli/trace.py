@@ -58,13 +58,13 @@ def main(argv: list[str]) -> int:
 def _run(values: dict[str, Any], command: list[str]) -> NoReturn:
     if not command:
         raise UsageError("viewos trace: which COMMAND? (see `viewos trace --help`)")
-    from viewos.launcher import nested
+    from viewos.launcher.contact import contact
     from viewos.loader import load
     from viewos.monitor.start import Tracing, run
     from viewos.monitor.trace import parse as parse_expressions
     from viewos.view import View
 
-    if nested.contact() is not None:
+    if contact() is not None:
         raise ViewosError(
             "this process runs in a view, whose monitor traces for nobody: start the outermost"
             " view with `viewos trace`, which shows the views in it too"

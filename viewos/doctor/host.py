@@ -124,13 +124,13 @@ def accelerator() -> str:
 def is_in_a_view() -> bool:
     """Does a monitor serve this process, and would it nest views?"""
     from viewos.errors import ViewosError
-    from viewos.launcher import nested
+    from viewos.launcher.contact import contact
 
     try:
-        connection = nested.contact()
+        number = contact()
     except ViewosError:
         return False
-    if connection is None:
+    if number is None:
         return False
-    connection.close()
+    os.close(number)
     return True

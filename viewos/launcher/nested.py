@@ -11,10 +11,10 @@ import socket
 from collections.abc import Sequence
 from typing import NoReturn
 
-from viewos import kernel
-from viewos.abi.prctl import PR_VIEWOS, VIEWOS_CONTACT, VIEWOS_ENTER
+from viewos.abi.nesting import VIEWOS_ENTER
 from viewos.errors import ViewosError
 from viewos.launcher import environment
+from viewos.launcher.contact import ask
 from viewos.launcher.errors import FAILED
 from viewos.launcher.program import Program, die, execute, say
 
@@ -22,33 +22,8 @@ PROTOCOL = 1
 _LARGEST_ANSWER = 1 << 20
 
 
-def contact() -> socket.socket | None:
-    """A line to the monitor of the view in which this process is; None: it is in none.
-
-    Raises ViewosError when that monitor refuses.
-    """
-    number = _ask(VIEWOS_CONTACT)
-    if number >= 0:
-        return socket.socket(fileno=number)
-    failed = ctypes.get_errno()
-    if failed == errno.EPERM:
-        raise ViewosError(
-            "this process runs in a view, with other credentials than its monitor: only a program"
-            " with the same ones can nest a view"
-        )
-    return None
-
-
-def _ask(what: int, number: int = 0) -> int:
-    result: int = kernel.libc.prctl(
-        ctypes.c_int(PR_VIEWOS), ctypes.c_ulong(what), ctypes.c_ulong(number),
-        ctypes.c_ulong(0), ctypes.c_ulong(0),
-    )  # fmt: skip
-    return result
-
-
 def run(
-    connection: socket.socket,
+    contact: int,
     specs: Sequence[str],
     command: Sequence[str],
     *,
@@ -57,9 +32,12 @@ def run(
     nestable: bool = False,
     verbosity: int = 1,
 ) -> NoReturn:
-    """Become the program in a nested view of these modules. Raises ViewosError."""
+    """Become the program in a nested view of these modules; `contact` is the socket to the monitor.
+
+    Raises ViewosError.
+    """
     here = _working_directory()
-    with connection:
+    with socket.socket(fileno=contact) as connection:
         number = _make(
             connection,
             {
@@ -75,7 +53,7 @@ def run(
     mask = {int(n) for n in signal.pthread_sigmask(signal.SIG_BLOCK, ())}
     argv = [os.fsencode(word) for word in command]
     program = Program(argv, environment(None), None, b"", mask)
-    if _ask(VIEWOS_ENTER, number):
+    if ask(VIEWOS_ENTER, number):
         error = OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
         die(program, f"cannot enter the nested view: {error.strerror}", FAILED, error)
     _enter_directory(program, None if chdir is None else os.fsencode(chdir), here, verbosity)

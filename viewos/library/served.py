@@ -89,6 +89,8 @@ class Served:
             self._control.close()
             engine.close()
             self._router.nesting.tear_down()
+            if self._router.accelerator is not None:
+                self._router.accelerator.close()
             self._router.tasks.forget_all()  # descriptors: they are not left to the collector
             self._router.engine = None
             self._view.forget(self)

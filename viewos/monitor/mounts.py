@@ -26,13 +26,17 @@ class MountTable:
 
     def __init__(self) -> None:
         self._stale_until = 0.0
-        self._watcher: Callable[[MountTable], None] | None = None
+        self._watchers: tuple[Callable[[MountTable], None], ...] = ()
         self.refresh()
 
     def watch(self, watcher: Callable[[MountTable], None]) -> None:
         """Have every change of the table told, and that one may come."""
-        self._watcher = watcher
+        self._watchers = (*self._watchers, watcher)
         watcher(self)
+
+    def unwatch(self, watcher: Callable[[MountTable], None]) -> None:
+        """Tell it no more."""
+        self._watchers = tuple(one for one in self._watchers if one != watcher)
 
     @property
     def may_change(self) -> bool:
@@ -43,8 +47,8 @@ class MountTable:
         """A call that changes mounts is about to run: for a while, each look reads the table
         anew."""
         self._stale_until = time.monotonic() + 2
-        if self._watcher is not None:
-            self._watcher(self)
+        for watcher in self._watchers:
+            watcher(self)
 
     def refresh(self) -> None:
         """Read the table again (after a trapped mount, umount or pivot_root)."""
@@ -63,8 +67,8 @@ class MountTable:
         self._tops = {b"/" + p.split(b"/")[1] for p in self._native_tops}
         self._proc = {p for p, t in table.items() if t == b"proc"}
         self._proc_devices: set[int] | None = None
-        if self._watcher is not None:
-            self._watcher(self)
+        for watcher in self._watchers:
+            watcher(self)
 
     def types(self) -> dict[bytes, bytes]:
         """Mount point -> type of file system."""

@@ -17,7 +17,7 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from viewos.abi.prctl import VIEWOS_CONTACT, VIEWOS_ENTER
+from viewos.abi.nesting import VIEWOS_CONTACT, VIEWOS_ENTER
 from viewos.abi.row import signed32
 from viewos.errors import ViewosError, told
 from viewos.monitor.plan import lacking, plan

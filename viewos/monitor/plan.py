@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import errno
 
-from viewos.abi.prctl import PR_GET_DUMPABLE, PR_SET_DUMPABLE, PR_VIEWOS
+from viewos.abi.nesting import PR_VIEWOS
+from viewos.abi.prctl import PR_GET_DUMPABLE, PR_SET_DUMPABLE
 from viewos.abi.syscalls import OPERATIONS, PATH_SYSCALLS
 from viewos.claims import Claim
 from viewos.filter import ArgumentRule, FilterPlan

@@ -7,7 +7,8 @@ import os
 import struct
 from typing import TYPE_CHECKING
 
-from viewos.abi.prctl import PR_GET_DUMPABLE, PR_SET_DUMPABLE, PR_VIEWOS
+from viewos.abi.nesting import PR_VIEWOS
+from viewos.abi.prctl import PR_GET_DUMPABLE, PR_SET_DUMPABLE
 from viewos.abi.row import signed32
 from viewos.monitor.outcome import CONTINUE, Outcome
 from viewos.monitor.pathcalls import path_call, resolve_all

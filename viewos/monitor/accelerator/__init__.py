@@ -63,6 +63,7 @@ class Accelerator:
         )
         self._tasks = tasks
         self.add_view(0, view, is_ours)
+        self._states, self._mounts = view.states, mounts
         view.states.watch(self._learn_state)
         tasks.on_forget = self._native.forget
         mounts.watch(self._learn_mounts)
@@ -88,6 +89,14 @@ class Accelerator:
     def counts(self) -> dict[int, tuple[int, int]]:
         """System call number -> (settled in C, passed on to Python)."""
         return self._native.counts()
+
+    def close(self) -> None:
+        """After the last receive: give back what is held of tasks. Several monitors may share the
+        states and the mounts: they are told no more of them here."""
+        self._states.unwatch(self._learn_state)
+        self._mounts.unwatch(self._learn_mounts)
+        self._tasks.on_forget = None
+        self._native.close()
 
     def summary(self) -> str:
         """One line for the log."""

@@ -190,6 +190,12 @@ static PyObject *serve_with(Accelerator *self, PyObject *args)
     Py_RETURN_NONE;
 }
 
+static PyObject *close_tasks(Accelerator *self, PyObject *Py_UNUSED(ignored))
+{
+    tasks_close(self->a);
+    Py_RETURN_NONE;
+}
+
 static PyObject *counts(Accelerator *self, PyObject *Py_UNUSED(ignored))
 {
     PyObject *result = PyDict_New();
@@ -219,6 +225,8 @@ static PyMethodDef accelerator_methods[] = {
      "serve_with(listener, own_umask): before the first receive."},
     {"renewed", (PyCFunction)renewed, METH_NOARGS,
      "renewed(): tasks that began another program since the last time; None: too many to tell."},
+    {"close", (PyCFunction)close_tasks, METH_NOARGS,
+     "close(): give back the descriptors of tasks that no call is using."},
     {"counts", (PyCFunction)counts, METH_NOARGS,
      "counts(): {number: (settled, passed on)} of system calls."},
     {NULL},

@@ -131,9 +131,15 @@ void task_forget_all(struct accelerator *a)
 
 void tasks_close(struct accelerator *a)
 {
-    for (size_t i = 0; i < TASKS; i++)
-        if (a->tasks[i].directory >= 0)
-            close(a->tasks[i].directory);
+    for (struct task *task = a->tasks; task < a->tasks + TASKS; task++) {
+        if (atomic_flag_test_and_set_explicit(&task->busy, memory_order_acquire))
+            continue; /* a call that hangs: it has the descriptor to its end */
+        if (task->directory >= 0)
+            close(task->directory);
+        task->directory = -1;
+        task->tid = 0;
+        task_give_back(task);
+    }
 }
 
 /* The state of a process (view.py: States); NULL: not certain. */
