@@ -15,9 +15,9 @@ from tests.unit.test_resolver import (
     claims_of,
     comparable,
     ground,
-    mappings,
     paths,
     resolve,
+    standing,
     thoroughly,
     trees,
 )
@@ -79,7 +79,7 @@ def test_what_it_is_sure_of_is_what_python_says(
     keep_last: bool,
 ) -> None:
     ground.make(tree)
-    claims = claims_of(*[mappings(ground.top)[number] for number in chosen])
+    claims = claims_of(*standing(tree, ground.top, chosen))
     receiver, resolver = receiver_of(claims), Resolver(claims, MOUNTS)
     for path in map(ground.named, wanted):
         found = sure(receiver, claims, ground.top, path, follow, keep_last)

@@ -44,7 +44,7 @@ The status is the command's.
 
 examples:
   viewos fakeroot -s saved -- make install
-  dpkg-buildpackage -r'viewos fakeroot'
+  dpkg-buildpackage -rviewos-fakeroot
 """
 
 

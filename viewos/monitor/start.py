@@ -113,6 +113,6 @@ def monitor(
         router.engine.serve(session.ready)
     finally:
         router.nesting.tear_down()
-        if router.accelerator is not None and log.verbosity >= VERBOSE:
+        if router.accelerator is not None and log.verbosity >= VERBOSE and log.descriptors:
             log.detail(router.accelerator.summary())
         tear_down(view, log.warning)
