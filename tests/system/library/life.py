@@ -256,15 +256,20 @@ def check_nothing_is_left_after_many_runs() -> None:
     def there_is() -> tuple[dict[str, str], int, int]:
         return descriptors(), tasks(), threading.active_count()
 
+    def wait_for_ended_threads() -> None:
+        # A thread is a task for a moment after it was joined.
+        deadline = time.monotonic() + 10
+        while tasks() != threading.active_count() and time.monotonic() < deadline:
+            time.sleep(0.05)
+
     run(2)
+    wait_for_ended_threads()
     before = there_is()
     run(60)
     for _ in range(20):
         run(2)
-    deadline = time.monotonic() + 10  # a thread is a task for a moment after it was joined
-    while there_is() != before and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert there_is() == before
+    wait_for_ended_threads()
+    assert there_is() == before, (before, there_is())
     assert not list(Path("tmp").rglob("*")), list(Path("tmp").rglob("*"))
 
 
