@@ -25,6 +25,7 @@ _BEFORE = pytest.StashKey[tuple[str, set[str]]]()
 def pytest_configure(config: pytest.Config) -> None:
     if hasattr(config, "workerinput"):
         return  # one of several processes that share the tests: the first one looks after all
+    os.environ.pop("PYTHONUNBUFFERED", None)  # it hides what happens to output at the end
     mark = secrets.token_hex(8)
     os.environ[MARK] = mark
     config.stash[_BEFORE] = mark, _mounts()

@@ -326,7 +326,7 @@ FULL = """
 mount -t tmpfs -o size=64k,nr_inodes=6 none /opt && mkdir /opt/d && cd / && exec "$@"
 """
 FILL = """
-cd $0; yes | head -c 200000 > big; stat -c %s big; cp /etc/services two; stat -c %s two
+cd "$1"; yes | head -c 200000 > big; stat -c %s big; cp /etc/passwd two; stat -c %s two
 for n in 3 4 5 6 7; do mkdir d$n; done; ln -s x link; truncate -s 3 big; echo more > two
 cat big two; ls
 """
@@ -336,8 +336,10 @@ cat big two; ls
 def test_a_full_disk_under_the_backing() -> None:
     """The program hears ENOSPC where it would natively, and what is written is the same."""
     before = ["unshare", "-m", "sh", "-c", FULL, "sh"]
-    native = run_in_view(None, ["sh", "-c", FILL, "/opt/d"], before=before)
-    result = viewos("run", "-m", "vfs:/mnt=/opt/d", "--", "sh", "-c", FILL, "/mnt", before=before)
+    native = run_in_view(None, ["sh", "-c", FILL, "sh", "/opt/d"], before=before)
+    result = viewos(
+        "run", "-m", "vfs:/mnt=/opt/d", "--", "sh", "-c", FILL, "sh", "/mnt", before=before
+    )
     assert native.stderr.count(b"No space left on device") >= 3
     assert (result.returncode, result.stdout) == (native.returncode, native.stdout)
     assert result.stderr == native.stderr

@@ -44,6 +44,8 @@ def errno_of(call: str) -> str:
     return ERRNO.replace("python3", "/usr/bin/python3 -I").replace("{}", call)
 
 
+RENAME_OUT, LINK_OUT = errno_of("os.rename('f', 'T/x')"), errno_of("os.link('f', 'T/x')")
+LINK_FD = errno_of("os.link('/proc/self/fd/0', 'T/x')")
 OVER = ("vfs:T/a=T/b,T/mnt=T/b/sub",)
 NESTED = ("vfs:T/a=T/b,T/a/sub=T/d",)
 FILE = ("vfs:T/a/f=T/other",)
@@ -118,6 +120,15 @@ CASES = {
     # Two mounts are two devices to rename and link, even of one file system.
     "rename to another claim": Case(SWAP, errno_of("os.rename('T/a/f', 'T/b/x')"), "EXDEV\n"),
     "rename out of a claim": Case(SWAP, errno_of("os.rename('T/a/f', 'T/x')"), "EXDEV\n"),
+    "rename out, by a relative name": Case(
+        SWAP, f"cd a; {RENAME_OUT}; ls f", "EXDEV\nf\n",
+    ),
+    "link out, by a relative name": Case(
+        SWAP, f"cd a; {LINK_OUT}; ls ../x 2>&-", "EXDEV\n",
+    ),
+    "link out, through a descriptor": Case(
+        SWAP, f"{LINK_FD} <a/f; ls x 2>&-", "EXDEV\n",
+    ),
     "link into a claim": Case(SWAP, errno_of("os.link('T/other', 'T/a/x')"), "EXDEV\n"),
     "mv to another claim": Case(SWAP, "mv a/f b/x; cat b/x; ls a/f 2>/dev/null", "in b\n"),
     # A mount point is busy.

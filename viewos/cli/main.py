@@ -43,10 +43,10 @@ def main(argv: list[str] | None = None) -> int:
         os.kill(os.getpid(), signal.SIGINT)
         return 130
     except BrokenPipeError:
-        null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, 1)  # or Python complains when it flushes at its end
+        _drop_output()
         return 128 + signal.SIGPIPE
     except OSError as error:
+        _drop_output()
         where = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
         _say(f"{where}{error.strerror or error}")
         return ViewosError.status
@@ -91,6 +91,15 @@ def _hint(name: str) -> str:
 
     close = get_close_matches(name, COMMANDS, n=1)
     return f": did you mean {close[0]}?" if close else f"; there are {', '.join(COMMANDS)}"
+
+
+def _drop_output() -> None:
+    # What cannot be written would fail again, with words of its own, when Python ends.
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC), 1)
 
 
 def _say(text: str) -> None:

@@ -41,9 +41,14 @@ def path_call(router: Router, call: Call) -> int | Outcome:
     places = resolve_all(router, call)
     if router.has_read_only:
         refuse_by_descriptor(router, call)
-    if places is None or all(may_continue(router, place) for place in places):
+    if places is None:
         return CONTINUE
-    check_changes(router, call, places)
+    may_all_continue = all(may_continue(router, place) for place in places)
+    # The kernel would not know that two names lie in different claims.
+    if not may_all_continue or places[-1].claim is not places[0].claim:
+        check_changes(router, call, places)
+    if may_all_continue:
+        return CONTINUE
     answer: int | Outcome = FIX_UP
     emulation = EMULATIONS.get(call.name)
     if emulation is not None and emulable(call, places):
@@ -195,11 +200,15 @@ def check_changes(router: Router, call: Call, places: list[Place]) -> None:
 
 def _check_same_mount(router: Router, call: Call, old: Place, new: Place) -> None:
     """rename(2) and link(2) stay in one mount, and a mount point is busy."""
-    if KERNEL in (old, new):
-        return
+    if KERNEL in (old, new) or new.native or (old.native and not old.target):
+        return  # another file system, which the kernel sees for itself
     is_rename = call.operation == "rename"
     there = _mount_of_parent(router, new)
-    differs = (_mount_of_parent(router, old) if is_rename else old.claim) is not there
+    differs = (
+        _mount_of_parent(router, old) is not there
+        if is_rename
+        else not _stands_in(router, old, there)
+    )
     is_busy = is_rename and new.claim is not None and new.virtual == new.claim.prefix != b"/"
     if not differs and not is_busy:
         return
@@ -232,6 +241,14 @@ def _mount_of_parent(router: Router, place: Place) -> Claim | None:
     if place.claim is None or place.virtual != place.claim.prefix:
         return place.claim
     return router.view.claims.find(os.path.dirname(place.virtual))
+
+
+def _stands_in(router: Router, old: Place, claim: Claim | None) -> bool:
+    """Is the file itself in the claim? A magic link's target may be known by several names."""
+    if not old.target:
+        return old.claim is claim
+    claims = router.view.claims
+    return any(claims.find(name) is claim for name in claims.names(old.target))
 
 
 def _refuse_mount_point(call: Call, place: Place) -> None:

@@ -105,6 +105,11 @@ static bool may_continue(const struct call *c, const struct place *p)
     return !(p->claim->flags & CLAIM_READ_ONLY) && !p->absolute && !c->level->no_continue;
 }
 
+static bool is_one_mount(const struct call *c)
+{
+    return c->rule->path_count < 2 || c->places[0].claim == c->places[1].claim;
+}
+
 /* Is what is asked of a claim free of everything that a mount would refuse? */
 static bool is_allowed(const struct call *c)
 {
@@ -119,7 +124,7 @@ static bool is_allowed(const struct call *c)
         if (is_name && p->virtual_length == p->claim->prefix_length)
             return false;
     }
-    return c->rule->path_count < 2 || c->places[0].claim == c->places[1].claim;
+    return is_one_mount(c);
 }
 
 static enum outcome decide(struct call *c)
@@ -150,7 +155,7 @@ static enum outcome decide(struct call *c)
         task_renew(c->accelerator, c->task);
         return CONTINUE;
     }
-    if (all_continue)
+    if (all_continue && is_one_mount(c))
         return CONTINUE;
     if (is_native || !c->task->like_us || c->state->kind & STATE_CONFINED || !is_allowed(c))
         return PASS;

@@ -57,7 +57,7 @@ int main(void)
         "missing", "missing/x", "file/x", "file/", "file/.", "file/..", "gone", "gone/", "gone/x", "loop",
         "loop/x", "self/self/self/file/x", "closed/x", "closed/", "closed", "", "/", "//", "/mnt/file/",
         "dir/../file/x", "dir/missing/../x", "fifo/x", "fifo/", "/dev/null/x", "/dev/null/", "/proc/x",
-        "/proc/self/fd/99", "/proc/self/fd/99/x", "/etc/passwd/x", "/proc/self/cwd/missing/x",
+        "/proc/self/fd/99", "/proc/self/fd/99/x", "/etc/passwd/", "/etc/passwd/x", "/proc/self/cwd/missing/x",
         "/proc/self/exe/x", "link40", "dir/", "dir/.", "dirlink/", "dirlink/.", ".", "..", "./missing/",
     };
     const char *paths[60];
