@@ -46,22 +46,26 @@ class Wire:
 
     def receive(self) -> bytes:
         """The next message, b"" when the other end has gone. By read(2), which is never trapped."""
-        try:
-            return os.read(self._socket.fileno(), _MOST)
-        except ConnectionError:
-            return b""
+        while True:
+            try:
+                return os.read(self._socket.fileno(), _MOST)
+            except ConnectionError:
+                # Said once, before what was sent: the other end closed without reading all of ours.
+                pass
 
     def receive_descriptor(self) -> tuple[int, int] | None:
         """What `send_descriptor` sent: (descriptor, pid). None when the other end has gone.
 
         The descriptor is -1 when another message came.
         """
-        try:
-            sender, ancillary, _, _ = self._socket.recvmsg(
-                16, _socket.CMSG_SPACE(4), _socket.MSG_CMSG_CLOEXEC
-            )
-        except ConnectionError:
-            return None
+        while True:
+            try:
+                sender, ancillary, _, _ = self._socket.recvmsg(
+                    16, _socket.CMSG_SPACE(4), _socket.MSG_CMSG_CLOEXEC
+                )
+                break
+            except ConnectionError:
+                pass  # as in `receive`
         for level, kind, data in ancillary:
             if (level, kind) == (_socket.SOL_SOCKET, _socket.SCM_RIGHTS) and len(data) == 4:
                 return struct.unpack("@i", data)[0], struct.unpack("=i", sender)[0]

@@ -162,7 +162,8 @@ class Proxies:
         text = error.strerror or os.strerror(error.errno or errno.ECONNREFUSED)
         way = " and ".join(map(str, begun.chain))
         text = text if begun.reached else f"cannot be reached: {text}"
-        call.warn(f"net: the proxy {way}: {text}", once=f"net proxy {way} {text}")
+        once = f"net proxy {way} {begun.reached} {error.errno}"
+        call.warn(f"net: the proxy {way}: {text}", once=once)
         socket.disconnect()  # as after a connect that failed: the program may try again
 
     def _reach(self, socket: SharedSocket, first: InetAddress, shaking: Handshake) -> None:
