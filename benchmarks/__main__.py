@@ -48,6 +48,7 @@ def measure(contender: Contender, work: Work, directory: Path) -> float | str:
 
 def run(work: Work, contenders: list[Contender], rounds: int) -> dict[str, Any]:
     """All rounds of a work: name -> seconds, or a reason."""
+    contenders = [c for c in contenders if c.only in work.name]
     times: dict[str, Any] = {c.name: c.missing() or [] for c in contenders}
     with tempfile.TemporaryDirectory(prefix="viewos-bench-") as name:
         directory = Path(name)

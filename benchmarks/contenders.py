@@ -27,9 +27,15 @@ class Contender(NamedTuple):
     program: str = ""
     """What has to be installed."""
     env: Mapping[str, str] = _NOTHING
+    given: str = ""
+    """The environment variable that names a program which no package has."""
+    only: str = ""
+    """Works whose name has it; the others would show nothing new."""
 
     def missing(self) -> str:
         """Why it cannot take part here; empty: it can."""
+        if self.given and self.given not in os.environ:
+            return f"not built: name it in {self.given}"
         if self.program and shutil.which(self.program) is None:
             return f"{self.program} is not installed"
         return ""
@@ -49,6 +55,31 @@ def floor() -> str:
     return str(program)
 
 
+def _vuos(directory: str) -> list[str]:
+    script = 'vu_insmod vufs && vumount -t vufs "$0" ' + WHERE + ' && exec "$@"'
+    return [os.environ["VIEWOS_BENCH_VUOS"], "--", "sh", "-c", script, directory]
+
+
+_SANDLOCK = f"""
+import sys
+from sandlock import Sandbox
+box = Sandbox(
+    chroot="/", fs_mount={{"{WHERE}": sys.argv[1]}}, fs_readable=["/"], fs_writable=["/"]
+)
+sys.exit(box.run_interactive(sys.argv[2:]))
+"""
+
+
+def _claims(count: int) -> Contender:
+    """A view with so many more claims, which nothing uses."""
+    more = "".join(f",/claim/{number}=/usr" for number in range(count - 1))
+    return Contender(
+        f"viewos, {count} claims",
+        lambda d: [*VIEWOS, "-m", f"vfs:{WHERE}={d}{more}", "--"],
+        maps=True, only=" call",
+    )  # fmt: skip
+
+
 CONTENDERS = [
     Contender("native", lambda d: [], maps=False),
     Contender("viewos vfs:/mnt", lambda d: [*VIEWOS, "-m", f"vfs:{WHERE}={d}", "--"], maps=True),
@@ -58,6 +89,7 @@ CONTENDERS = [
         "viewos vfs:/mnt, in Python", lambda d: [*VIEWOS, "-m", f"vfs:{WHERE}={d}", "--"],
         maps=True, env={"VIEWOS_PURE": "1"},
     ),
+    *map(_claims, (10, 100, 1000)),
     Contender("bare C loop", lambda d: [floor()], maps=False),
     Contender(
         "bubblewrap",
@@ -65,6 +97,17 @@ CONTENDERS = [
         maps=True, program="bwrap",
     ),
     Contender("PRoot", lambda d: ["proot", "-b", f"{d}:{WHERE}"], maps=True, program="proot"),
+    Contender(
+        "PRoot (repository)",
+        lambda d: [os.environ["VIEWOS_BENCH_PROOT"], "-b", f"{d}:{WHERE}"],
+        maps=True, given="VIEWOS_BENCH_PROOT",
+    ),
+    Contender("VUOS", _vuos, maps=True, given="VIEWOS_BENCH_VUOS"),
+    Contender(
+        "sandlock",
+        lambda d: [os.environ["VIEWOS_BENCH_SANDLOCK"], "-c", _SANDLOCK, d],
+        maps=True, given="VIEWOS_BENCH_SANDLOCK",
+    ),
     Contender("fakeroot", lambda d: ["fakeroot", "--"], maps=False, program="fakeroot"),
     Contender(
         "strace",

@@ -134,24 +134,53 @@ _IMPORT = (
 
 def _calls(directory: Path) -> None:
     source = HERE / "calls.c"
-    subprocess.run(["cc", "-O2", "-o", str(directory / "calls"), str(source)], check=True)
+    subprocess.run(
+        ["cc", "-O2", "-pthread", "-o", str(directory / "calls"), str(source)], check=True
+    )
     (directory / "file").write_bytes(b"text")
     (directory / "dir").mkdir()
 
 
-def _call(name: str, path: str, count: int = 20_000, what: str = "") -> Work:
+def _call(name: str, path: str, count: int = 20_000, what: str = "", threads: int = 1) -> Work:
+    by = f", {threads} threads" if threads > 1 else ""
     return Work(
-        f"{name} {what or path}",
-        f"{name} of {what or path}, in a loop",
+        f"{name} call: {what or path}{by}",
+        f"{name} of {what or path}, in a loop{by}",
         _calls,
         lambda directory: [
-            f"{directory}/calls",
-            name,
-            str(count),
-            path.replace("DIR", directory),
+            f"{directory}/calls", name, str(count), path.replace("DIR", directory), str(threads)
         ],
         calls=count,
-    )
+    )  # fmt: skip
+
+
+def _busybox(directory: Path) -> None:
+    if shutil.which("busybox") is None:
+        raise Unavailable("busybox is not installed")
+
+
+_GO = """\
+package main
+
+import ("fmt"; "net/http"; "encoding/json"; "os")
+
+func main() {
+	fmt.Println(http.StatusText(200)); json.NewEncoder(os.Stdout).Encode(os.Args)
+}
+"""
+
+
+def _go(directory: Path) -> None:
+    if shutil.which("go") is None:
+        raise Unavailable("go is not installed")
+    (directory / "go.mod").write_text("module bench\n\ngo 1.19\n")
+    (directory / "main.go").write_text(_GO)
+    _no_cache(directory)
+
+
+def _no_cache(directory: Path) -> None:
+    shutil.rmtree(directory / "cache", ignore_errors=True)
+    (directory / "cache").mkdir()
 
 
 WORKS = [
@@ -165,6 +194,10 @@ WORKS = [
     Work("tar x", "the same unpacked", _tar, _shell("tar -C copy -xf a.tar"), _no_copy),
     Work("cp -a", "5,000 files copied", _files(5_000), _shell("cp -a tree copy/"), _no_copy),
     Work("find /usr", "find /usr -size +1M", _nothing, _shell("find /usr -size +1M >/dev/null")),
+    Work("find, static", "find /usr of a static busybox", _busybox, _shell(
+        "busybox find /usr -size +2048 >/dev/null")),
+    Work("go build", "a program with net/http and all it needs", _go, _shell(
+        "GOCACHE=$PWD/cache GOFLAGS=-p=2 go build -o out ."), _no_cache),
     Work("imports", "Python imports 200 modules", _nothing, lambda d: ["python3", "-c", _IMPORT]),
     Work("true x 1000", "a thousand times fork and exec", _nothing, _shell(
         "i=0; while [ $i -lt 1000 ]; do /bin/true; i=$((i+1)); done")),
@@ -176,6 +209,9 @@ WORKS = [
     _call("open", "/etc/passwd"),
     _call("open", "DIR/file", what="in the directory"),
     _call("access", "/lib/x86_64-linux-gnu/libc.so.6", what="through a link"),
+    *(
+        _call("stat", "/etc/passwd", 51_200, threads=threads) for threads in (8, 64, 512)
+    ),
     _call("chdir", "DIR/dir", 2_000, what="in the directory"),
     _call("exec", "/bin/true", 500),
     _call("exec", "DIR/calls", 500, what="in the directory"),

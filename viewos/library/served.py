@@ -64,7 +64,8 @@ class Served:
             self._view.serve(self)
             self._thread.start()
         except BaseException:
-            os.close(self._listener)
+            listener, self._listener = self._listener, -1
+            os.close(listener)
             raise
         self._ready.wait()
         with contextlib.suppress(OSError):  # it has gone meanwhile, and the program with it
@@ -74,7 +75,7 @@ class Served:
         """In a forked child: what it inherited of the parent's would keep calls waiting for ever
         when the parent ends."""
         for fd in (self._listener, self._control.detach()):
-            with contextlib.suppress(OSError):
+            if fd >= 0:
                 os.close(fd)
 
     def _serve(self) -> None:
@@ -87,6 +88,7 @@ class Served:
             with contextlib.suppress(OSError):
                 send(self._control, ("over",))
             self._control.close()
+            self._listener = -1  # first: a child forked now must not close what gets its number
             engine.close()
             self._router.nesting.tear_down()
             if self._router.accelerator is not None:

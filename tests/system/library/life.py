@@ -273,6 +273,37 @@ def check_nothing_is_left_after_many_runs() -> None:
     assert not list(Path("tmp").rglob("*")), list(Path("tmp").rglob("*"))
 
 
+def check_a_forked_child_keeps_what_is_its_own() -> None:
+    """It closes what it inherited of views, and nothing that got the same number since."""
+    done = threading.Event()
+    failed = []
+
+    def fork() -> None:
+        while not done.is_set():
+            ends = [fd for _ in range(8) for fd in os.pipe()]
+            pid = os.fork()
+            if pid == 0:
+                try:
+                    for fd in ends:
+                        os.fstat(fd)
+                except OSError:
+                    os._exit(1)
+                os._exit(0)
+            if os.waitpid(pid, 0)[1]:
+                failed.append(pid)
+            for fd in ends:
+                os.close(fd)
+
+    thread = threading.Thread(target=fork)
+    thread.start()
+    with View() as view:
+        for _ in range(100):
+            view.run(["/bin/true"])
+    done.set()
+    thread.join()
+    assert not failed
+
+
 def check_nothing_is_inherited() -> None:
     """Neither listener nor sockets reach a program that is started by another call."""
     script = "import os; print(sorted(os.listdir('/dev/fd')))"
