@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tests.system.users import python
 from tests.system.view import run_in_view
 
 USERS = (0, 65534) if os.getuid() == 0 else (os.getuid(),)
 FORBIDDING = str(Path(__file__).with_name("forbidding.py"))
-
-
-def python(user: int | None = None) -> str:
-    """An interpreter that this user can execute."""
-    return sys.executable if user in (None, os.getuid()) else "/usr/bin/python3"
 
 
 def viewos(

@@ -98,7 +98,8 @@ SCRIPTS = {
         (cd v; cpio --quiet -i -d < ../t.cpio); cp -a t w; install -o 3 -g 4 -m 6750 t/1 x; list
     """,
     "ids": """
-        id; setpriv --reuid nobody --regid nogroup --clear-groups id; setpriv --reuid 7 --init-groups true
+        id; setpriv --reuid nobody --regid nogroup --clear-groups id
+        setpriv --reuid 7 --init-groups true
         setpriv --dump | grep -v Securebits | head -3; capsh --has-p=cap_chown
     """,
 }

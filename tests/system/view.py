@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+from tests.system.users import REPOSITORY, as_user, python
+
 MARK = "VIEWOS_TEST_RUN"
 """An environment variable that every process of a run inherits, the monitor included."""
 PATIENCE = 5.0
@@ -31,16 +32,8 @@ def prefix(modules: Sequence[str] | None, *, user: int | None = None) -> list[st
     """The words in front of a command that run it in a view of `modules`; None: natively."""
     if modules is None:
         return []
-    python = sys.executable if user in (None, os.getuid()) else "/usr/bin/python3"
     options = [word for module in modules for word in ("-m", module)]
-    return [python, "-m", "viewos", "run", *options, "--"]
-
-
-def as_user(user: int | None, argv: Sequence[str]) -> list[str]:
-    """`argv` run by that user, without supplementary groups."""
-    if user in (None, os.getuid()):
-        return list(argv)
-    return ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", *argv]
+    return [python(user), "-m", "viewos", "run", *options, "--"]
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
