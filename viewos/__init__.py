@@ -12,8 +12,9 @@ if TYPE_CHECKING:
     from viewos.abi.socket import InetAddress, SocketAddress, UnixAddress
     from viewos.abi.utsname import Utsname
     from viewos.call import Call
-    from viewos.claims import Claim, File, Identity, Owners, RealPath, VirtualPath
+    from viewos.claims import Claim, RealPath, VirtualPath
     from viewos.errors import SpecError, ViewosError
+    from viewos.files import File, Identity, Known, Owners, Told
     from viewos.library.popen import Popen
     from viewos.library.view import View
     from viewos.message import Message, Received
@@ -26,8 +27,8 @@ __version__ = "0.1.0.dev0"
 
 __all__ = [
     "PASS", "Call", "CallTest", "Claim", "Entry", "File", "FileModule", "Identity",
-    "InetAddress", "Interrupted", "Item", "Items", "Message", "Owners", "Popen",
-    "RealPath", "Received", "SharedSocket", "SocketAddress", "SpecError", "TreeModule",
+    "InetAddress", "Interrupted", "Item", "Items", "Known", "Message", "Owners", "Popen",
+    "RealPath", "Received", "SharedSocket", "SocketAddress", "SpecError", "Told", "TreeModule",
     "UnixAddress", "Utsname", "Verdict", "View", "ViewosError", "VirtualModule", "VirtualPath",
     "absolute", "hook",
 ]  # fmt: skip
@@ -36,8 +37,9 @@ _HOMES = {
     "viewos.abi.socket": ("InetAddress", "SocketAddress", "UnixAddress"),
     "viewos.abi.utsname": ("Utsname",),
     "viewos.call": ("Call",),
-    "viewos.claims": ("Claim", "RealPath", "VirtualPath", "File", "Identity", "Owners"),
+    "viewos.claims": ("Claim", "RealPath", "VirtualPath"),
     "viewos.errors": ("SpecError", "ViewosError"),
+    "viewos.files": ("File", "Identity", "Known", "Owners", "Told"),
     "viewos.library.popen": ("Popen",),
     "viewos.library.view": ("View",),
     "viewos.message": ("Message", "Received"),

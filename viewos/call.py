@@ -10,7 +10,7 @@ from viewos.abi import row as abi
 
 if TYPE_CHECKING:
     from viewos.abi.socket import SocketAddress
-    from viewos.claims import File
+    from viewos.files import File
     from viewos.message import Message
     from viewos.shared import SharedSocket
     from viewos.view import ProcessState

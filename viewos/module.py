@@ -17,6 +17,7 @@ from viewos.claims import Claim
 
 if TYPE_CHECKING:
     from viewos.call import Call
+    from viewos.files import Owners, Told
     from viewos.spec import Items
 
 
@@ -125,6 +126,15 @@ class VirtualModule:
     def syscalls(self) -> frozenset[str]:
         """System calls to trap beyond those that the handlers and claims ask for."""
         return frozenset()
+
+    def show_owners(self, told: Told) -> Owners | None:
+        """How `stat` and `fstat` of this module show owners, for the monitor to answer by itself.
+
+        `told` is to be called with the inode number of each file of which the module shows more,
+        before the call that is the cause has been answered. Such files are still asked for, but
+        for those of which it is told what they show. None: all are asked for.
+        """
+        return None
 
     def start(self, scratch: bytes) -> None:
         """Called once before the program starts. `scratch` is an empty directory of the module's

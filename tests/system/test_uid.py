@@ -114,22 +114,26 @@ def scratch() -> Iterator[Path]:
     shutil.rmtree(path, ignore_errors=True)
 
 
-def _run(modules: list[str] | None, user: int, place: Path, script: str) -> str:
+def _run(modules: list[str] | None, user: int, place: Path, script: str, pure: str = "") -> str:
     place.mkdir()
     os.chown(place, user, user)
     lines = "\n".join(line[8:] for line in script.splitlines())
     argv = ["sh", "-c", LIST + "umask 022\n" + lines]
     if modules is None:
         argv = ["setpriv", "--clear-groups", *argv]
-    result = run_in_view(modules, argv, user=user, cwd=place, stderr=subprocess.STDOUT)
+    result = run_in_view(
+        modules, argv, user=user, cwd=place, stderr=subprocess.STDOUT, env={"VIEWOS_PURE": pure}
+    )
     return re.sub(r"\d+ blocks\n", "", result.stdout.decode())
 
 
 @as_root
+@pytest.mark.parametrize("pure", ["", "1"])
 @pytest.mark.parametrize("name", SCRIPTS)
-def test_as_root_would(scratch: Path, name: str) -> None:
+def test_as_root_would(scratch: Path, name: str, pure: str) -> None:
+    """By the accelerator, and by Python alone."""
     natively = _run(None, 0, scratch / "native", SCRIPTS[name])
-    virtually = _run(["uid:0:0"], USER, scratch / "view", SCRIPTS[name])
+    virtually = _run(["uid:0:0"], USER, scratch / "view", SCRIPTS[name], pure)
     assert virtually == natively
 
 

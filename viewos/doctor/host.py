@@ -66,7 +66,7 @@ def proc() -> str:
 
 def handles() -> str:
     """Ask for the handles of the working directory and the one for temporary files."""
-    from viewos.claims import File
+    from viewos.files import File
 
     places = dict.fromkeys((os.getcwd(), tempfile.gettempdir()))
     lacking = [path for path in places if not File(path=os.fsencode(path)).identity().is_certain]

@@ -19,7 +19,7 @@ from viewos.monitor.task import read_status
 
 if TYPE_CHECKING:
     from viewos.call import Call
-    from viewos.claims import File
+    from viewos.files import File
     from viewos.monitor.router import Router
 
 _UID_GID = struct.Struct("=I")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from viewos.abi.fcntl import AT_EXECVE_CHECK
 from viewos.abi.row import signed32
 from viewos.abi.syscalls import TABLE
-from viewos.claims import File
+from viewos.files import File
 from viewos.kernel import AT_FDCWD, NR, syscall
 from viewos.monitor.binfmt import ELF64, loader_of, parse_shebang, read_head
 from viewos.monitor.initial import hide_loader, patch_auxiliary

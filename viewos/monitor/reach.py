@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from viewos.abi.fcntl import RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS
 from viewos.abi.row import PathArg, applies, follows, may_be_empty, signed32
-from viewos.claims import File
+from viewos.files import File
 from viewos.kernel import AT_FDCWD, vouch
 from viewos.monitor.pathcalls import resolve_all
 from viewos.monitor.paths import KERNEL, Place

@@ -14,6 +14,7 @@ from viewos.abi.row import Row
 from viewos.abi.seccomp import AUDIT_ARCH_AARCH64, AUDIT_ARCH_X86_64, X32_SYSCALL_BIT
 from viewos.abi.syscalls import BY_NUMBER, TABLE
 from viewos.call import Call
+from viewos.module import VirtualModule
 from viewos.monitor import accelerator, answers, fixup, inplace, namespaces, waiting
 from viewos.monitor.engine import Engine, Notification
 from viewos.monitor.log import Log
@@ -103,6 +104,14 @@ class Router(ModuleServices):
             mounts=self.mounts, outer=self, trace=self.trace, number=number,
         )  # fmt: skip
 
+    def _shows(self) -> VirtualModule | None:
+        """The module that alone answers the stat family."""
+        numbers = [TABLE[name].number for name in accelerator.STAT_FAMILY]
+        layers = {layer for number in numbers for layer, _ in self._chains.get(number, [])}
+        module = self.view.layers[layers.pop()] if len(layers) == 1 else None
+        looks = {"stat", *accelerator.STAT_FAMILY}
+        return None if module is None or looks & module.hooks.keys() else module
+
     def _chain(self, row: Row) -> list[tuple[int, Any]]:
         """(layer, method) of all that may answer a call: hooks first, each from the top down."""
         names = (row.name, row.operation)
@@ -116,9 +125,8 @@ class Router(ModuleServices):
 
     @property
     def accelerated(self) -> accelerator.Ours:
-        """What the accelerator asks of a row: is the call the monitor's alone, is there more to
-        it than its paths?"""
-        return self._is_ours, lambda row: row.name in SPECIAL
+        """What the accelerator asks of this view."""
+        return accelerator.Ours(self._is_ours, lambda row: row.name in SPECIAL, self._shows())
 
     def _is_ours(self, row: Row) -> bool:
         """Does no module take part in the call?"""

@@ -8,7 +8,7 @@ import os
 from typing import TYPE_CHECKING, cast
 
 from viewos import kernel
-from viewos.claims import File
+from viewos.files import File
 from viewos.monitor import waiting
 from viewos.monitor.memory import Fault, Memory
 from viewos.monitor.pathcalls import resolve_all

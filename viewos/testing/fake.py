@@ -13,7 +13,7 @@ from typing import Any
 
 from viewos.abi.syscalls import TABLE, Kind, follows
 from viewos.call import Call
-from viewos.claims import File
+from viewos.files import File
 from viewos.module import PASS, Verdict, VirtualModule
 from viewos.shared import SharedSocket
 from viewos.view import ProcessState

@@ -14,10 +14,10 @@ from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from viewos import Identity
+from viewos import Identity, Known
 
 if TYPE_CHECKING:
-    from viewos import File
+    from viewos import File, Told
 
 _DEV_INO = struct.Struct("=QQ")
 _MODE = struct.Struct("=I")
@@ -82,12 +82,27 @@ class Table:
         self._file_systems: dict[int, int] = {}
         """st_dev -> the file system's own identity."""
         self._lock = threading.RLock()
+        self._told: Told | None = None
         self.has_attributes = self.has_set_gid = self.has_devices = False
         """Is there a file with attributes of its own, a directory with the bit, a device?"""
 
     def renew_lock(self) -> None:
         """In a forked child: a thread that is not there may have held the lock."""
         self._lock = threading.RLock()
+
+    def watch(self, told: Told) -> bool:
+        """Have each file told of which something is remembered; False: others may remember too."""
+        if self._store is not None:
+            return False
+        self._told = told
+        for _, inode in (*self._records, *self._adopted):
+            told(inode, None)
+        return True
+
+    def _tell(self, device: int, inode: int, handle: bytes, record: Record) -> None:
+        if self._told is not None:
+            shown = record.uid, record.gid, record.mode or 0, record.rdev
+            self._told(inode, Known(device, inode, handle, *shown))
 
     def find(self, file: File, data: bytes | None = None) -> Record | None:
         """What is remembered of a file. `data`: its `struct stat`, where that is known already."""
@@ -103,6 +118,7 @@ class Table:
         handle, record = found
         if handle != file.handle():
             return None
+        self._tell(device, inode, handle, record)
         return record
 
     def put(self, file: File, record: Record) -> None:
@@ -114,6 +130,7 @@ class Table:
         if self._store is not None:
             self._store.write(identity, record)
         self._insert(identity, record)
+        self._tell(device, inode, identity.handle, record)
 
     def changing(self) -> AbstractContextManager[object]:
         """Held around `find` and the `put` that depends on it."""

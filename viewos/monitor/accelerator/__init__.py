@@ -10,24 +10,37 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from viewos.abi.syscalls import BY_NUMBER
 from viewos.monitor.accelerator import rules, tables
 
 if TYPE_CHECKING:
     from viewos.abi.row import Row
+    from viewos.files import Known
+    from viewos.module import VirtualModule
     from viewos.monitor.accelerator.native import Accelerator as Native
     from viewos.monitor.accelerator.native import Receiver
     from viewos.monitor.mounts import MountTable
     from viewos.monitor.task import Tasks
     from viewos.view import ProcessState, View
 
-_KNOWN, _CONFINED, _BEHIND_LOADER = 1, 2, 4
+_UNKNOWN, _KNOWN, _CONFINED, _BEHIND_LOADER = 0, 1, 2, 4
 _NO_HINT, _REAL = -2, -1
 _VIEWS = 1024
-Ours = tuple[Callable[["Row"], bool], Callable[["Row"], bool]]
-"""The arguments of `rules.pack`."""
+_MOST_IDS = 32
+STAT_FAMILY = ("stat", "lstat", "newfstatat", "statx", "fstat")
+
+
+class Ours(NamedTuple):
+    """What the accelerator asks of the router of a view."""
+
+    is_ours: Callable[[Row], bool]
+    """Does no module take part in the call?"""
+    has_more: Callable[[Row], bool]
+    """Is there more to it than its paths?"""
+    shows: VirtualModule | None
+    """The module that alone answers the stat family."""
 
 
 def extension() -> ModuleType | None:
@@ -41,6 +54,53 @@ def extension() -> ModuleType | None:
     return module
 
 
+class Owning:
+    """A module whose `stat` the accelerator answers as well, where it is data."""
+
+    def __init__(self, module: VirtualModule, view: int) -> None:
+        self._view = view
+        self._native: Native | None = None
+        self._early: list[tuple[int, Known | None]] = []
+        self.owners = module.show_owners(self._tell)
+
+    @property
+    def is_data(self) -> bool:
+        """Does the module show owners as data that the C side has room for?"""
+        owners = self.owners
+        return owners is not None and max(len(owners.uids), len(owners.gids)) <= _MOST_IDS
+
+    def teach(self, native: Native) -> None:
+        """Give the C side what is known, and what is going to be."""
+        if self.owners is None:
+            return
+        others = [-1 if one is None else one for one in self.owners[2:]]
+        native.set_owners(self._view, dict(self.owners.uids), dict(self.owners.gids), *others)
+        self._native = native
+        for told in self._early:
+            self._tell(*told)
+        self._early = []
+
+    def _tell(self, inode: int, known: Known | None) -> None:
+        native = self._native
+        if native is None:
+            self._early.append((inode, known))
+        elif known is None or known.handle[:1] != b"h":
+            native.may_remember(self._view, inode)
+        else:
+            kind, _, handle = known.handle[1:].partition(b" ")
+            native.remember(
+                self._view,
+                known.device,
+                inode,
+                known.rdev,
+                known.uid,
+                known.gid,
+                known.mode,
+                int(kind),
+                handle,
+            )
+
+
 class Accelerator:
     """Keeps what the C side knows of one view equal to what Python knows."""
 
@@ -50,7 +110,7 @@ class Accelerator:
         view: View,
         tasks: Tasks,
         mounts: MountTable,
-        is_ours: Ours,
+        ours: Ours,
     ) -> None:
         self._module = module
         self._prefixes: dict[int, dict[bytes, int]] = {}
@@ -62,7 +122,7 @@ class Accelerator:
             token_base=view.states.TOKEN_BASE,
         )
         self._tasks = tasks
-        self.add_view(0, view, is_ours)
+        self.add_view(0, view, ours)
         self._states, self._mounts = view.states, mounts
         view.states.watch(self._learn_state)
         tasks.on_forget = self._native.forget
@@ -108,13 +168,22 @@ class Accelerator:
         names = ", ".join(f"{name} {count}" for count, name in most)
         return f"accelerator: {settled} calls settled, {passed} left to Python ({names or 'none'})"
 
-    def add_view(self, number: int, view: View, is_ours: Ours) -> None:
+    def add_view(self, number: int, view: View, ours: Ours) -> None:
         """A view whose calls may be answered here, from now on."""
         claims = tables.of_claims(view.claims)
         if claims is None or number >= _VIEWS:
             return
+        owning = None if ours.shows is None else Owning(ours.shows, number)
+        shows = owning is not None and owning.is_data
+
+        def is_data(row: Row) -> bool:
+            return ours.is_ours(row) or (shows and row.name in STAT_FAMILY)
+
         self._prefixes[number] = {bytes(c.prefix): index for index, c in enumerate(view.claims)}
-        self._native.add_view(number, claims, rules.pack(*is_ours), view.no_continue)
+        packed = rules.pack(is_data, ours.has_more)
+        self._native.add_view(number, claims, packed, view.no_continue)
+        if owning is not None and shows:
+            owning.teach(self._native)
 
     def _learn_state(self, index: int, state: ProcessState) -> None:
         """A state is about to be carried by processes."""
@@ -131,16 +200,16 @@ class Accelerator:
         if state.executable is not None:
             kind |= _BEHIND_LOADER
         if state.root is not None:
-            kind = 0  # where its paths lead is Python's to say
+            kind = _UNKNOWN
         self._native.set_state(index, kind, cwd, state.view)
 
     def _learn_mounts(self, mounts: MountTable) -> None:
         self._native.set_mounts(None if mounts.may_change else tables.of_mounts(mounts.types()))
 
 
-def build(view: View, tasks: Tasks, mounts: MountTable, is_ours: Ours) -> Accelerator | None:
+def build(view: View, tasks: Tasks, mounts: MountTable, ours: Ours) -> Accelerator | None:
     """The accelerator of a monitor; None: there is none, or nothing that it could do."""
-    if not view.claims and not view.nestable:
+    if not (view.claims or view.nestable or ours.shows):
         return None
     module = extension()
-    return None if module is None else Accelerator(module, view, tasks, mounts, is_ours)
+    return None if module is None else Accelerator(module, view, tasks, mounts, ours)

@@ -48,6 +48,7 @@ enum action {
     ACTION_LINK, ACTION_SYMLINK, ACTION_CHMOD, ACTION_UTIMENS, ACTION_EXECUTE,
     ACTION_NOTHING, /* no module of this view answers it */
     ACTION_PRCTL,
+    ACTION_FSTAT = 32,
 };
 
 struct flag {
@@ -91,6 +92,7 @@ enum { VIEWS = 1024 };
 
 struct level {
     const struct table *claims; /* held by Python to the end; NULL: that view is Python's */
+    struct owners *owners;      /* NULL: the kernel's */
     bool no_continue;
     struct rule rules[CALLS];
 };
@@ -106,6 +108,20 @@ struct task {
     int tid, group;
     int directory; /* of /proc/TID; it never names another task */
     bool like_us, same_mounts;
+};
+
+/* ---- owners: what a module shows of files ------------------------------------------------------- */
+
+struct handle { /* of name_to_handle_at(2) */
+    int32_t type;
+    uint32_t size;
+    unsigned char bytes[56];
+};
+
+struct remembered {
+    uint64_t device, inode, rdev;
+    uint32_t uid, gid, mode;
+    struct handle handle;
 };
 
 /* ---- one accelerator ------------------------------------------------------------------------------ */
@@ -188,6 +204,17 @@ struct walk {
 };
 bool resolve(struct call *, const char *path, size_t length, struct walk, struct place *);
 
+/* owners.c */
+struct stat;
+struct statx;
+struct owners *owners_new(int64_t owner, int64_t group); /* of others; -1: the real one */
+void owners_free(struct owners *);
+bool owners_map(struct owners *, bool is_group, uint32_t from, uint32_t to);
+void owners_maybe(struct owners *, uint64_t inode);
+void owners_remember(struct owners *, const struct remembered *);
+bool owners_stat(struct owners *, int directory, const char *path, int flags, struct stat *);
+bool owners_statx(struct owners *, int directory, const char *path, int flags, struct statx *);
+
 /* execute.c */
 bool is_found_by_the_kernel(struct call *);
 
@@ -197,6 +224,7 @@ uint32_t value(const struct call *, int n);
 uint32_t open_flags(const struct call *);
 enum outcome emulate(struct call *);
 enum outcome do_getcwd(struct call *);
+enum outcome do_fstat(struct call *, int fd);
 
 /* answer.c */
 enum outcome answer(struct call *);

@@ -66,6 +66,8 @@ static enum outcome find_place(struct call *c, int n)
     if (!length && c->rule->path_count == 1 && a->intent == INTENT_READ)
         /* The dirfd itself with AT_EMPTY_PATH, ENOENT without: the kernel knows. */
         return ANSWER;
+    if (!length)
+        return PASS;
     struct walk how = {
         .follow = follows(c, a),
         .keep_last = a->intent == INTENT_CREATE || a->intent == INTENT_REMOVE,
@@ -127,11 +129,22 @@ static bool is_allowed(const struct call *c)
     return is_one_mount(c);
 }
 
+/* The descriptor that an empty path means. */
+static int described(const struct call *c)
+{
+    int8_t dirfd = c->rule->paths->dirfd;
+    return dirfd < 0 ? AT_FDCWD : (int)argument(c, dirfd);
+}
+
 static enum outcome decide(struct call *c)
 {
     bool all_continue = true, is_native = false;
+    bool shows = (c->rule->action == ACTION_STAT || c->rule->action == ACTION_STATX) &&
+                 c->level->owners;
     for (int i = 0; i < c->rule->path_count; i++) {
         enum outcome found = find_place(c, i);
+        if (found != CONTINUE && shows)
+            return found == ANSWER ? do_fstat(c, described(c)) : PASS;
         if (found != CONTINUE)
             return found == ANSWER ? CONTINUE : PASS;
         const struct place *p = c->places + i;
@@ -155,7 +168,7 @@ static enum outcome decide(struct call *c)
         task_renew(c->accelerator, c->task);
         return CONTINUE;
     }
-    if (all_continue && is_one_mount(c))
+    if (all_continue && !shows && is_one_mount(c))
         return CONTINUE;
     if (is_native || !c->task->like_us || c->state->kind & STATE_CONFINED || !is_allowed(c))
         return PASS;
@@ -176,7 +189,9 @@ enum outcome answer(struct call *c)
         return PASS;
     if (c->rule->action == ACTION_NOTHING || c->rule->action == ACTION_PRCTL)
         return CONTINUE;
-    if (c->rule->action == ACTION_GETCWD) {
+    if (c->rule->action == ACTION_FSTAT)
+        outcome = do_fstat(c, (int)argument(c, c->rule->values[2]));
+    else if (c->rule->action == ACTION_GETCWD) {
         c->task = task_take(c->accelerator, (int)c->notification->pid, c->status);
         if (c->task)
             outcome = do_getcwd(c);

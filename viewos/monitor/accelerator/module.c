@@ -86,8 +86,11 @@ static void accelerator_dealloc(Accelerator *self)
 {
     if (self->a) {
         tasks_close(self->a);
-        for (size_t i = 0; i < VIEWS; i++)
+        for (size_t i = 0; i < VIEWS; i++) {
+            if (self->a->views[i])
+                owners_free(self->a->views[i]->owners);
             PyMem_Free(self->a->views[i]);
+        }
     }
     PyMem_Free(self->a);
     Py_XDECREF(self->claims);
@@ -147,6 +150,84 @@ static PyObject *set_state(Accelerator *self, PyObject *args)
     }
     if (index >= self->a->state_count)
         self->a->state_count = (uint32_t)index + 1;
+    Py_RETURN_NONE;
+}
+
+static struct level *level_of(Accelerator *self, unsigned long view)
+{
+    return view < VIEWS ? self->a->views[view] : NULL;
+}
+
+static struct level *level_with_owners(Accelerator *self, unsigned long view)
+{
+    struct level *level = level_of(self, view);
+    if (level && level->owners)
+        return level;
+    PyErr_SetString(PyExc_ValueError, "a view without owners");
+    return NULL;
+}
+
+static int map_ids(struct owners *owners, bool is_group, PyObject *ids)
+{
+    PyObject *from, *to;
+    Py_ssize_t at = 0;
+    while (PyDict_Next(ids, &at, &from, &to))
+        if (!owners_map(owners, is_group, (uint32_t)PyLong_AsUnsignedLong(from),
+                        (uint32_t)PyLong_AsUnsignedLong(to)))
+            return -1;
+    return PyErr_Occurred() ? -1 : 0;
+}
+
+static PyObject *set_owners(Accelerator *self, PyObject *args)
+{
+    PyObject *uids, *gids;
+    long long owner, group;
+    unsigned long view;
+    if (!PyArg_ParseTuple(args, "kO!O!LL", &view, &PyDict_Type, &uids, &PyDict_Type, &gids, &owner,
+                          &group))
+        return NULL;
+    struct level *level = level_of(self, view);
+    struct owners *owners = !level || level->owners ? NULL : owners_new(owner, group);
+    if (!owners || map_ids(owners, false, uids) || map_ids(owners, true, gids)) {
+        owners_free(owners);
+        return PyErr_Occurred() ? NULL : PyErr_Format(PyExc_ValueError, "owners");
+    }
+    level->owners = owners;
+    Py_RETURN_NONE;
+}
+
+static PyObject *may_remember(Accelerator *self, PyObject *args)
+{
+    unsigned long view;
+    unsigned long long inode;
+    struct level *level;
+    if (!PyArg_ParseTuple(args, "kK", &view, &inode) || !(level = level_with_owners(self, view)))
+        return NULL;
+    owners_maybe(level->owners, inode);
+    Py_RETURN_NONE;
+}
+
+static PyObject *remember(Accelerator *self, PyObject *args)
+{
+    struct remembered what = {0};
+    unsigned long view;
+    unsigned long long device, inode, rdev;
+    const char *bytes;
+    Py_ssize_t size;
+    struct level *level;
+    if (!PyArg_ParseTuple(args, "kKKKIIIiy#", &view, &device, &inode, &rdev, &what.uid, &what.gid,
+                          &what.mode, &what.handle.type, &bytes, &size) ||
+        !(level = level_with_owners(self, view)))
+        return NULL;
+    what.device = device;
+    what.inode = inode;
+    what.rdev = rdev;
+    owners_maybe(level->owners, inode);
+    if ((size_t)size <= sizeof what.handle.bytes) {
+        what.handle.size = (uint32_t)size;
+        memcpy(what.handle.bytes, bytes, (size_t)size);
+        owners_remember(level->owners, &what);
+    }
     Py_RETURN_NONE;
 }
 
@@ -219,6 +300,12 @@ static PyMethodDef accelerator_methods[] = {
      "add_view(number, claims, rules, no_continue): a view whose calls are answered here."},
     {"set_state", (PyCFunction)set_state, METH_VARARGS,
      "set_state(index, kind, cwd, view): what a token stands for, before a process carries it."},
+    {"set_owners", (PyCFunction)set_owners, METH_VARARGS,
+     "set_owners(view, uids, gids, owner, group): how a module shows the owners of files; -1: as they are."},
+    {"may_remember", (PyCFunction)may_remember, METH_VARARGS,
+     "may_remember(view, inode): the module may know better of a file with that number."},
+    {"remember", (PyCFunction)remember, METH_VARARGS,
+     "remember(view, device, inode, rdev, uid, gid, mode, type, handle): what it knows; mode 0: the real."},
     {"forget", (PyCFunction)forget, METH_O,
      "forget(tid): read that task anew next time; None: every task."},
     {"serve_with", (PyCFunction)serve_with, METH_VARARGS,

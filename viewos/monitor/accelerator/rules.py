@@ -36,6 +36,7 @@ _ACTIONS: dict[str, tuple[int, tuple[str, ...]]] = {
     **dict.fromkeys(("chmod", "fchmodat"), (14, ("mode",))),
     "execve": (16, ()),
     "prctl": (18, ("option",)),
+    "fstat": (32, ("statbuf", "flags", "fd")),
     "utimensat": (15, ("times", "flags")),
 }
 

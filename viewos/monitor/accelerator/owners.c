@@ -1,0 +1,204 @@
+/* Who owns a file in the view: how a module shows files of which it remembers nothing, and a cache of
+ * what it remembers. A file that may be remembered, and is not in the cache, is Python's. */
+#include "accelerator.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+enum { SLOTS = 1 << 16, PROBES = 8, BITS = 1 << 20, MAPPED = 32, HANDLE_FID = 0x200 };
+
+struct slot {
+    _Atomic uint32_t sequence; /* odd: being written */
+    uint32_t uid, gid, mode;   /* mode 0: the real one */
+    uint64_t device, inode, rdev;
+    struct handle handle;
+};
+
+struct map {
+    uint32_t count, from[MAPPED], to[MAPPED];
+    int64_t others; /* -1: as they are */
+};
+
+struct owners {
+    struct map uids, gids;
+    _Atomic uint64_t maybe[BITS / 64]; /* by inode: may something be remembered of it? */
+    struct slot slots[SLOTS];
+};
+
+/* What stat and statx have in common. */
+struct owned {
+    uint64_t device, inode;
+    uint32_t uid, gid, mode;
+    uint64_t rdev;
+};
+
+static uint64_t mixed(uint64_t value)
+{
+    value *= 0x9e3779b97f4a7c15;
+    return value ^ value >> 29;
+}
+
+static bool map_add(struct map *map, uint32_t from, uint32_t to)
+{
+    if (map->count == MAPPED)
+        return false;
+    map->from[map->count] = from;
+    map->to[map->count++] = to;
+    return true;
+}
+
+static uint32_t map_show(const struct map *map, uint32_t id)
+{
+    for (uint32_t i = 0; i < map->count; i++)
+        if (map->from[i] == id)
+            return map->to[i];
+    return map->others < 0 ? id : (uint32_t)map->others;
+}
+
+/* ---- Python's side, under its lock ---------------------------------------------------------- */
+
+struct owners *owners_new(int64_t owner, int64_t group)
+{
+    struct owners *o = calloc(1, sizeof *o); /* untouched pages cost nothing */
+    if (o) {
+        o->uids.others = owner;
+        o->gids.others = group;
+    }
+    return o;
+}
+
+void owners_free(struct owners *o)
+{
+    free(o);
+}
+
+bool owners_map(struct owners *o, bool is_group, uint32_t from, uint32_t to)
+{
+    return map_add(is_group ? &o->gids : &o->uids, from, to);
+}
+
+void owners_maybe(struct owners *o, uint64_t inode)
+{
+    uint64_t bit = mixed(inode) % BITS;
+    atomic_fetch_or(o->maybe + bit / 64, UINT64_C(1) << bit % 64);
+}
+
+static struct slot *home(struct owners *o, uint64_t device, uint64_t inode)
+{
+    return o->slots + mixed(inode ^ device << 40) % (SLOTS - PROBES);
+}
+
+void owners_remember(struct owners *o, const struct remembered *what)
+{
+    struct slot *first = home(o, what->device, what->inode), *s = first;
+    for (int i = 0; i < PROBES; i++) {
+        struct slot *at = first + i;
+        if (at->inode == what->inode && at->device == what->device) {
+            s = at;
+            break;
+        }
+        if (!at->inode && s->inode)
+            s = at;
+    }
+    owners_maybe(o, what->inode);
+    atomic_fetch_add(&s->sequence, 1);
+    s->uid = what->uid;
+    s->gid = what->gid;
+    s->mode = what->mode;
+    s->rdev = what->rdev;
+    s->device = what->device;
+    s->inode = what->inode;
+    s->handle = what->handle;
+    atomic_fetch_add(&s->sequence, 1);
+}
+
+/* ---- the receivers' side ------------------------------------------------------------------------- */
+
+static bool recall(struct owners *o, uint64_t device, uint64_t inode, struct slot *to)
+{
+    struct slot *first = home(o, device, inode);
+    for (int i = 0; i < PROBES; i++) {
+        struct slot *at = first + i;
+        uint32_t before = at->sequence;
+        if (before & 1 || at->inode != inode || at->device != device)
+            continue;
+        to->uid = at->uid;
+        to->gid = at->gid;
+        to->mode = at->mode;
+        to->rdev = at->rdev;
+        to->handle = at->handle;
+        atomic_thread_fence(memory_order_acquire);
+        return at->sequence == before;
+    }
+    return false;
+}
+
+/* Is it the file that the handle is of? */
+static bool has_handle(int directory, const char *path, int flags, const struct handle *expected)
+{
+    struct {
+        struct file_handle head;
+        unsigned char bytes[128];
+    } found = {.head.handle_bytes = 128};
+    int mount;
+    int at = HANDLE_FID | (flags & AT_SYMLINK_NOFOLLOW ? 0 : AT_SYMLINK_FOLLOW);
+    if (syscall(SYS_name_to_handle_at, directory, path, &found, &mount, at))
+        return false;
+    return found.head.handle_bytes == expected->size &&
+           found.head.handle_type == expected->type &&
+           !memcmp(found.head.f_handle, expected->bytes, expected->size);
+}
+
+/* Show the file as its owner's in the view; false: not certain. */
+static bool show(struct owners *o, int directory, const char *path, int flags, struct owned *f)
+{
+    uint64_t bit = mixed(f->inode) % BITS;
+    if (!(o->maybe[bit / 64] >> bit % 64 & 1)) {
+        f->uid = map_show(&o->uids, f->uid);
+        f->gid = map_show(&o->gids, f->gid);
+        return true;
+    }
+    struct slot slot;
+    if (!recall(o, f->device, f->inode, &slot) ||
+        !has_handle(directory, path, flags, &slot.handle))
+        return false;
+    f->uid = slot.uid;
+    f->gid = slot.gid;
+    if (slot.mode)
+        f->mode = slot.mode;
+    if (slot.rdev)
+        f->rdev = slot.rdev;
+    return true;
+}
+
+bool owners_stat(struct owners *o, int directory, const char *path, int flags, struct stat *st)
+{
+    struct owned f = {st->st_dev, st->st_ino, st->st_uid, st->st_gid, st->st_mode, st->st_rdev};
+    if (!show(o, directory, path, flags, &f))
+        return false;
+    st->st_uid = f.uid;
+    st->st_gid = f.gid;
+    st->st_mode = f.mode;
+    st->st_rdev = f.rdev;
+    return true;
+}
+
+bool owners_statx(struct owners *o, int directory, const char *path, int flags, struct statx *st)
+{
+    struct owned f = {makedev(st->stx_dev_major, st->stx_dev_minor), st->stx_ino, st->stx_uid,
+                      st->stx_gid, st->stx_mode, makedev(st->stx_rdev_major, st->stx_rdev_minor)};
+    if (!show(o, directory, path, flags, &f))
+        return false;
+    st->stx_uid = f.uid;
+    st->stx_gid = f.gid;
+    st->stx_mode = (uint16_t)f.mode;
+    st->stx_rdev_major = major(f.rdev);
+    st->stx_rdev_minor = minor(f.rdev);
+    return true;
+}
