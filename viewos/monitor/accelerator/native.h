@@ -1,0 +1,25 @@
+/* The Python objects around the accelerator. */
+#ifndef NATIVE_H
+#define NATIVE_H
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include "accelerator.h"
+
+typedef struct {
+    PyObject_HEAD
+    struct accelerator *a;
+    PyObject *claims; /* a list of bytes: of all views */
+    PyObject *mounts; /* bytes, or None: about to change */
+} Accelerator;
+
+static inline const struct table *table_of(PyObject *bytes)
+{
+    return (const struct table *)PyBytes_AS_STRING(bytes);
+}
+
+/* receiver.c */
+extern PyType_Spec receiver_spec;
+
+#endif
