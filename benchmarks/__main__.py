@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,17 @@ PATIENCE = 600
 def measure(contender: Contender, work: Work, directory: Path) -> float | str:
     """Seconds of one run, or why there are none."""
     work.reset(directory)
-    words = [*contender.prefix(str(directory)), *work.command(contender.seen(str(directory)))]
+    took = _measure(contender, directory, work.command)
+    if work.nothing is None or isinstance(took, str):
+        return took
+    nothing = _measure(contender, directory, work.nothing)
+    return nothing if isinstance(nothing, str) else max(took - nothing, 1e-9)
+
+
+def _measure(
+    contender: Contender, directory: Path, command: Callable[[str], list[str]]
+) -> float | str:
+    words = [*contender.prefix(str(directory)), *command(contender.seen(str(directory)))]
     env = {**os.environ, **contender.env}
     begin = time.perf_counter()
     try:

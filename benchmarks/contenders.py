@@ -56,8 +56,11 @@ def floor() -> str:
 
 
 def _vuos(directory: str) -> list[str]:
-    script = 'vu_insmod vufs && vumount -t vufs "$0" ' + WHERE + ' && exec "$@"'
-    return [os.environ["VIEWOS_BENCH_VUOS"], "--", "sh", "-c", script, directory]
+    umvu = os.environ["VIEWOS_BENCH_VUOS"]
+    script = f'PATH="$PATH:{os.path.dirname(umvu)}"; vu_insmod vufs &&' + (
+        f' vumount -t vufs "$0" {WHERE} && exec "$@"'
+    )
+    return [umvu, "--", "sh", "-c", script, directory]
 
 
 _SANDLOCK = f"""

@@ -24,6 +24,8 @@ class Work(NamedTuple):
     """Before each round, outside of what is measured."""
     calls: int = 0
     """Where the work is one call in a loop: how often."""
+    nothing: Callable[[str], list[str]] | None = None
+    """The same without a call: what it takes is taken off."""
 
 
 class Unavailable(Exception):
@@ -143,15 +145,19 @@ def _calls(directory: Path) -> None:
 
 def _call(name: str, path: str, count: int = 20_000, what: str = "", threads: int = 1) -> Work:
     by = f", {threads} threads" if threads > 1 else ""
+
+    def words(directory: str, count: int = count) -> list[str]:
+        seen = path.replace("DIR", directory)
+        return [f"{directory}/calls", name, str(count), seen, str(threads)]
+
     return Work(
         f"{name} call: {what or path}{by}",
         f"{name} of {what or path}, in a loop{by}",
         _calls,
-        lambda directory: [
-            f"{directory}/calls", name, str(count), path.replace("DIR", directory), str(threads)
-        ],
+        words,
         calls=count,
-    )  # fmt: skip
+        nothing=lambda directory: words(directory, 0),
+    )
 
 
 def _busybox(directory: Path) -> None:
