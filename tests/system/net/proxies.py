@@ -67,12 +67,15 @@ def _exactly(connection: socket.socket, size: int) -> bytes:
 
 def _pump(one: socket.socket, other: socket.socket) -> None:
     ends = {one: other, other: one}
-    while True:
+    while ends:
         for ready in select.select(list(ends), [], [], 10)[0] or [None]:
-            data = b"" if ready is None else ready.recv(65536)
-            if ready is None or not data:
+            if ready is None:
                 return
-            ends[ready].sendall(data)
+            data = ready.recv(65536)
+            if data:
+                ends[ready].sendall(data)
+            else:  # one direction has ended
+                ends.pop(ready).shutdown(socket.SHUT_WR)
 
 
 def socks5(

@@ -56,6 +56,7 @@ class Connecting:
 
     def close(self) -> None:
         """Give all of it back."""
+        self.proxies.relays.close()
         self.journal.close()
         self._resolver.close()
 
@@ -79,7 +80,10 @@ class Connecting:
                 self._resolver.run()
             with self._remembered(socket, address if is_another else None):
                 if rule is not None and rule.chain:
-                    self.proxies.connect(call, socket, rule.chain, Target(plain, name))
+                    there = Target(plain, name)
+                    if self._settings.relay:
+                        return self.proxies.relayed(call, socket, rule.chain, there, connect)
+                    self.proxies.connect(call, socket, rule.chain, there)
                     return 0
                 return connect(to)
         except OSError as error:

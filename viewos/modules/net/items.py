@@ -48,6 +48,8 @@ class Settings:
     who: Credentials | None = None
     seconds: float = 30.0
     """What a connection through proxies may take."""
+    relay: bool = False
+    """What goes through proxies crosses the monitor."""
     fake4: Pattern = FAKE4
     fake6: Pattern = FAKE6
 
@@ -222,6 +224,12 @@ def _fake(settings: Settings, value: str, text: str) -> None:
         settings.fake6 = pattern
 
 
+def _proxy_mode(settings: Settings, value: str, text: str) -> None:
+    if value != "relay":
+        raise ValueError("expected proxy-mode=relay")
+    settings.relay = True
+
+
 VERBS = {
     "allow": Verb(_allow, "allow=127.0.0.0/8"),
     "deny": Verb(_deny, "deny=any"),
@@ -233,6 +241,7 @@ VERBS = {
     "proxy": Verb(_proxy, "proxy=socks5h://127.0.0.1:1080"),
     "proxy@": Verb(_proxy_at, "proxy@10.0.0.0/8=direct"),
     "proxy-auth": Verb(_proxy_auth, "proxy-auth=env:VARIABLE"),
+    "proxy-mode": Verb(_proxy_mode, "proxy-mode=relay"),
     "proxy-timeout": Verb(_proxy_timeout, "proxy-timeout=30"),
     "name": Verb(_name, "name=example.test=127.0.0.1"),
     "hosts": Verb(_hosts, "hosts=FILE"),

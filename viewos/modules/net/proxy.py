@@ -14,9 +14,12 @@ from viewos.modules.net import handshake
 from viewos.modules.net.handshake import Credentials, Handshake, Target, Words
 from viewos.modules.net.memory import Memory
 from viewos.modules.net.patterns import parse_port
+from viewos.modules.net.relay import Relays
 
 if TYPE_CHECKING:
-    from viewos import Call, SharedSocket
+    from viewos import Call, SharedSocket, Verdict
+
+    Connect = Callable[[InetAddress], Verdict]
 
 POLLOUT = 4
 
@@ -113,6 +116,7 @@ class Proxies:
     def __init__(self, who: Credentials | None, seconds: float) -> None:
         """`seconds`: what a connection and its handshakes may take."""
         self._who, self._seconds = who, seconds
+        self.relays = Relays(seconds)
         self._begun: Memory[_Begun] = Memory(1024)
         self._addresses: dict[Proxy, InetAddress] = {}
 
@@ -159,12 +163,33 @@ class Proxies:
         self._begun.set(socket.identity, None)
 
     def _give_up(self, call: Call, socket: SharedSocket, begun: _Begun, error: OSError) -> None:
-        text = error.strerror or os.strerror(error.errno or errno.ECONNREFUSED)
-        way = " and ".join(map(str, begun.chain))
-        text = text if begun.reached else f"cannot be reached: {text}"
-        once = f"net proxy {way} {begun.reached} {error.errno}"
-        call.warn(f"net: the proxy {way}: {text}", once=once)
+        _tell(call, begun.chain, error, reached=begun.reached)
         socket.disconnect()  # as after a connect that failed: the program may try again
+
+    def relayed(
+        self, call: Call, socket: SharedSocket, chain: Chain, target: Target, connect: Connect
+    ) -> Verdict:
+        """Connect the program's socket to the monitor, which passes on what is said.
+
+        `connect` makes the connection as the program would. Raises OSError, Interrupted.
+        """
+        call.warn(
+            "net: proxy-mode=relay: what programs say to proxies, and hear, crosses the monitor",
+            once="net relay",
+        )
+
+        def failed(error: OSError, reached: bool) -> None:
+            _tell(call, chain, error, reached=reached)
+
+        words = self._words(chain, target)
+        with self.relays.to(self._addresses[chain[0]], words, failed) as relay:
+            try:
+                verdict = connect(relay.address)
+            except BlockingIOError:
+                relay.expect(socket.name())
+                raise
+            relay.expect(socket.name())
+            return verdict
 
     def _reach(self, socket: SharedSocket, first: InetAddress, shaking: Handshake) -> None:
         try:
@@ -181,3 +206,11 @@ class Proxies:
             last = index + 1 == len(chain)
             to = target if last else Target(self._addresses[chain[index + 1]])
             yield from SCHEMES[proxy.scheme].words(to, self._who)
+
+
+def _tell(call: Call, chain: Chain, error: OSError, *, reached: bool) -> None:
+    number = errno.ETIMEDOUT if isinstance(error, TimeoutError) else error.errno
+    text = error.strerror or os.strerror(number or errno.ECONNREFUSED)
+    way = " and ".join(map(str, chain))
+    text = text if reached else f"cannot be reached: {text}"
+    call.warn(f"net: the proxy {way}: {text}", once=f"net proxy {way} {reached} {number}")

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import select
 import socket
 import threading
 from contextlib import suppress
 
 from viewos import ViewosError
 from viewos.modules.net.private import NAME
-
-_CHUNK = 1 << 16
+from viewos.modules.net.relay import exchange
 
 
 def network_of(view: int) -> str:
@@ -44,11 +42,4 @@ def publish(view: int, inside: int, outside: int) -> None:
 
 def _relay(connection: socket.socket, there: tuple[str, int]) -> None:
     with connection, suppress(OSError), socket.create_connection(there) as server:
-        ways = {connection: server, server: connection}
-        while ways:
-            for ready in select.select(list(ways), [], [])[0]:
-                data = ready.recv(_CHUNK)
-                if data:
-                    ways[ready].sendall(data)
-                else:
-                    ways.pop(ready).shutdown(socket.SHUT_WR)
+        exchange(connection, server)
