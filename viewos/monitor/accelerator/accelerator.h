@@ -108,6 +108,7 @@ struct task {
     int tid, group;
     int directory; /* of /proc/TID; it never names another task */
     bool like_us, same_mounts;
+    int64_t seen; /* when it was certainly this task, with our root: CLOCK_MONOTONIC, ns */
 };
 
 /* ---- owners: what a module shows of files ------------------------------------------------------- */
@@ -129,6 +130,7 @@ struct remembered {
 struct accelerator {
     int listener;
     bool own_umask;
+    _Atomic bool roots_move; /* a call has been made that changes the root of a known task */
     uint64_t token_base;
     char credentials[2048], mount_namespace[64], user_namespace[64];
     _Atomic uint64_t changes; /* grows when the table of mounts changes */
@@ -182,6 +184,7 @@ bool write_exactly(int tid, uint64_t address, const void *from, size_t size);
 /* tasks.c */
 struct task *task_take(struct accelerator *, int tid, char *scratch);
 void task_give_back(struct task *);
+void task_watch(struct accelerator *, int number);
 void task_forget(struct accelerator *, int tid);
 void task_renew(struct accelerator *, struct task *);
 void task_forget_all(struct accelerator *);

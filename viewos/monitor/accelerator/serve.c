@@ -60,6 +60,7 @@ int serve(struct call *call, struct seat *seat, uint64_t me)
             return errno;
         seat->sequence++;
         seat->busy = 1;
+        task_watch(call->accelerator, call->notification->data.nr);
         /* A watchdog that dozes is woken by Python. */
         if (seat->dozing || !settle(call))
             return 0;

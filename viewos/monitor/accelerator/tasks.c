@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 long task_link(const struct task *task, const char *name, char *to)
@@ -64,6 +66,7 @@ static bool look(struct accelerator *a, struct task *task, int tid, char *scratc
         close(task->directory);
     task->directory = -1;
     task->tid = 0;
+    task->seen = INT64_MIN / 2;
     task->stale = false;
     task->generation = a->generation;
     char name[32];
@@ -80,10 +83,33 @@ static bool look(struct accelerator *a, struct task *task, int tid, char *scratc
     return task->group > 0;
 }
 
-static bool has_real_root(const struct task *task)
+/* In so short a time nobody can use up all ids, so this one is not another task's: 32,768 clones take
+ * several times as long, even on a hundred CPUs. */
+enum { FRESH = 2000000 };
+
+/* Has the task our root? A read by its descriptor fails when that task has ended, even if its id is
+ * another's now. */
+static bool has_real_root(struct accelerator *a, struct task *task)
 {
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    int64_t now = time.tv_sec * INT64_C(1000000000) + time.tv_nsec;
+    if (now - task->seen < FRESH && !a->roots_move)
+        return true;
     char root[4];
-    return readlinkat(task->directory, "root", root, sizeof root) == 1 && *root == '/';
+    if (readlinkat(task->directory, "root", root, sizeof root) != 1 || *root != '/')
+        return false;
+    task->seen = now;
+    return true;
+}
+
+/* From the first call on that moves roots, also those of tasks that share a file system state, each
+ * use of a task looks at its root. */
+void task_watch(struct accelerator *a, int number)
+{
+    if (number == SYS_chroot || number == SYS_pivot_root || number == SYS_setns ||
+        number == SYS_unshare)
+        a->roots_move = true;
 }
 
 /* The task, if its root directory is ours; NULL: not certain. To be given back. */
@@ -93,10 +119,9 @@ struct task *task_take(struct accelerator *a, int tid, char *scratch)
     if (atomic_flag_test_and_set_explicit(&task->busy, memory_order_acquire))
         return NULL;
     bool is_known = task->tid == tid && !task->stale && task->generation == a->generation;
-    /* A read by its descriptor fails when that task has ended, even if its id is another's now. */
-    if (is_known && has_real_root(task))
+    if (is_known && has_real_root(a, task))
         return task;
-    if (look(a, task, tid, scratch) && has_real_root(task))
+    if (look(a, task, tid, scratch) && has_real_root(a, task))
         return task;
     task_give_back(task);
     return NULL;
