@@ -10,7 +10,7 @@ from importlib import import_module
 
 from viewos.errors import ViewosError
 
-COMMANDS = ("run", "fakeroot", "trace", "modules", "net", "doctor")
+COMMANDS = ("run", "fakeroot", "trace", "modules", "profile", "net", "doctor")
 
 USAGE = """\
 usage: viewos COMMAND [OPTION]...

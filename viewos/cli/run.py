@@ -17,6 +17,12 @@ OPTIONS = (
         "what there is, FILE.py:CLASS is one of your own",
         repeats=True,
     ),
+    Option(
+        "profiles", ("-p", "--profile"), "PROFILE",
+        "modules (below those of -m), chdir and nestable from FILE.toml, or\n"
+        "from XDG_CONFIG_HOME/viewos/NAME.toml",
+        repeats=True,
+    ),
     Option("chdir", ("-C", "--chdir"), "DIR", "start in this directory of the view"),
     Option("verbose", ("-v", "--verbose"), None, "say more of what the monitor does"),
     Option("quiet", ("-q", "--quiet"), None, "say nothing while the program runs"),
@@ -54,6 +60,7 @@ The status is the program's; 127: not found, 126: not executable, 125: viewos fa
 examples:
   viewos run -m vfs:/mnt=/tmp/x -C /mnt -- make
   viewos run -m vfs:/etc/hosts=hosts,ro -m hostname:build7 -m uid:0 -- ./install.sh
+  viewos run -p ./build.toml -- make
   viewos run -m ./faults.py:DiskFull -- tar xf archive.tar
 """
 
@@ -74,8 +81,12 @@ def _run(values: dict[str, Any], command: list[str]) -> NoReturn:
     if MACHINE != "x86_64":
         raise ViewosError(f"viewos runs on x86_64, and not on {MACHINE} (see `viewos doctor`)")
 
+    from viewos.cli.profiles import together
     from viewos.launcher.contact import contact
 
+    profile = together(values["profiles"], values["modules"])
+    chdir = profile.chdir if values["chdir"] is None else values["chdir"]
+    nestable = values["nestable"] or profile.nestable
     verbosity = 1 + values["verbose"] - values["quiet"]
     monitor = contact()
     if monitor is not None:
@@ -86,20 +97,22 @@ def _run(values: dict[str, Any], command: list[str]) -> NoReturn:
                 raise UsageError(
                     f"viewos run: --{name} is for the outermost view, whose monitor serves this one"
                 )
+        for module in profile.modules:
+            if module.place:  # the monitor knows nothing of files and lines
+                module.load()
         nested.run(
-            monitor, values["modules"], command, chdir=values["chdir"],
-            no_continue=values["no_continue"], nestable=values["nestable"], verbosity=verbosity,
+            monitor, [module.text for module in profile.modules], command, chdir=chdir,
+            no_continue=values["no_continue"], nestable=nestable, verbosity=verbosity,
         )  # fmt: skip
 
-    from viewos.loader import load
     from viewos.monitor.start import run
     from viewos.view import View
 
-    modules = [load(text) for text in values["modules"]]
+    modules = [module.load() for module in profile.modules]
     run(
-        View(modules, no_continue=values["no_continue"], nestable=values["nestable"]),
+        View(modules, no_continue=values["no_continue"], nestable=nestable),
         command,
-        chdir=values["chdir"],
+        chdir=chdir,
         layout=values["layout"] or "auto",
         verbosity=verbosity,
         log=values["log"],
