@@ -73,11 +73,15 @@ def test_options_of_the_program_are_its_own() -> None:
 WRONG = {
     (): "which COMMAND? (see `viewos --help`)",
     ("rnu",): "there is no command rnu: did you mean run?",
-    ("zzz",): "there is no command zzz; there are run, fakeroot, trace, modules, net, doctor",
+    (
+        "zzz",
+    ): "there is no command zzz; there are run, fakeroot, trace, modules, profile, net, doctor",
     (
         "--bogus",
-    ): "there is no command --bogus; there are run, fakeroot, trace, modules, net, doctor",
-    ("-v",): "there is no command -v; there are run, fakeroot, trace, modules, net, doctor",
+    ): "there is no command --bogus; there are run, fakeroot, trace, modules, profile, net, doctor",
+    (
+        "-v",
+    ): "there is no command -v; there are run, fakeroot, trace, modules, profile, net, doctor",
     ("run",): "viewos run: which COMMAND? (see `viewos run --help`)",
     ("run", "--"): "viewos run: which COMMAND? (see `viewos run --help`)",
     ("modules", "-x"): "viewos modules: unknown option -x (see `viewos modules --help`)",

@@ -101,11 +101,10 @@ def test_one_on_the_other(tmp_path: Path) -> None:
     (tmp_path / "a.toml").write_text("modules = ['a', 'b']\nchdir = '/a'\nnestable = true")
     (tmp_path / "b.toml").write_text("modules = ['c']\nchdir = '/b'")
     names = [str(tmp_path / "a.toml"), str(tmp_path / "b.toml")]
-    both = together(names, ["d"])
-    assert [one.text for one in both.modules] == ["a", "b", "c", "d"]
-    assert both.modules[-1].place == ""
+    both = together(names)
+    assert [one.text for one in both.modules] == ["a", "b", "c"]
     assert (both.chdir, both.nestable) == ("/b", True)
-    assert together([], []) == ((), None, False)
+    assert together(names[::-1]).chdir == "/a"
 
 
 def test_where_names_lead(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,8 +25,7 @@ _STRINGS = (
     r'"""(?:\\.|[^\\])*?"{3,5}(?!")|\'\'\'.*?\'{3,5}(?!\')'
     r'|"(?:\\.|[^"\\\n])*"|\'[^\'\n]*\'|#[^\n]*'
 )
-"""What may hold anything: strings and comments. Compiled where it is needed: each start imports
-this file."""
+"""What may hold anything: strings and comments."""
 
 
 class Placed(NamedTuple):
@@ -34,7 +33,7 @@ class Placed(NamedTuple):
 
     text: str
     place: str
-    """`FILE:LINE`; empty for one of the command line."""
+    """`FILE:LINE`."""
 
     def load(self) -> VirtualModule:
         """Make the module. Raises ViewosError, with the place in front."""
@@ -43,8 +42,6 @@ class Placed(NamedTuple):
         try:
             return load(self.text)
         except ViewosError as error:
-            if not self.place:
-                raise
             placed = ViewosError(f"{self.place}: {error}")
             placed.status = error.status
             raise placed from error
@@ -89,15 +86,12 @@ def read(name: str) -> Profile:
     return Profile(tuple(modules), values.get("chdir"), values.get("nestable", False))
 
 
-def together(names: Sequence[str], modules: Sequence[str]) -> Profile:
-    """Profiles, the later ones on top, and the modules of the command line above them all."""
+def together(names: Sequence[str]) -> Profile:
+    """Profiles, the later ones on top of those before. Raises SpecError."""
     profiles = [read(name) for name in names]
     directories = [one.chdir for one in profiles if one.chdir is not None]
     return Profile(
-        (
-            *(module for one in profiles for module in one.modules),
-            *(Placed(text, "") for text in modules),
-        ),
+        tuple(module for one in profiles for module in one.modules),
         directories[-1] if directories else None,
         any(one.nestable for one in profiles),
     )

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from viewos.abi.machine import MACHINE
 from viewos.cli.options import HELP, Option, UsageError, describe, parse
 from viewos.errors import ViewosError
+
+if TYPE_CHECKING:
+    from viewos.cli.profiles import Placed
 
 HELP_LINE = "run a program in a view"
 
@@ -81,12 +84,9 @@ def _run(values: dict[str, Any], command: list[str]) -> NoReturn:
     if MACHINE != "x86_64":
         raise ViewosError(f"viewos runs on x86_64, and not on {MACHINE} (see `viewos doctor`)")
 
-    from viewos.cli.profiles import together
     from viewos.launcher.contact import contact
 
-    profile = together(values["profiles"], values["modules"])
-    chdir = profile.chdir if values["chdir"] is None else values["chdir"]
-    nestable = values["nestable"] or profile.nestable
+    from_profiles = _take_profiles(values) if values["profiles"] else ()
     verbosity = 1 + values["verbose"] - values["quiet"]
     monitor = contact()
     if monitor is not None:
@@ -97,23 +97,35 @@ def _run(values: dict[str, Any], command: list[str]) -> NoReturn:
                 raise UsageError(
                     f"viewos run: --{name} is for the outermost view, whose monitor serves this one"
                 )
-        for module in profile.modules:
-            if module.place:  # the monitor knows nothing of files and lines
-                module.load()
+        for module in from_profiles:
+            module.load()  # the monitor knows nothing of files and lines
+        texts = [module.text for module in from_profiles] + values["modules"]
         nested.run(
-            monitor, [module.text for module in profile.modules], command, chdir=chdir,
-            no_continue=values["no_continue"], nestable=nestable, verbosity=verbosity,
+            monitor, texts, command, chdir=values["chdir"],
+            no_continue=values["no_continue"], nestable=values["nestable"], verbosity=verbosity,
         )  # fmt: skip
 
+    from viewos.loader import load
     from viewos.monitor.start import run
     from viewos.view import View
 
-    modules = [module.load() for module in profile.modules]
+    modules = [module.load() for module in from_profiles]
+    modules += [load(text) for text in values["modules"]]
     run(
-        View(modules, no_continue=values["no_continue"], nestable=nestable),
+        View(modules, no_continue=values["no_continue"], nestable=values["nestable"]),
         command,
-        chdir=chdir,
+        chdir=values["chdir"],
         layout=values["layout"] or "auto",
         verbosity=verbosity,
         log=values["log"],
     )
+
+
+def _take_profiles(values: dict[str, Any]) -> tuple[Placed, ...]:
+    """The modules of profiles; what else they say becomes a value where no option says it."""
+    from viewos.cli.profiles import together
+
+    profile = together(values["profiles"])
+    values["chdir"] = profile.chdir if values["chdir"] is None else values["chdir"]
+    values["nestable"] = values["nestable"] or profile.nestable
+    return profile.modules
