@@ -53,6 +53,8 @@ def tinyproxy(directory: Path, *lines: str) -> Iterator[int]:
 # ---- a proxy in the test's process --------------------------------------------------------------
 
 Asked = list[str]
+_RESOLVE = 0xF0
+"""A command of Tor's own, by which torsocks resolves names."""
 
 
 def _exactly(connection: socket.socket, size: int) -> bytes:
@@ -88,13 +90,16 @@ def socks5(
         _, count = _exactly(connection, 2)
         _exactly(connection, count)
         connection.sendall(b"\5\0")
-        _, _, _, kind = _exactly(connection, 4)
+        _, command, _, kind = _exactly(connection, 4)
         if kind == 3:
             host = _exactly(connection, _exactly(connection, 1)[0]).decode()
         else:
             family = socket.AF_INET if kind == 1 else socket.AF_INET6
             host = socket.inet_ntop(family, _exactly(connection, 4 if kind == 1 else 16))
         port = int.from_bytes(_exactly(connection, 2))
+        if command == _RESOLVE:
+            connection.sendall(b"\5\0\0\1" + socket.inet_aton("198.51.100.9") + bytes(2))
+            return
         asked.append(f"{host}:{port}")
         time.sleep(delay)
         connection.sendall(bytes((5, reply, 0, 1)) + bytes(6) + early)
