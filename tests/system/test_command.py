@@ -70,18 +70,13 @@ def test_options_of_the_program_are_its_own() -> None:
     assert shown("run", "--", "echo", "--", "-x") == "-- -x\n"
 
 
+ALL = "run, fakeroot, trace, modules, profile, net, doctor, completion"
 WRONG = {
     (): "which COMMAND? (see `viewos --help`)",
     ("rnu",): "there is no command rnu: did you mean run?",
-    (
-        "zzz",
-    ): "there is no command zzz; there are run, fakeroot, trace, modules, profile, net, doctor",
-    (
-        "--bogus",
-    ): "there is no command --bogus; there are run, fakeroot, trace, modules, profile, net, doctor",
-    (
-        "-v",
-    ): "there is no command -v; there are run, fakeroot, trace, modules, profile, net, doctor",
+    ("zzz",): f"there is no command zzz; there are {ALL}",
+    ("--bogus",): f"there is no command --bogus; there are {ALL}",
+    ("-v",): f"there is no command -v; there are {ALL}",
     ("run",): "viewos run: which COMMAND? (see `viewos run --help`)",
     ("run", "--"): "viewos run: which COMMAND? (see `viewos run --help`)",
     ("modules", "-x"): "viewos modules: unknown option -x (see `viewos modules --help`)",

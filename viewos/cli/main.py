@@ -10,7 +10,7 @@ from importlib import import_module
 
 from viewos.errors import ViewosError
 
-COMMANDS = ("run", "fakeroot", "trace", "modules", "profile", "net", "doctor")
+COMMANDS = ("run", "fakeroot", "trace", "modules", "profile", "net", "doctor", "completion")
 
 USAGE = """\
 usage: viewos COMMAND [OPTION]...
@@ -72,7 +72,7 @@ def _dispatch(words: list[str]) -> int:
         if rest[:1] and rest[0] in COMMANDS:
             return _dispatch([rest[0], "--help"])
         lines = [
-            f"  {command:<10}{import_module(f'viewos.cli.{command}').HELP_LINE}"
+            f"  {command:<12}{import_module(f'viewos.cli.{command}').HELP_LINE}"
             for command in COMMANDS
         ]
         print(USAGE.format("\n".join(lines)), end="")
