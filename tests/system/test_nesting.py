@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import zipapp
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -144,6 +145,30 @@ def test_another_copy_of_viewos_starts_one(top: Path) -> None:
         " VIEWOS -m hostname:in -- hostname"
     )
     assert says(["hostname:out"], script) == "in\n"
+
+
+def test_a_zipapp_starts_one(top: Path) -> None:
+    import viewos
+
+    native = shutil.ignore_patterns("*.so", "*.c", "*.h", "__pycache__")
+    source = top / "source"
+    shutil.copytree(Path(viewos.__file__).parent, source / "viewos", ignore=native)
+    shutil.copy(source / "viewos" / "__main__.py", source)
+    with (source / "viewos" / "__init__.py").open("a") as file:
+        file.write('\n__version__ = "of the archive"\n')
+    zipapp.create_archive(source, top / "a" / "viewos.pyz")
+    run = "python3 /mnt/viewos.pyz run"
+    text = says(
+        [f"vfs:/mnt={top}/a"],
+        "python3 /mnt/viewos.pyz --version;"
+        f"{run} -m hostname:in -m vfs:/media=/mnt -- sh -c 'hostname; cat /media/a';"
+        f"{run} -m uid:0 -- true; echo $?",
+    )
+    assert text.startswith("viewos of the archive\nin\nin a\n125\n")
+    assert "start that one with `viewos run --nestable`" in text
+    # Natively too, with a monitor of its own.
+    native_run = ["python3", f"{top}/a/viewos.pyz", "run", "-m", "hostname:out", "--", "hostname"]
+    assert run_in_view(None, native_run).stdout == b"out\n"
 
 
 # ---- modules ----
