@@ -37,7 +37,7 @@ print(took / count * 1e6, size / (time.perf_counter() - begin))
 @contextmanager
 def sink() -> Iterator[int]:
     """A server that reads to the end of each connection; its port."""
-    listener = socket.create_server(("127.0.0.1", 0), backlog=128)
+    listener = socket.create_server(("127.0.0.1", 0), backlog=4096)
 
     def drain(connection: socket.socket) -> None:
         buffer = bytearray(1 << 20)
