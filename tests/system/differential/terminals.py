@@ -7,12 +7,24 @@ from __future__ import annotations
 from .case import Case, Table
 
 PTY = r"""
-import os, pty, select, sys
+import os, pty, select, signal, sys
 steps = [step.split("=>") for step in sys.argv[2].split("|")]
+seen, done = os.pipe()
 pid, fd = pty.fork()
 if pid == 0:
-    os.environ["PS1"] = "> "
-    os.execvp("sh", ["sh", "-c", sys.argv[1]])
+    # When the leader of the session ends, the kernel drops what nobody has read yet.
+    os.close(done)
+    signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+    pid = os.fork()
+    if pid == 0:
+        os.setpgid(0, 0); os.tcsetpgrp(0, os.getpid())
+        signal.signal(signal.SIGTTOU, signal.SIG_DFL); os.close(seen)
+        os.environ["PS1"] = "> "
+        os.execvp("sh", ["sh", "-c", sys.argv[1]])
+    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    os.write(1, b"\0"); os.read(seen, 1); os._exit(status & 255)
+os.close(seen)
 out, at = b"", 0
 def until(text):
     global out, at
@@ -24,9 +36,9 @@ def until(text):
     at = out.find(text.encode(), at) + len(text)
 for wait, send in steps:
     until(wait); os.write(fd, send.encode().decode("unicode_escape").encode())
-until("\0")
+until("\0"); os.close(done)
 status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-print(out.decode(), status)
+print(out.decode().replace("\0", ""), status)
 """
 
 
