@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from viewos.abi import row as abi
@@ -36,7 +36,13 @@ class Services(Protocol):
     def parent(self, call: Call, index: int) -> File | None: ...
     def file_at(self, path: bytes) -> File: ...
     def state_of(self, pid: int) -> ProcessState: ...
+    def shares_view(self, call: Call, pid: int) -> bool: ...
     def change_root(self, call: Call) -> None: ...
+    def mount(
+        self, call: Call, kind: str, source: bytes, target: bytes, options: Sequence[str]
+    ) -> None: ...
+    def remount(self, call: Call, target: bytes, read_only: bool) -> None: ...
+    def unmount(self, call: Call, target: bytes, lazy: bool) -> bool: ...
 
 
 class Arguments:
@@ -64,7 +70,8 @@ class Call:
 
     __slots__ = (
         "_address", "_ask_below", "_files", "_process", "_shared", "_state", "answered_by_module",
-        "cookie_id", "layer", "places", "raw", "result", "row", "services", "task", "tid", "trail",
+        "cookie_id", "given_family", "layer", "places", "raw", "result", "row", "services", "task",
+        "tid", "trail",
     )  # fmt: skip
 
     def __init__(self, row: abi.Row, tid: int, raw: tuple[int, ...], services: Services) -> None:
@@ -87,6 +94,8 @@ class Call:
         self._state: ProcessState | None = None
         self._ask_below: Callable[[], Any] | None = None
         self._address: SocketAddress | None = _UNREAD
+        self.given_family = 0
+        """Of the address that the program gave, where that has been read: AF_INET, AF_INET6."""
         self._shared: dict[int, SharedSocket] = {}
         self._files: dict[int, File | None] = {}
 
@@ -116,6 +125,11 @@ class Call:
         return self._process
 
     @property
+    def process_hint(self) -> int:
+        """The id of the calling process where it is known already, else that of the thread."""
+        return self._process or self.tid
+
+    @property
     def path(self) -> bytes | None:
         """The canonical virtual path of the first path argument; None if there is none."""
         return self.services.virtual_path(self, 0)
@@ -135,6 +149,10 @@ class Call:
     def read(self, address: int, size: int) -> bytes:
         """`size` bytes of the tracee's memory. Raises OSError EFAULT."""
         return self.services.read_memory(self.tid, address, size)
+
+    def read_text(self, address: int) -> bytes:
+        """A string of the tracee's, up to its zero byte, at most 4,096. Raises OSError EFAULT."""
+        return self.services.read_string(self.tid, address)
 
     def write(self, address: int, data: bytes) -> None:
         """Write to the tracee's memory. Raises OSError EFAULT."""
@@ -201,6 +219,10 @@ class Call:
         """What the asking module keeps for another process. Raises OSError: there is none."""
         return self.services.state_of(pid).of(self.layer, default)
 
+    def shares_view(self, pid: int) -> bool:
+        """Is a process in a view that has this module, so that what is kept for it counts?"""
+        return self.services.shares_view(self, pid)
+
     def change_root(self) -> None:
         """Let the path of a chroot(2) be the root directory of the process in the view.
 
@@ -208,6 +230,28 @@ class Call:
         claimed, and so not looked at.
         """
         self.services.change_root(self)
+
+    # ---- calls that change the view -----------------------------------------------------------
+
+    def mount(self, kind: str, source: bytes, target: bytes, options: Sequence[str] = ()) -> None:
+        """Put a module on top of the view in which the process is; see `VirtualModule.from_mount`.
+
+        Arguments: `kind` names the module ("bind": vfs); `target` is a canonical path of the view.
+        Raises OSError: ENODEV, there is no such module; ENOENT, ENOTDIR, source or target is
+        missing, or they are not of one kind; EINVAL, an option; EPERM, the view does not trap what
+        this takes (the user is told).
+        """
+        self.services.mount(self, kind, source, target, options)
+
+    def remount(self, target: bytes, *, read_only: bool) -> None:
+        """Let what is mounted on top of `target` be read-only, or not any more. Raises OSError
+        EINVAL: nothing of the view is mounted there; EPERM as `mount`."""
+        self.services.remount(self, target, read_only)
+
+    def unmount(self, target: bytes, *, lazy: bool = False) -> bool:
+        """Take away what is mounted on top of a canonical path; False: nothing of the view is.
+        Raises OSError EBUSY: a process uses it, and not `lazy`."""
+        return self.services.unmount(self, target, lazy)
 
     # ---- calls on sockets -----------------------------------------------------------------------
 
@@ -220,6 +264,7 @@ class Call:
         """
         if self._address is _UNREAD:
             self._address = self.given_address()
+            self.given_family = getattr(self._address, "family", 0)
         return self._address
 
     def given_address(self) -> SocketAddress | None:

@@ -10,10 +10,13 @@ import errno
 import os
 import struct
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from viewos import kernel
 from viewos.abi.fcntl import AT_EMPTY_PATH, AT_SYMLINK_FOLLOW
+
+if TYPE_CHECKING:
+    from viewos.abi.utsname import Utsname
 
 _AT_HANDLE_FID = 0x200
 """A handle that need not be decodable, which every file system has (Linux 6.5)."""
@@ -74,6 +77,14 @@ class Known(NamedTuple):
     """st_mode; 0: the real one."""
     rdev: int
     """0: the real one."""
+
+
+class Names(NamedTuple):
+    """What uname(2) says in a view, as long as some files have the contents that they have now."""
+
+    utsname: Utsname
+    sources: tuple[tuple[int, bytes], ...] = ()
+    """(descriptor, its contents, at most 65 bytes), at most two; an empty file changes nothing."""
 
 
 Told = Callable[[int, Known | None], object]

@@ -36,6 +36,7 @@ _NR = {
         "setsid": 112, "fchmodat": 268, "wait4": 61, "mkdirat": 258, "symlinkat": 266,
         "unlinkat": 263,
         "faccessat": 269, "openat": 257, "execveat": 322, "name_to_handle_at": 303,
+        "setpriority": 141, "ioprio_set": 251,
     },
 }.get(MACHINE, {})  # fmt: skip
 NR = _NR

@@ -16,7 +16,10 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 ENTRY_POINTS = "viewos.modules"
-BUILT_IN = {"hostname": "Hostname", "net": "Net", "uid": "Uid", "vfs": "Vfs"}
+BUILT_IN = {
+    "hostname": "Hostname", "mount": "Mount", "net": "Net", "tmpfs": "Tmpfs", "uid": "Uid",
+    "vfs": "Vfs",
+}  # fmt: skip
 """Name (and file below viewos/modules) -> class."""
 
 
@@ -39,6 +42,7 @@ def load(text: str, file_of: Callable[[str], str] = lambda path: path) -> Virtua
         raise ViewosError(f"module {items.module}: {told(error)}") from error
     if not isinstance(module, VirtualModule):
         raise ViewosError(f"module {items.module}: from_items() gave {module!r}, and no module")
+    module.spec = text
     return module
 
 

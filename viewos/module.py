@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import enum
 import errno
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, NamedTuple, Self, TypeVar
 
 from viewos.claims import Claim
+from viewos.errors import SpecError
 
 if TYPE_CHECKING:
     from viewos.call import Call
-    from viewos.files import Owners, Told
+    from viewos.files import Names, Owners, Told
     from viewos.spec import Items
 
 
@@ -79,9 +80,13 @@ class VirtualModule:
     `viewos modules`).
     """
 
+    spec: str = ""
+    """What stood behind -m, if that is how the module was made."""
     name: ClassVar[str] = ""
     grammar: ClassVar[str] = ""
     example: ClassVar[str] = ""
+    claims_later: ClassVar[bool] = False
+    """Does it mount while programs run (`Call.mount`)? What files need is trapped for it then."""
     handlers: ClassVar[dict[str, str]] = {}
     """Operation or system call -> method that answers it. Filled in by the class itself."""
     hooks: ClassVar[dict[str, str]] = {}
@@ -95,7 +100,11 @@ class VirtualModule:
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         cls.name = cls.__dict__.get("name") or cls.__name__.lower()
-        handlers, hooks = dict(cls.handlers), dict(cls.hooks)
+        handlers: dict[str, str] = {}
+        hooks: dict[str, str] = {}
+        for base in reversed(cls.__bases__):
+            handlers |= getattr(base, "handlers", {})
+            hooks |= getattr(base, "hooks", {})
         for attribute, function in list(vars(cls).items()):
             if isinstance(function, FunctionType):
                 _register(cls, attribute, function, handlers, hooks)
@@ -109,6 +118,15 @@ class VirtualModule:
         """
         items.finish()
         return cls()
+
+    @classmethod
+    def from_mount(cls, source: bytes, target: bytes, options: list[str]) -> Self:
+        """Make the module that `viewos mount -t NAME -o OPTION,... SOURCE TARGET` asks for; the
+        paths are absolute ones of the view, `target` is canonical.
+
+        Raises SpecError: an option that it does not have. The default: it is no file system.
+        """
+        raise SpecError(f"{cls.name} is no module that can be mounted")
 
     def claims(self) -> Iterable[Claim]:
         """The subtrees that the module wants, with backings that are paths of the view below."""
@@ -127,6 +145,12 @@ class VirtualModule:
         """System calls to trap beyond those that the handlers and claims ask for."""
         return frozenset()
 
+    def passes(self) -> Iterable[tuple[str, Mapping[str, tuple[int, int]]]]:
+        """Calls that the module passes whatever else they are: (system call, {argument: (mask,
+        value)}), where each argument has that value in the bits of the mask; for the monitor to
+        pass by itself where no other module takes part."""
+        return ()
+
     def show_owners(self, told: Told) -> Owners | None:
         """How `stat` and `fstat` of this module show owners, for the monitor to answer by itself.
 
@@ -135,6 +159,17 @@ class VirtualModule:
         for those of which it is told what they show. None: all are asked for.
         """
         return None
+
+    def show_ids(self, kept: Any) -> tuple[int, int, int, int] | None:
+        """What getuid, geteuid, getgid and getegid answer for a process for which the module keeps
+        `kept` (see `Call.keep`), for the monitor to answer by itself. None: it is asked."""
+        return None
+
+    def show_uname(self, told: Callable[[Names | None], object]) -> None:
+        """What `uname` answers, for the monitor to answer by itself.
+
+        `told` is to be called now, and before each call has been answered that changes it; with
+        None the module is asked."""
 
     def start(self, scratch: bytes) -> None:
         """Called once before the program starts. `scratch` is an empty directory of the module's

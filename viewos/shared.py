@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from viewos.call import Call
 
 SOL_SOCKET = 1
-SO_TYPE, SO_ERROR, SO_RCVTIMEO, SO_PROTOCOL, SO_DOMAIN, SO_COOKIE = 3, 4, 20, 38, 39, 57
+SO_TYPE, SO_ERROR, SO_PEERCRED, SO_RCVTIMEO = 3, 4, 17, 20
+SO_PROTOCOL, SO_DOMAIN, SO_COOKIE = 38, 39, 57
 MSG_DONTWAIT, MSG_NOSIGNAL = 0x40, 0x4000
 POLLIN, POLLOUT = 1, 4
 
@@ -122,6 +123,16 @@ class SharedSocket:
         """SO_ERROR, an errno, which asking clears."""
         return self.option(SOL_SOCKET, SO_ERROR)
 
+    def peer_credentials(self) -> tuple[int, int, int]:
+        """(pid, uid, gid) of SO_PEERCRED, an AF_UNIX socket's. Raises OSError."""
+        value = ctypes.create_string_buffer(12)
+        length = ctypes.c_int(12)
+        where = SOL_SOCKET, SO_PEERCRED
+        result = _libc.getsockopt(self._fd, *where, value, ctypes.byref(length))
+        _raise(_failed(result))
+        pid, uid, gid = struct.unpack("=iII", value.raw)
+        return pid, uid, gid
+
     def name(self) -> SocketAddress | None:
         """getsockname(2). Raises OSError."""
         return self._asked(_libc.getsockname)
@@ -180,6 +191,8 @@ class SharedSocket:
         _libc.shutdown(self._fd, 2)
 
     def _suited(self, address: SocketAddress) -> SocketAddress:
+        if isinstance(address, InetAddress) and address.family == self._call.given_family:
+            return address  # it is of the kind that the program thinks right
         return address.on(self.family) if isinstance(address, InetAddress) else address
 
     def wait(self, events: int, seconds: float | None = None) -> int:

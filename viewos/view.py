@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import itertools
+import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from viewos import kernel
-from viewos.claims import ClaimMap
+from viewos.claims import Claim, ClaimMap
 from viewos.module import VirtualModule
 
 RLIMIT_LOCKS = 10
@@ -49,11 +51,12 @@ class ProcessState(NamedTuple):
 
 
 class States:
-    """The interned states of a view. Token 0 is the initial one, carried by no limit at all."""
-
-    TOKEN_BASE = 0x5649_4557_0000_0000
+    """The interned states of a monitor's views. Token 0 is the initial one, carried by no limit at
+    all, or by that of the main program (see `mark`)."""
 
     def __init__(self, initial: ProcessState) -> None:
+        self.base = 0x5649 << 48 | int.from_bytes(os.urandom(3), "big") << 24
+        """The token of the initial state; of another monitor it is another one."""
         self._lock = threading.Lock()
         self._states = [initial]
         self._tokens = {initial: 0}
@@ -94,11 +97,11 @@ class States:
                 self._states.append(state)
                 for watcher in self._watchers:
                     watcher(index, state)
-        return self.TOKEN_BASE + index
+        return self.base + index
 
     def of_limit(self, soft: int) -> ProcessState:
         """The state that a soft limit stands for."""
-        index = soft - self.TOKEN_BASE
+        index = soft - self.base
         return self._states[index] if 0 < index < len(self._states) else self._states[0]
 
     def read(self, pid: int) -> ProcessState:
@@ -116,6 +119,29 @@ class States:
         can."""
         _, hard = kernel.prlimit(pid, RLIMIT_LOCKS)
         kernel.prlimit(pid, RLIMIT_LOCKS, (self.token(state), hard))
+
+    def mark(self, pid: int) -> None:
+        """Make a process, and what it starts, known as one of this monitor's, where that may be
+        done: see `found_in`."""
+        with suppress(OSError):
+            self.write(pid, self.initial)
+
+    def found_in(self, pid: int) -> ProcessState | None:
+        """The state of a process of this monitor's; None: it is none, or has ended."""
+        try:
+            soft, _ = kernel.prlimit(pid, RLIMIT_LOCKS)
+        except PermissionError:
+            try:
+                soft = _limit_of_proc(pid)
+            except OSError:
+                return None
+        except OSError:
+            return None
+        return self.of_limit(soft) if self.is_token(soft) else None
+
+    def is_token(self, soft: int) -> bool:
+        """Is a soft limit one that stands for a state?"""
+        return 0 <= soft - self.base < len(self._states)
 
 
 def _limit_of_proc(pid: int) -> int:
@@ -148,10 +174,12 @@ class View:
         """Arguments: `nestable`: trap what any module can use, so that any view can be nested in
         it; `below`: the view in which this one is nested."""
         self.below = below
-        self.modules: tuple[VirtualModule, ...] = (
-            *(() if below is None else below.modules),
-            *modules,
-        )
+        self._numbers: Iterator[int] = itertools.count() if below is None else below._numbers
+        """Shared by all views of a monitor: a layer keeps its number while others come and go."""
+        self.own: dict[int, VirtualModule] = {next(self._numbers): module for module in modules}
+        """The layers that are not the outer view's, from the bottom."""
+        self.wanted: dict[int, list[Claim]] = {}
+        """Layer -> what its module claimed when it was put there."""
         self.no_continue: bool = no_continue
         self.nestable = nestable
         self.claims: ClaimMap = ClaimMap() if below is None else below.claims
@@ -167,11 +195,32 @@ class View:
         return f"<View {' '.join(m.name for m in self.modules) or 'empty'}>"
 
     @property
-    def first_layer(self) -> int:
-        """The number of the first layer that is not the outer view's."""
-        return 0 if self.below is None else len(self.below.modules)
+    def layers(self) -> MappingProxyType[int, VirtualModule]:
+        """Layer number -> module, from the bottom; what a number stands for never changes."""
+        outer = {} if self.below is None else self.below.layers
+        return MappingProxyType({**outer, **self.own})
 
     @property
-    def layers(self) -> MappingProxyType[int, VirtualModule]:
-        """Layer number -> module, from the bottom."""
-        return MappingProxyType(dict(enumerate(self.modules)))
+    def modules(self) -> tuple[VirtualModule, ...]:
+        """All modules, from the bottom."""
+        return tuple(self.layers.values())
+
+    def next_layer(self) -> int:
+        """The number for one more layer."""
+        return next(self._numbers)
+
+    def claimed(self, layer: int) -> list[Claim]:
+        """What the module of a layer claimed when it was put there."""
+        if layer in self.wanted or self.below is None:
+            return self.wanted.get(layer, [])
+        return self.below.claimed(layer)
+
+    def changed(self, own: Mapping[int, VirtualModule], below: View | None) -> View:
+        """The same view with other layers of its own, or on top of another one; without claims."""
+        from copy import copy  # 1 ms, for what is rare
+
+        view = copy(self)
+        view.own, view.below = dict(own), below
+        view.claims = ClaimMap() if below is None else below.claims
+        view.listed = {}
+        return view

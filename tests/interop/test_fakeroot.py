@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +13,7 @@ import pytest
 from tests.interop.suites.fakeroot import DEFS
 from tests.interop.suites.sources import NotRun, unpack
 from tests.system.users import python
-from tests.system.view import run_in_view
+from tests.system.view import run_in_view, scratch_directory
 
 USER = 65534 if os.getuid() == 0 else os.getuid()
 NAMES = (
@@ -30,10 +29,8 @@ run_fakeroot() {
 
 @pytest.fixture
 def work() -> Iterator[Path]:
-    path = Path(tempfile.mkdtemp(prefix="viewos-fakeroot-test-"))
-    path.chmod(0o755)
-    yield path
-    shutil.rmtree(path, ignore_errors=True)
+    with scratch_directory("viewos-fakeroot-test-") as path:
+        yield path
 
 
 def _tests() -> Path:

@@ -70,7 +70,7 @@ def test_options_of_the_program_are_its_own() -> None:
     assert shown("run", "--", "echo", "--", "-x") == "-- -x\n"
 
 
-ALL = "run, fakeroot, trace, modules, profile, net, doctor, completion"
+ALL = ", ".join(COMMANDS)
 WRONG = {
     (): "which COMMAND? (see `viewos --help`)",
     ("rnu",): "there is no command rnu: did you mean run?",

@@ -35,6 +35,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 ANSWERS = {
     "": (["run", "fakeroot"], "none"),
     "tr": (["trace"], "none"),
+    "mo": (["module", "mount", "modules"], "none"),
     "run --ch": (["--chdir"], "none"),
     "run -m host": (["hostname:"], "files"),
     "run -m": (["-m"], "none"),
@@ -52,6 +53,9 @@ ANSWERS = {
     "net import ": ([], "files"),
     "completion z": (["zsh"], "none"),
     "nothing x": ([], "none"),
+    "module ": (["add", "ls", "move", "rm"], "none"),
+    "module add host": (["hostname:"], "files"),
+    "mount ": ([], "files"),
 }
 
 

@@ -87,7 +87,9 @@ EXAMPLES = [example for document in DOCUMENTS for example in examples(document)]
 
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda e: f"{e.document}:{e.line}")
-def test_an_example(example: Example, tmp_path: Path) -> None:
+def test_an_example(
+    example: Example, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     for name, text in example.files:
         (tmp_path / name).write_text(text)
     script = "".join(f"{command}echo '{MARK}'\n" for command, _ in example.commands)
@@ -95,6 +97,8 @@ def test_an_example(example: Example, tmp_path: Path) -> None:
         **os.environ,
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "LC_ALL": "C.UTF-8",
+        # Several run at once: each lists and names views of its own.
+        "VIEWOS_RUNTIME_DIR": str(tmp_path_factory.mktemp("run")),
     }
     result = subprocess.run(
         ["bash", "-c", f"exec 2>&1\n{script}"],

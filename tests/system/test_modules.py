@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.view import Place, place, prefix, run_in_view
+from tests.system.view import Place, place, prefix, run_in_view, without_note
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -33,7 +33,7 @@ def output(here: Place, modules: Sequence[str], argv: Sequence[str], status: int
     result = run_in_view(modules, argv, user=here.user, cwd=here.real)
     assert result.returncode == status, (result.stdout, result.stderr)
     if status == 0:
-        assert result.stderr == b""
+        assert without_note(result.stderr) == b""
     return result.stdout.decode()
 
 

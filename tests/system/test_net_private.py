@@ -14,6 +14,7 @@ import pytest
 from tests.system.command import USERS, said, viewos
 from tests.system.net.servers import BODY, closed_port, datagrams, serving
 from tests.system.view import run_in_view, started
+from tests.system.witness import build
 
 HERE = Path(__file__).parent / "net"
 pytestmark = pytest.mark.timeout(60)
@@ -27,6 +28,20 @@ def connect(port: int, host: str = "127.0.0.1") -> list[str]:
         "except OSError as e: print(e.strerror)"
     )
     return ["python3", "-c", program, host, str(port)]
+
+
+@pytest.mark.timeout(200)
+@pytest.mark.parametrize("host", ["127.0.0.1", "[::1]"])
+def test_a_static_go_server(host: str) -> None:
+    """While a server of the machine has the same port."""
+    program = build("goserver", folder=HERE)
+    with serving() as port:
+        for rules in ("ports=private", "none"):
+            seen = run_in_view([f"net:{rules}"], [program, f"{host}:{port}"], user=USERS[-1])
+            where = f"{host}:{port}"
+            assert seen.stdout.decode() == (f"a line came to {where}\n{where} {where} served\n"), (
+                seen.stderr
+            )
 
 
 @each_user
@@ -218,13 +233,18 @@ while True:
 """
 
 
-def test_publish() -> None:
+@pytest.mark.parametrize("by_name", [False, True])
+def test_publish(by_name: bool) -> None:
     inside, outside = closed_port(), closed_port()
     with started(
         ["net:ports=private"], ["python3", "-c", SERVER, str(inside)], stdout=subprocess.PIPE
     ) as view:
         assert view.stdout.readline() == b"serving\n"
-        words = ["net", "publish", str(view.pid), f"{inside}:{outside}"]
+        name = str(view.pid)
+        if by_name:
+            name = f"published {view.pid}"
+            assert viewos("name", str(view.pid), name).returncode == 0
+        words = ["net", "publish", name, f"{inside}:{outside}"]
         with started(None, [*_viewos(), *words], stdout=subprocess.PIPE) as relay:
             assert relay.stdout.readline().startswith(b"127.0.0.1:%d leads to 127." % outside)
             answers: list[bytes] = []
@@ -249,7 +269,8 @@ def test_wrong_words_of_publish() -> None:
     words = {
         ("1", "80"): (2, "viewos net publish: expected VIEW PORT:PORT"),
         (str(os.getpid()), "80:81"): (125, f"there is no view {os.getpid()} with ports=private"),
-        ("x", "80:81"): (2, "viewos net publish: expected VIEW PORT:PORT"),
+        ("no such view", "80:81"): (125, "there is no view no such view"),
+        ("x", "80:81:82"): (2, "viewos net publish: expected VIEW PORT:PORT"),
     }
     for given, (status, line) in words.items():
         result = said(viewos("net", "publish", *given))

@@ -9,7 +9,15 @@ from pathlib import Path
 import pytest
 
 from tests.system.command import USERS, said, viewos
-from tests.system.net.proxies import asking, dns_packets, dying, microsocks, silent, tinyproxy
+from tests.system.net.proxies import (
+    asking,
+    dante,
+    dns_packets,
+    dying,
+    microsocks,
+    silent,
+    tinyproxy,
+)
 from tests.system.net.servers import BODY, closed_port, echo, serving
 from tests.system.view import run_in_view
 from tests.system.witness import cache
@@ -66,6 +74,18 @@ def test_a_password(tmp_path: Path) -> None:
         assert wrong.returncode == 7 and b"wrongone" not in wrong.stderr
         assert b"the user or the password" in wrong.stderr
         assert b"proxy-auth=env:VARIABLE" in told("").stderr
+
+
+@as_root
+def test_dante(tmp_path: Path) -> None:
+    """Which resolves names itself, and says no by its rules."""
+    with serving() as port, serving() as other, dante(tmp_path, deny=other) as proxy:
+        for scheme, host in (("socks5", "127.0.0.1"), ("socks5h", "localhost")):
+            modules = [f"net:proxy@any={scheme}://127.0.0.1:{proxy}"]
+            result = run_in_view(modules, curl(host, port), user=USER)
+            assert (result.stdout, result.stderr) == (BODY, b"")
+            result = run_in_view(modules, curl(host, other), user=USER)
+            assert result.returncode == 7 and result.stdout == b""
 
 
 def test_tinyproxy(tmp_path: Path) -> None:

@@ -95,4 +95,4 @@ def test_bad_input(words: list[str], said: str) -> None:
 def test_in_a_view_it_says_so() -> None:
     done = run_in_view(["hostname:x"], [*VIEWOS, "trace", "--", "true"])
     assert done.returncode == 125
-    assert b"start the outermost view with `viewos trace`" in done.stderr
+    assert b"`viewos trace -V VIEW` shows its calls" in done.stderr

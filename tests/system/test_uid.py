@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
-import tempfile
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.system import users
-from tests.system.view import run_in_view, started
+from tests.system.view import ONLY_IDS, run_in_view, scratch_directory, started, without_note
 
 USER = 65534 if os.getuid() == 0 else os.getuid()
 as_root = pytest.mark.skipif(os.getuid() != 0, reason="the native twin needs root")
@@ -97,6 +96,27 @@ SCRIPTS = {
         (cd t; find . | cpio --quiet -o -H newc > ../t.cpio 2> /dev/null); mkdir v
         (cd v; cpio --quiet -i -d < ../t.cpio); cp -a t w; install -o 3 -g 4 -m 6750 t/1 x; list
     """,
+    "priorities": """
+        nice -n -5 nice; nice -n -5 nice -n -30 nice; nice -n 3 nice -n -3 nice
+        renice -n -7 -p 999999
+        nice -n -5 python3 -c '
+        import os, resource
+        def lower(value):
+            try: os.setpriority(os.PRIO_PROCESS, 0, value)
+            except OSError as error: print(error.strerror)
+            print(value, os.getpriority(os.PRIO_PROCESS, 0))
+            if os.fork() == 0: os._exit(os.getpriority(os.PRIO_PROCESS, os.getppid()) + 20)
+            print(os.wait()[1] >> 8)
+        for value in (-5, -11, -2, 4, -99, 99, -1): lower(value)
+        os.setpriority(os.PRIO_PROCESS, 0, -4)
+        resource.setrlimit(resource.RLIMIT_NICE, (0, 0))
+        os.setresuid(1234, 1234, 1234)
+        for value in (-5, -4, -3, -4, 7, 6): lower(value)'
+        ionice; ionice -c 1 -n 3 ionice; ionice -c 1 ionice -c 2 -n 7 ionice; ionice -c 3 ionice
+        ionice -c 1 sh -c 'ionice -p $$; ionice -c 3 true; ionice -p 999999'
+        setpriv --reuid 1234 --clear-groups ionice -c 1 true
+        setpriv --reuid 1234 --clear-groups nice -n -1 true
+    """,
     "ids": """
         id; setpriv --reuid nobody --regid nogroup --clear-groups id
         setpriv --reuid 7 --init-groups true
@@ -108,10 +128,8 @@ SCRIPTS = {
 @pytest.fixture
 def scratch() -> Iterator[Path]:
     """A directory that everybody may write to, for two runs that call it the same."""
-    path = Path(tempfile.mkdtemp(prefix="viewos-uid-"))
-    path.chmod(0o755)
-    yield path
-    shutil.rmtree(path, ignore_errors=True)
+    with scratch_directory("viewos-uid-") as path:
+        yield path
 
 
 def _run(modules: list[str] | None, user: int, place: Path, script: str, pure: str = "") -> str:
@@ -124,7 +142,7 @@ def _run(modules: list[str] | None, user: int, place: Path, script: str, pure: s
     result = run_in_view(
         modules, argv, user=user, cwd=place, stderr=subprocess.STDOUT, env={"VIEWOS_PURE": pure}
     )
-    return re.sub(r"\d+ blocks\n", "", result.stdout.decode())
+    return re.sub(r"\d+ blocks\n", "", without_note(result.stdout).decode())
 
 
 @as_root
@@ -150,7 +168,7 @@ def test_behind_another_name(scratch: Path, name: str) -> None:
     result = run_in_view(
         [f"vfs:/mnt={backing}", "uid:0"], argv, user=USER, stderr=subprocess.STDOUT
     )
-    assert result.stdout.decode() == natively
+    assert without_note(result.stdout).decode() == natively
 
 
 CHROOT = """
@@ -204,6 +222,28 @@ def test_who_drops_the_root_loses_it(scratch: Path) -> None:
     natively = _run(None, 0, scratch / "native", DROP)
     virtually = _run(["uid:0:0,drop"], USER, scratch / "view", DROP)
     assert virtually == natively
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (["run", "-m", "uid:0", "--"], ONLY_IDS),
+        (["run", "-m", "uid:0,drop", "--"], b""),
+        (["run", "-m", "uid:7", "--"], b""),
+        (["fakeroot", "--"], b""),
+    ],
+)
+def test_that_only_ids_change_is_said_once(command: list[str], said: bytes) -> None:
+    program = (
+        "import os\n"
+        "for _ in range(2):\n"
+        "    if os.fork() == 0:\n"
+        "        os.setuid(7); os._exit(0)\n"
+        "    os.wait()\n"
+    )
+    argv = [sys.executable, "-m", "viewos", *command, "/usr/bin/python3", "-S", "-c", program]
+    result = run_in_view(None, argv, user=USER, check=True)
+    assert (result.stdout, result.stderr) == (b"", said)
 
 
 def test_the_real_files_stay_the_users(scratch: Path) -> None:

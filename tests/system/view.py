@@ -81,6 +81,29 @@ def started(
             raise LeftOver(f"left over {PATIENCE} s after the command: {left}")
 
 
+ONLY_IDS = (
+    b"viewos: uid: with another uid the program still has the real user's access"
+    b" (-m uid:...,drop takes it away)\n"
+)
+"""What the user is told, once, when a virtual root is given up."""
+
+
+def without_note(output: bytes) -> bytes:
+    """Output, but for what is told so (`ONLY_IDS`)."""
+    return output.replace(ONLY_IDS, b"", 1)
+
+
+@contextmanager
+def scratch_directory(prefix: str) -> Iterator[Path]:
+    """A new directory that everybody may search, for programs of several users."""
+    path = Path(tempfile.mkdtemp(prefix=prefix))
+    path.chmod(0o755)
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+
+
 def run_in_view(
     modules: Sequence[str] | None,
     argv: Sequence[str | bytes],

@@ -51,6 +51,25 @@ def test_a_subclass_inherits_and_changes_nothing_above() -> None:
     assert More.name == "more"
 
 
+def test_several_bases_all_count() -> None:
+    class Names(VirtualModule):
+        def uname(self, call: Call) -> object:
+            return PASS
+
+    class Ids(VirtualModule):
+        def getuid(self, call: Call) -> int:
+            return 1
+
+        @hook("open")
+        def look(self, call: Call) -> object:
+            return PASS
+
+    class Both(Names, Ids):
+        pass
+
+    assert (set(Both.handlers), Both.hooks) == ({"uname", "getuid"}, {"open": "look"})
+
+
 def test_a_misspelt_handler() -> None:
     with pytest.raises(TypeError, match=r"Mine\.unmae: there is no operation or system call"):
         _class(unmae=lambda self, call: PASS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import random
 import signal
@@ -13,7 +14,7 @@ import pytest
 
 from viewos import File, Identity, ViewosError
 from viewos.modules.uid import faked, journal
-from viewos.modules.uid.journal import Journal, pack, unpack
+from viewos.modules.uid.journal import Journal, pack, unpack, words
 from viewos.modules.uid.table import Record, Table
 
 SOME = Record(5, 6, stat.S_IFREG | 0o4755, 0, ((b"trusted.a", b"1"),), False, 0o100644, 65024)
@@ -70,6 +71,40 @@ def test_a_writer_that_died_in_the_middle(tmp_path: Path) -> None:
     assert [identity.inode for identity, _ in log.refresh()] == [2, 4]
     assert [identity.inode for identity, _ in journal.read(path) or ()] == [1, 2, 4]
     log.close()
+
+
+def test_a_header_of_noughts_hides_no_entry(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    log = Journal(str(path))
+    _write(log, 3)
+    for left in (range(3), ()):
+        with open(path, "r+b") as file:
+            file.seek(16)
+            file.write(bytes(8))
+            if not left:
+                file.truncate(64)
+        log.write(_identity(9), SOME)
+        assert [identity.inode for identity, _ in journal.read(path) or ()] == [*left, 9]
+    log.close()
+
+
+@pytest.mark.timeout(60)
+def test_a_word_that_changes_is_seen_whole() -> None:
+    shared = mmap.mmap(-1, 64)
+    seen = words(shared)
+    seen[2] = 1
+    child = os.fork()
+    if child == 0:
+        written = words(shared)
+        while True:
+            for value in (1, 1 << 40):
+                written[2] = value
+    try:
+        found = {seen[2] for _ in range(2_000_000)}
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    assert found == {1, 1 << 40}
 
 
 @pytest.mark.timeout(60)

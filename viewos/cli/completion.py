@@ -125,6 +125,9 @@ def _split(line: str) -> list[str]:
     return []
 
 
+_TAKE_VIEWS = ("exec", "info", "name", "shell", "stats", "stop", "top", "wait")
+
+
 def complete(words: list[str]) -> Answer:
     """What can be the last of `words`, which stand behind `viewos`."""
     from viewos.cli.main import COMMANDS
@@ -157,6 +160,8 @@ def _value(option: Option, current: str) -> Answer:
         return Answer([], "directories")
     if option.field == "modules":
         return Answer(_modules(current, ":"), "files")
+    if option.field == "view":
+        return _those(_views(), current)
     if option.field == "profiles":
         return Answer(_profiles(current), "files")
     return Answer([], "files" if option.argument and "FILE" in option.argument else "none")
@@ -167,7 +172,14 @@ def _operand(command: str, before: list[str], current: str) -> Answer:
         return Answer([], "files" if before else "command")
     if command == "modules":
         return Answer(_modules(current, ""))
+    if command in _TAKE_VIEWS and not before:
+        return _those(_views(), current)
+    if command in ("exec", "mount", "umount"):
+        return Answer([], "command" if command == "exec" and len(before) == 1 else "files")
+    if command == "module" and before == ["add"]:
+        return Answer(_modules(current, ":"), "files")
     first = {"profile": ["check"], "net": ["import", "publish"], "completion": list(SCRIPTS)}
+    first["module"] = ["add", "ls", "move", "rm"]
     if not before:
         return _those(first.get(command, ()), current)
     if before == ["import"]:
@@ -185,6 +197,17 @@ def _modules(current: str, behind: str) -> list[str]:
     from viewos.loader import available
 
     return [one.name + behind for one in available() if one.name.startswith(current)]
+
+
+def _views() -> list[str]:
+    """The names of views that run, and the ids of those that have none."""
+    from viewos.control.client import views
+    from viewos.errors import ViewosError
+
+    try:
+        return [str(one.about["name"] or one.about["id"]) for one in views()]
+    except ViewosError:
+        return []
 
 
 def _profiles(current: str) -> list[str]:

@@ -95,6 +95,7 @@ def _module(values: dict[str, Any], log: str | None) -> Uid:
         unknown="real" if values["unknown_is_real"] else None,
         load=[values["load"]] if values["load"] else [],
         save=log,
+        tells=False,  # a fakeroot is nothing else
     )
 
 

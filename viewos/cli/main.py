@@ -10,7 +10,11 @@ from importlib import import_module
 
 from viewos.errors import ViewosError
 
-COMMANDS = ("run", "fakeroot", "trace", "modules", "profile", "net", "doctor", "completion")
+COMMANDS = (
+    "run", "fakeroot", "trace", "ps", "info", "stats", "top", "exec", "shell", "su", "module",
+    "mount", "umount", "hostname", "name", "wait", "stop",
+    "modules", "profile", "net", "doctor", "completion",
+)  # fmt: skip
 
 USAGE = """\
 usage: viewos COMMAND [OPTION]...

@@ -16,8 +16,8 @@ usage: viewos net publish VIEW PORT:PORT
        viewos net import FILE
 
   publish   lead connections to the second PORT of 127.0.0.1 to the first one in a view that has
-            net:ports=private or net:none, until it is ended. VIEW is the process id of the
-            `viewos run` that started it.
+            net:ports=private or net:none, until it is ended. VIEW is its name, or the process id of
+            the `viewos run` that started it.
   import    print the items of net that do what a proxychains.conf says; what they do not is said
             on stderr. FILE - is stdin.
 
@@ -46,14 +46,23 @@ def _publish(words: list[str]) -> int:
     from viewos.modules.net.publish import publish
 
     ports = words[1].split(":") if len(words) == 2 else []
-    if not (len(ports) == 2 and all(word.isdigit() for word in (*ports, words[0]))):
+    if not (len(ports) == 2 and all(word.isdigit() for word in ports)):
         raise UsageError(
-            "viewos net publish: expected VIEW PORT:PORT, a process id and two ports (for example:"
-            " viewos net publish 4711 8080:18080)"
+            "viewos net publish: expected VIEW PORT:PORT, a view and two ports (for example:"
+            " viewos net publish build 8080:18080)"
         )
     inside, outside = map(int, ports)
-    publish(int(words[0]), inside, outside)
+    publish(_process_of(words[0]), inside, outside)
     return 0
+
+
+def _process_of(view: str) -> int:
+    """The process id by which the module knows a view."""
+    if view.isdigit():
+        return int(view)
+    from viewos.control.client import find
+
+    return int(find(view).about["id"].partition(".")[0])
 
 
 def _import(words: list[str]) -> int:

@@ -32,11 +32,11 @@ HELP = Option("help", ("-h", "--help"), None, "say what is said here, and end")
 
 
 def parse(
-    command: str, argv: Sequence[str], options: Sequence[Option]
+    command: str, argv: Sequence[str], options: Sequence[Option], *, anywhere: bool = False
 ) -> tuple[dict[str, Any], list[str]]:
     """(field -> value, the words that are no options).
 
-    Options end at the first such word, or at --. Raises UsageError.
+    Options end at the first such word (not with `anywhere`), or at --. Raises UsageError.
     """
     by_name = {name: option for option in options for name in option.names}
     values: dict[str, Any] = {}
@@ -44,8 +44,14 @@ def parse(
         empty: Any = ([] if option.argument else 0) if option.repeats else None
         values[option.field] = empty if option.argument or option.repeats else False
     words = list(argv)
-    while words and words[0].startswith("-") and words[0] != "-":
+    others: list[str] = []
+    while words:
         word = words.pop(0)
+        if word == "-" or not word.startswith("-"):
+            others.append(word)
+            if not anywhere:
+                break
+            continue
         if word == "--":
             break
         name, given, rest = _split(word)
@@ -65,7 +71,7 @@ def parse(
                 raise UsageError(f"{command}: {name} needs {found.argument} behind it")
             value = words.pop(0)
         _keep(command, values, found, name, value)
-    return values, words
+    return values, others + words
 
 
 def _split(word: str) -> tuple[str, str | None, str]:

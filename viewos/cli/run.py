@@ -27,6 +27,7 @@ OPTIONS = (
         repeats=True,
     ),
     Option("chdir", ("-C", "--chdir"), "DIR", "start in this directory of the view"),
+    Option("name", ("--name",), "NAME", "call the view so: `viewos ps`, `viewos exec NAME`, ..."),
     Option("verbose", ("-v", "--verbose"), None, "say more of what the monitor does"),
     Option("quiet", ("-q", "--quiet"), None, "say nothing while the program runs"),
     Option("log", ("--log",), "FILE", "append what the monitor says to FILE, and not to stderr"),
@@ -35,6 +36,12 @@ OPTIONS = (
         "which process is whose parent: direct (the monitor stands beside\n"
         "the program), ancestor (above it), auto (default)",
         choices=("auto", "direct", "ancestor"),
+    ),
+    Option(
+        "why", ("--why",), "PATH",
+        "first say how PATH resolves in the view, step by step and layer\n"
+        "by layer; a COMMAND may be missing then",
+        repeats=True,
     ),
     Option(
         "nestable", ("--nestable",), None,
@@ -64,6 +71,7 @@ examples:
   viewos run -m vfs:/mnt=/tmp/x -C /mnt -- make
   viewos run -m vfs:/etc/hosts=hosts,ro -m hostname:build7 -m uid:0 -- ./install.sh
   viewos run -p ./build.toml -- make
+  viewos run -m vfs:/mnt=/tmp/x --why /mnt/link/file
   viewos run -m ./faults.py:DiskFull -- tar xf archive.tar
 """
 
@@ -78,6 +86,8 @@ def main(argv: list[str]) -> int:
 
 
 def _run(values: dict[str, Any], command: list[str]) -> NoReturn:
+    if not command and values["why"]:
+        command = ["true"]
     if not command:
         raise UsageError("viewos run: which COMMAND? (see `viewos run --help`)")
 
@@ -88,9 +98,10 @@ def _run(values: dict[str, Any], command: list[str]) -> NoReturn:
 
     from_profiles = _take_profiles(values) if values["profiles"] else ()
     verbosity = 1 + values["verbose"] - values["quiet"]
-    monitor = contact()
-    if monitor is not None:
-        from viewos.launcher import nested
+    socket = contact()
+    if socket is not None:
+        from viewos.control import nested
+        from viewos.control.client import monitor_at
 
         for name in ("log", "layout"):
             if values[name] not in (None, "auto"):
@@ -101,8 +112,9 @@ def _run(values: dict[str, Any], command: list[str]) -> NoReturn:
             module.load()  # the monitor knows nothing of files and lines
         texts = [module.text for module in from_profiles] + values["modules"]
         nested.run(
-            monitor, texts, command, chdir=values["chdir"],
+            monitor_at(socket), texts, command, chdir=values["chdir"],
             no_continue=values["no_continue"], nestable=values["nestable"], verbosity=verbosity,
+            name=values["name"] or "", why=values["why"],
         )  # fmt: skip
 
     from viewos.loader import load
@@ -118,6 +130,8 @@ def _run(values: dict[str, Any], command: list[str]) -> NoReturn:
         layout=values["layout"] or "auto",
         verbosity=verbosity,
         log=values["log"],
+        name=values["name"] or "",
+        why=values["why"],
     )
 
 

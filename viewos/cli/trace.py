@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from typing import Any, NoReturn
 
 from viewos.cli.options import HELP, Option, UsageError, describe, parse
@@ -23,6 +24,7 @@ OPTIONS = (
         "module=NAME, or one of these behind a !",
         repeats=True,
     ),
+    Option("view", ("-V", "--view"), "VIEW", "show what happens in a view that runs already"),
     Option("file", ("-o", "--output"), "FILE", "append the lines to FILE, and not to stderr"),
     Option("all", ("-a", "--all"), None, "trap what any module can use, not only what these do"),
     HELP,
@@ -30,6 +32,7 @@ OPTIONS = (
 
 USAGE = f"""\
 usage: viewos trace [OPTION]... [--] COMMAND [ARG]...
+       viewos trace -V VIEW [-e EXPR]... [-o FILE]
 
 Runs COMMAND as `viewos run` does, and writes a line for each system call that reaches the monitor:
 who was asked, what was done, and what came of it.
@@ -43,15 +46,36 @@ examples:
   viewos trace -m vfs:/mnt=/tmp/x -e '!continued' -- ls /mnt
   viewos trace -m uid:0 -e failed -o trace.txt -- ./install.sh
   viewos trace -a -e open,execve -- sh -c 'ls | wc -l'
+  viewos trace -V build -e failed
 """
 
 
 def main(argv: list[str]) -> int:
     """Become the program; returns only from --help. Raises ViewosError."""
     values, command = parse("viewos trace", argv, OPTIONS)
+    if values["view"] is not None and not values["help"]:
+        return _follow(values, command)
     if not values["help"]:
         _run(values, command)
     print(USAGE, end="")
+    return 0
+
+
+def _follow(values: dict[str, Any], words: list[str]) -> int:
+    """Show the calls of a view that runs, until it ends or the user has seen enough."""
+    if words or values["modules"] or values["chdir"] or values["all"]:
+        raise UsageError("viewos trace -V: only -e and -o go with a view that runs already")
+    from viewos.control.client import Ended, find
+
+    found = find(values["view"])
+    file = values["file"]
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+    output = 2 if file is None else os.open(file, flags, 0o644)
+    with suppress(Ended, KeyboardInterrupt):
+        found.monitor.ask(
+            "trace", view=found.number, expressions=values["expressions"],
+            descriptors=[output], deadline=None,
+        )  # fmt: skip
     return 0
 
 
@@ -66,8 +90,8 @@ def _run(values: dict[str, Any], command: list[str]) -> NoReturn:
 
     if contact() is not None:
         raise ViewosError(
-            "this process runs in a view, whose monitor traces for nobody: start the outermost"
-            " view with `viewos trace`, which shows the views in it too"
+            "this process runs in a view: `viewos run` nests one in it, and `viewos trace -V VIEW`"
+            " shows its calls"
         )
     parse_expressions(values["expressions"])
     run(

@@ -3,7 +3,6 @@
 launch       the one entry
 layout       the two layouts, and which is taken
 program      the process that becomes the program
-nested       in a view already: the program itself, and nothing else
 direct       the program with the monitor beside it
 waiter       waiter -> monitor -> shepherd -> program: the process that the user started
 shepherd     the processes below it

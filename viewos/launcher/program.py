@@ -18,7 +18,7 @@ from typing import NamedTuple, NoReturn
 from viewos.launcher import raw
 from viewos.launcher.errors import CANNOT_EXECUTE, FAILED, NOT_FOUND, LaunchError
 from viewos.launcher.layout import CAP_SYS_ADMIN, has_capability
-from viewos.launcher.wire import SERVING, Wire
+from viewos.launcher.wire import SERVING, Line
 
 _DEFAULT_PATH = b"/bin:/usr/bin"  # what execvp(3) of glibc takes when PATH is not set
 _GOES_ON = (errno.ENOENT, errno.ESTALE, errno.ENOTDIR, errno.ENODEV, errno.ETIMEDOUT)
@@ -51,7 +51,7 @@ class Program(NamedTuple):
     """The last thing before the execve; what it calls is answered by the view."""
 
 
-def become(program: Program, wire: Wire, started: Callable[[], object] = lambda: None) -> NoReturn:
+def become(program: Program, wire: Line, started: Callable[[], object] = lambda: None) -> NoReturn:
     """Become the program, when the monitor at the other end of `wire` serves; then call `started`.
 
     Raises LaunchError as long as no filter is installed; after that, what fails ends the process
@@ -102,7 +102,7 @@ def restore_signals(mask: set[int]) -> None:
 # ---- the filter ---------------------------------------------------------------------------------
 
 
-def _put_under_filter(program: Program, wire: Wire) -> None:
+def _put_under_filter(program: Program, wire: Line) -> None:
     if not has_capability(CAP_SYS_ADMIN):
         import prctl
 

@@ -134,6 +134,15 @@ SI_KERNEL = 0x80
 """The code of a signal that a terminal sends to its foreground group (asm-generic/siginfo.h)."""
 
 
+def is_stopped(pid: int) -> bool:
+    """Is this process stopped, by a signal or by a tracer? True for one that has ended."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
+            return file.read().rpartition(b") ")[2][:1] in b"Tt"
+    except OSError:
+        return True
+
+
 def read_signals(fd: int) -> list[tuple[int, int, int]]:
     """All that are pending at a signalfd: (signal, pid of the sender, its code)."""
     found: list[tuple[int, int, int]] = []

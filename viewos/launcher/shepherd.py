@@ -149,7 +149,8 @@ class Shepherd:
             return
         self._told_stop = False
         self._tell(CONTINUED)
-        if self._wire is not None:
+        # A next stop of the whole group may be there already, and is not to be undone.
+        if self._wire is not None and not raw.is_stopped(self._program):
             os.kill(self._flock.waiter, signal.SIGCONT)
 
     # ---- the waiter ---------------------------------------------------------------------------

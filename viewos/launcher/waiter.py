@@ -75,8 +75,10 @@ class Waiter:
         for number, sender, code in raw.read_signals(self._signals):
             if number == signal.SIGCHLD:
                 _reap(self._monitor)
-            elif self._stop and number in shepherd.STOPS:
-                pass  # it was for the whole group, or comes too late: the program has stopped
+            elif number in shepherd.STOPS and (self._stop or sender == os.getpid()):
+                # It was for the whole group, or comes too late: the program has stopped. Or it is
+                # what `_mirror_stop` did not need.
+                pass
             elif number != signal.SIGCONT or sender != self._shepherd:
                 if number == signal.SIGCONT:
                     self._stop = 0
@@ -107,12 +109,15 @@ class Waiter:
 
     def _mirror_stop(self) -> None:
         number, self._stop = self._stop, 0
-        # While the signal was not blocked, below, a stop of the whole group could stop this process
-        # first, and it hears of that stop when all have been continued.
-        if not _is_stopped(self._pid):
+        if number == signal.SIGSTOP:
+            if raw.is_stopped(self._pid):
+                os.kill(os.getpid(), number)
             return
+        # While it was not blocked, below, a stop of the whole group could stop this process first,
+        # and it hears of that stop when all have been continued: so it looks. It looks with its own
+        # stop pending, which a SIGCONT takes back that the whole group gets meanwhile.
         os.kill(os.getpid(), number)
-        if number != signal.SIGSTOP:
+        if raw.is_stopped(self._pid):
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {number})
             signal.pthread_sigmask(signal.SIG_BLOCK, {number})
 
@@ -122,14 +127,6 @@ def _pidfd(pid: int) -> int:
         return raw.lifted(os.pidfd_open(pid))
     except ProcessLookupError:
         return -1
-
-
-def _is_stopped(pid: int) -> bool:
-    try:
-        with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
-            return file.read().rpartition(b") ")[2][:1] in b"Tt"
-    except OSError:
-        return True
 
 
 def _reap(pid: int) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import _socket
 import os
 import struct
+from typing import Protocol
 
 from viewos.launcher import raw
 
@@ -14,6 +15,14 @@ SERVING = b"S"
 FAILED = b"F"
 """There will be no program; a text follows."""
 _MOST = 4096
+
+
+class Line(Protocol):
+    """What the process that becomes the program needs of a wire to its monitor."""
+
+    def send_descriptor(self, fd: int) -> None: ...
+    def receive(self) -> bytes: ...
+    def close(self) -> None: ...
 
 
 class Wire:

@@ -8,5 +8,4 @@ view, popen   what the caller uses, as of `subprocess`
 process       the same for async programs, on anyio
 served        the monitor of one program, in threads of the caller
 child         the process that becomes the program, and the helper beside it
-service       a fix-up, asked for here and done there; wire carries it
 """

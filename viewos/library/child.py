@@ -1,6 +1,6 @@
 """The process that a `Popen` starts: it becomes the program, and leaves a helper beside it.
 
-The helper hands the listener to the caller, and does its fix-ups (see `viewos.library.service`).
+The helper hands the listener to the caller, and does its fix-ups (see `viewos.monitor.helper`).
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import Any, NoReturn
 
 from viewos.launcher import FAILED, LaunchError, Layout, Session, launch
 from viewos.launcher.side import say
-from viewos.library.service import serve_fix_ups
-from viewos.library.wire import Hangup, receive, send
+from viewos.monitor.helper.fixups import serve_fix_ups
+from viewos.monitor.helper.wire import Hangup, receive, send
 
 IN_DIRECTORY, IN_PROGRAM, IN_PREPARATION, IN_VIEWOS = b"DPIV"
 """Where a start failed, as the first byte of what the failure pipe brings."""

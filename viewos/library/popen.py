@@ -18,7 +18,7 @@ from viewos.errors import ViewosError
 from viewos.library import identity
 from viewos.library.child import IN_DIRECTORY, IN_PROGRAM, IN_VIEWOS
 from viewos.library.served import Served
-from viewos.library.wire import Hangup, receive, send
+from viewos.monitor.helper.wire import Hangup, receive, send
 from viewos.monitor.setup import start_directory
 
 if TYPE_CHECKING:

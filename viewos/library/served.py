@@ -9,9 +9,10 @@ import socket
 import threading
 from typing import TYPE_CHECKING
 
-from viewos.library.service import far_fix_up
-from viewos.library.wire import send
+from viewos.monitor.control.server import Server
 from viewos.monitor.engine import Engine
+from viewos.monitor.helper.fixups import far_fix_up
+from viewos.monitor.helper.wire import send
 from viewos.monitor.log import NORMAL, Log
 from viewos.monitor.router import Router
 
@@ -53,7 +54,8 @@ class Served:
         self._router = Router(
             view, view.cookie, log, mounts=view.mounts, fix_up=far_fix_up(control, threading.Lock())
         )
-        self._router.engine = Engine(listener, self._router.handle, log, self._router.accelerator)
+        Server(self._router.nesting, None, pid)  # for programs that nest views; there is no socket
+        self._engine = Engine(listener, self._router.handle, log, self._router.accelerator)
         self._thread = threading.Thread(target=self._serve, name="viewos monitor", daemon=True)
         self._ready = threading.Event()
 
@@ -62,6 +64,7 @@ class Served:
         RuntimeError when there are no more threads."""
         try:
             self._view.serve(self)
+            self._view.states.mark(self._pid)
             self._thread.start()
         except BaseException:
             listener, self._listener = self._listener, -1
@@ -79,22 +82,19 @@ class Served:
                 os.close(fd)
 
     def _serve(self) -> None:
-        engine = self._router.engine
-        assert engine is not None
         try:
-            engine.serve(self._ready.set)
+            self._engine.serve(self._ready.set)
         finally:
             self._ready.set()
             with contextlib.suppress(OSError):
                 send(self._control, ("over",))
             self._control.close()
             self._listener = -1  # first: a child forked now must not close what gets its number
-            engine.close()
+            self._engine.close()
             self._router.nesting.tear_down()
             if self._router.accelerator is not None:
                 self._router.accelerator.close()
             self._router.tasks.forget_all()  # descriptors: they are not left to the collector
-            self._router.engine = None
             self._view.forget(self)
 
     def wait(self) -> None:

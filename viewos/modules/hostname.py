@@ -5,11 +5,11 @@ from __future__ import annotations
 import errno
 import os
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Self
 
-from viewos import PASS, Claim, RealPath, Utsname, VirtualModule, VirtualPath
+from viewos import PASS, Claim, Names, RealPath, Utsname, VirtualModule, VirtualPath
 
 if TYPE_CHECKING:
     from viewos import Call, Item, Items, Verdict
@@ -51,6 +51,11 @@ class _Name:
             os.pwrite(self._fd, self._data, 0)  # never empty in between: others may be reading
             os.ftruncate(self._fd, len(self._data))
 
+    @property
+    def source(self) -> tuple[int, bytes]:
+        """The file, and what it holds while the name is this one."""
+        return self._fd, self._data
+
     def close(self) -> None:
         os.close(self._fd)
 
@@ -90,6 +95,8 @@ class Hostname(VirtualModule):
         self._names: dict[bytes, _Name] = {}
         self._files: dict[bytes, bytes] = {}
         """Path in the view -> the file behind it."""
+        self._watchers: list[Callable[[Names | None], object]] = []
+        self._told: Names | None = None
         self._name_space = ""
         self._named: set[str] = set()
         """Other UTS name spaces that have got a name in the view."""
@@ -150,6 +157,9 @@ class Hostname(VirtualModule):
 
     def stop(self) -> None:
         """Close the files."""
+        for told in self._watchers:
+            told(None)
+        self._watchers = []
         for name in self._names.values():
             name.close()
         self._names = {}
@@ -166,15 +176,46 @@ class Hostname(VirtualModule):
         for name, path in self._files.items():
             yield Claim(VirtualPath(name), RealPath(path), scratch=True)
 
+    def set_hostname(self, name: bytes) -> None:
+        """Give the view another name, as sethostname(2) of a program in it does. Raises ValueError:
+        it is too long, or cannot be one."""
+        if len(name) > LENGTH or b"\0" in name or b"\n" in name:
+            raise ValueError(f"a name has at most {LENGTH} bytes, and is one line")
+        self._names[b"hostname"].write(name)
+        self._tell()
+
+    def show_uname(self, told: Callable[[Names | None], object]) -> None:
+        """As `uname` answers, while no program writes to the files of the names."""
+        self._watchers.append(told)
+        self._tell()
+
+    def _tell(self) -> None:
+        """Tell who watches what uname(2) says now."""
+        shown = None
+        if not self._named:
+            read = {key: name.read() for key, name in self._names.items()}
+            utsname = self._with_names(Utsname.of_host(), read)
+            shown = Names(utsname, tuple(name.source for name in self._names.values()))
+        self._told = shown
+        for told in self._watchers:
+            told(shown)
+
+    def _with_names(self, below: Utsname, names: Mapping[bytes, bytes]) -> Utsname:
+        return replace(
+            below, nodename=names[b"hostname"], domainname=names[b"domainname"], **self._fields
+        )
+
     def uname(self, call: Call) -> Verdict:
         """uname(2) of the layers below, with other names."""
         if self._named and self._space_of(call) in self._named:
             return PASS
         names = {key: name.read() for key, name in self._names.items()}
+        if self._watchers and self._told is not None:
+            before = self._told.utsname
+            if names != {b"hostname": before.nodename, b"domainname": before.domainname}:
+                self._tell()
         below: Utsname = call.below()
-        return replace(
-            below, nodename=names[b"hostname"], domainname=names[b"domainname"], **self._fields
-        )
+        return self._with_names(below, names)
 
     def sethostname(self, call: Call) -> Verdict:
         """sethostname(2), for everybody: it changes nothing outside of the view. Where there is a
@@ -195,9 +236,11 @@ class Hostname(VirtualModule):
         space = self._space_of(call)
         if space != self._name_space:  # one that a program of the view has made: the kernel's
             self._named.add(space)
+            self._tell()
             return PASS
         length = call.args.len
         if not 0 <= length <= LENGTH:
             raise OSError(errno.EINVAL, "length")
         self._names[key].write(call.read(call.args.name, length) if length else b"")
+        self._tell()
         return 0

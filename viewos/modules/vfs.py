@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Self
 
-from viewos import Claim, RealPath, VirtualModule, VirtualPath, absolute
+from viewos import Claim, RealPath, SpecError, VirtualModule, VirtualPath, absolute
 
 if TYPE_CHECKING:
     from viewos import Items
@@ -58,6 +58,17 @@ class Vfs(VirtualModule):
         module = cls(*mounts[0][:2], ro=mounts[0][2])
         module._mounts, module._msghdr = mounts, msghdr
         return module
+
+    @classmethod
+    def from_mount(cls, source: bytes, target: bytes, options: list[str]) -> Self:
+        """As mount(8) with --bind: SOURCE is seen at TARGET too; the option is `ro` (or `rw`).
+
+        AF_UNIX names in sendmsg(2) and its kin are not mapped: a view need not trap them."""
+        for option in options:
+            if option not in ("ro", "rw", "bind", "rbind"):
+                raise SpecError(f"vfs: there is no option {option} (there are ro and rw)")
+        read_only = [option for option in options if option in ("ro", "rw")][-1:] == ["ro"]
+        return cls(target, source, ro=read_only, msghdr=False)
 
     def claims(self) -> Iterable[Claim]:
         """One rule a pair."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from viewos.abi.socket import InetAddress, UnixAddress
 from viewos.abi.utsname import Utsname
+from viewos.kernel import NR, syscall
 from viewos.module import PASS
 from viewos.monitor import inet
 from viewos.monitor.emulate import EMULATIONS, open_arguments, umask_of
@@ -208,6 +209,18 @@ def _native_statx(router: Router, call: Call) -> bytes:
     return _file(call).statx(call.decode(2), call.decode(3))
 
 
+def _native_priority(kind: int) -> Callable[[Router, Call], int]:
+    """setpriority, ioprio_set; `kind` is what means one process, the caller here."""
+
+    def change(router: Router, call: Call) -> int:
+        which, who, value = (call.decode(index) for index in range(3))
+        if which != kind or who not in (0, call.tid):
+            raise OSError(errno.EOPNOTSUPP, f"below() answers {call.name} of the caller only")
+        return syscall(NR[call.name], which, call.tid, value)
+
+    return change
+
+
 _NATIVE: dict[str, Callable[[Router, Call], Any]] = {
     "uname": lambda router, call: Utsname.of_host(),
     "getuid": lambda router, call: _UIDS(router, call)[0],
@@ -228,6 +241,8 @@ _NATIVE: dict[str, Callable[[Router, Call], Any]] = {
     "stat": _native_stat,
     "fstat": _native_stat,
     "statx": _native_statx,
+    "setpriority": _native_priority(os.PRIO_PROCESS),
+    "ioprio_set": _native_priority(1),  # IOPRIO_WHO_PROCESS of linux/ioprio.h
 }
 
 

@@ -28,6 +28,7 @@ from viewos.monitor.log import Log
 
 if TYPE_CHECKING:
     from viewos.monitor.accelerator.native import Receiver
+    from viewos.monitor.helper.looks import Helper
 
 STACK_SIZE = 512 * 1024
 """Bytes of stack of a receiver, where the process is the monitor's own."""
@@ -93,7 +94,10 @@ class Engine:
         handle: Callable[[Notification], None],
         log: Log,
         accelerator: Accelerator | None = None,
+        helper: Helper | None = None,
     ) -> None:
+        """`helper` looks at the tracees where the monitor itself may not."""
+        self.helper = helper
         self._listener = listener
         self._handle = handle
         self._log = log
@@ -150,6 +154,16 @@ class Engine:
 
     def serve(self, ready: Callable[[], None] = lambda: None) -> None:
         """Serve until the last tracee is gone. `ready` is called when calls are being received."""
+        self.start()
+        ready()
+        poll = select.poll()
+        poll.register(self._listener, 0)  # only POLLHUP: every user of the filter has ended
+        while not any(event & select.POLLHUP for _, event in poll.poll()):
+            pass
+        self.stop()
+
+    def start(self) -> None:
+        """Answer calls from now on, in threads of the engine's own."""
         if os.environ.get("VIEWOS_SYNC_WAKE_UP") != "0":
             # Linux 6.6; without it a round trip costs twice as much, and nothing else changes.
             kernel.ioctl(
@@ -159,15 +173,13 @@ class Engine:
             )
         self._spawn()
         self._start(self._watch)
-        ready()
-        poll = select.poll()
-        poll.register(self._listener, 0)  # only POLLHUP: every user of the filter has ended
-        while not any(event & select.POLLHUP for _, event in poll.poll()):
-            pass
+
+    def stop(self) -> None:
+        """After the last tracee: receive no more."""
         self._seat.stopping = True
 
     def close(self) -> None:
-        """After `serve`: end the threads, and close the listener if none of them is stuck on it.
+        """After `stop`: end the threads, and close the listener if none of them is stuck on it.
 
         Before Linux 6.6 a receive does not end with the last tracee; a handler may hang as well.
         """
@@ -192,8 +204,8 @@ class Engine:
         me = next(self._numbers)
         receive = self._receive
         if self._accelerator is not None:
-            self._accelerator.serve_with(self._listener, kernel.has_own_umask())
-            receive = partial(self._receive_rest, self._accelerator, self._accelerator.receiver())
+            receiver = self._accelerator.receiver(self._listener, kernel.has_own_umask())
+            receive = partial(self._receive_rest, self._accelerator, receiver)
         while True:
             with self._guard:
                 if self._idle >= MOST_IDLE:

@@ -41,9 +41,8 @@ def hide_loader(stop: ExecStop) -> None:
     start_brk = int(fields[_START_BRK])
     if not arg_end or _filters(stop.pid) > _filters(os.getpid()) + 1:
         return
-    with open(f"/proc/{stop.pid}/mem", "rb", buffering=0) as file:
-        pointers = struct.unpack("=4Q", os.pread(file.fileno(), 32, stop.stack + 8))
-        words = os.pread(file.fileno(), arg_end - pointers[2], pointers[2])
+    pointers = struct.unpack("=4Q", stop.read(stop.stack + 8, 32))
+    words = stop.read(pointers[2], arg_end - pointers[2])
     first, program, _rest = words.split(b"\0", 2)
     arg_start = pointers[2] + len(program) + 1
     stop.write(pointers[2], program + b"\0" + first + b"\0")
@@ -82,20 +81,14 @@ def patch_auxiliary(stop: ExecStop, changes: dict[int, int], name: bytes | None)
 
 def _auxiliary_address(stop: ExecStop) -> int:
     """Where the auxiliary vector stands: behind argc, argv and envp on the new stack."""
-    fd = os.open(f"/proc/{stop.pid}/mem", os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        address = stop.stack
-        (count,) = struct.unpack("=Q", os.pread(fd, 8, address))
-        address += 8 * (count + 2)
-        while True:
-            data = os.pread(fd, 4096, address)
-            for index, (pointer,) in enumerate(
-                struct.iter_unpack("=Q", data[: len(data) // 8 * 8])
-            ):
-                if not pointer:
-                    return int(address + 8 * (index + 1))
-            address += len(data) // 8 * 8
-            if not data:
-                raise OSError(errno.EFAULT, "stack")
-    finally:
-        os.close(fd)
+    address = stop.stack
+    (count,) = struct.unpack("=Q", stop.read(address, 8))
+    address += 8 * (count + 2)
+    while True:
+        data = stop.read(address, 4096)
+        for index, (pointer,) in enumerate(struct.iter_unpack("=Q", data[: len(data) // 8 * 8])):
+            if not pointer:
+                return int(address + 8 * (index + 1))
+        address += len(data) // 8 * 8
+        if not data:
+            raise OSError(errno.EFAULT, "stack")

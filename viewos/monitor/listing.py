@@ -36,16 +36,12 @@ def getdents(router: Router, call: Call) -> int | Outcome:
     if not missing or not task.same_mounts:
         return CONTINUE
     try:
-        pidfd = kernel.pidfd_open(task.tgid)
-    except OSError:
+        shared = router.descriptor_of(call, fd)  # the same open file: its position is the tracee's
+    except ProcessLookupError:
         return CONTINUE
-    try:
-        shared = kernel.pidfd_getfd(pidfd, fd)  # the same open file: its position is the tracee's
     except OSError as error:
         router.log.warning(f"mount points cannot be listed: pidfd_getfd: {error}", once="getfd")
         return CONTINUE
-    finally:
-        os.close(pidfd)
     try:
         if os.lseek(shared, 0, os.SEEK_CUR) != 0:
             return CONTINUE

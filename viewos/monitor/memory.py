@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import threading
+from typing import Protocol
 
 from viewos.kernel import RemoteIO
 
@@ -26,6 +27,19 @@ class Unreadable(Exception):
     dumpable)."""
 
 
+class Looks(Protocol):
+    """What looks at a tracee in the place of the monitor: see `monitor.helper`."""
+
+    def read(self, tid: int, address: int, size: int) -> bytes:
+        """As `Memory.read`."""
+
+    def write(self, tid: int, address: int, data: bytes) -> None:
+        """As `Memory.write`."""
+
+    def descriptor(self, tid: int, fd: int, pid: int) -> int:
+        """As `kernel.descriptor_of`."""
+
+
 def _open_mem(tid: int, flags: int) -> int:
     """Open /proc/TID/mem. Raises TraceeGone, Unreadable."""
     try:
@@ -42,6 +56,16 @@ class Memory:
     def __init__(self) -> None:
         self._local = threading.local()
 
+    def use(self, helper: Looks | None) -> None:
+        """Let this thread look through a helper from now on; None: by itself."""
+        self._local.helper = helper
+
+    @property
+    def helper(self) -> Looks | None:
+        """What this thread looks through."""
+        helper: Looks | None = getattr(self._local, "helper", None)
+        return helper
+
     def _io(self) -> RemoteIO:
         io: RemoteIO | None = getattr(self._local, "io", None)
         if io is None:
@@ -53,6 +77,9 @@ class Memory:
 
         Raises Fault (nothing there), TraceeGone, Unreadable.
         """
+        helper = self.helper
+        if helper is not None:
+            return helper.read(tid, address, size)
         try:
             return self._io().read(tid, address, size)
         except OSError as error:
@@ -114,6 +141,10 @@ class Memory:
     def write(self, tid: int, address: int, data: bytes) -> None:
         """Write as the kernel's copy_to_user does: protections count. Raises OSError EFAULT."""
         if not data:
+            return
+        helper = self.helper
+        if helper is not None:
+            helper.write(tid, address, data)
             return
         try:
             count = self._io().write(tid, address, data)

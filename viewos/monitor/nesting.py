@@ -1,25 +1,28 @@
 """Views in a view: made inside the one monitor, because the kernel allows one listener.
 
-`viewos run` in a view asks the monitor by a prctl(2) of our own for a descriptor (contact), sends
-what modules it wants, and enters the view that was made by a second prctl. Nothing is started: the
-caller becomes the program. Which view a process is in stands in its `ProcessState`, and the router
-of that view answers its calls; a nested view's map of claims holds those of the outer one already.
+`viewos run` in a view asks the monitor by a prctl(2) of our own for a descriptor (contact), asks
+through it for a view of some modules, and enters the view that was made by a second prctl. Nothing
+is started: the caller becomes the program. Which view a process is in stands in its `ProcessState`,
+and the router of that view answers its calls; a nested view's map of claims holds those of the
+outer one already.
 """
 
 from __future__ import annotations
 
 import errno
-import json
 import os
 import socket
 import threading
-from contextlib import suppress
-from functools import partial
-from typing import TYPE_CHECKING, Any
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from typing import TYPE_CHECKING
 
 from viewos.abi.nesting import VIEWOS_CONTACT, VIEWOS_ENTER
 from viewos.abi.row import signed32
-from viewos.errors import ViewosError, told
+from viewos.errors import ViewosError
 from viewos.monitor.plan import lacking, plan
 from viewos.monitor.setup import set_up, tear_down
 from viewos.spec import launch_directory
@@ -27,39 +30,88 @@ from viewos.view import View
 
 if TYPE_CHECKING:
     from viewos.call import Call
+    from viewos.filter import FilterPlan
+    from viewos.module import VirtualModule
     from viewos.monitor.router import Router
+    from viewos.monitor.trace import Trace
 
-PROTOCOL = 1
 MOST_VIEWS = 1000
 """Nested views of one monitor: each keeps its modules until the last program has ended."""
-_LARGEST_REQUEST = 1 << 20
-_PATIENCE = 30.0
-"""Seconds that a caller may take to say what it wants."""
+
+
+@dataclass
+class Level:
+    """A view of a monitor, as others ask for it."""
+
+    router: Router
+    outer: int | None = None
+    """The number of the view in which it is nested."""
+    name: str = ""
+    command: tuple[str, ...] = ()
+    started: float = field(default_factory=time.time)
+    """Seconds since the epoch."""
 
 
 class Nesting:
     """The views of one monitor: the outermost one, and those that were nested in it."""
 
     def __init__(self, outermost: Router) -> None:
-        self._routers = [outermost]
-        self._makers: dict[int, int] = {}
-        """View -> the process that asked for it, and may enter it."""
-        self._lock = threading.Lock()
+        self.levels = [Level(outermost)]
+        self.lock = threading.RLock()
+        """Held by who makes or changes views."""
+        self.welcome: Callable[[socket.socket, int, int], object] = _hang_up
+        """Told of a connection that a process of a view has asked for: (socket, view, pid)."""
+        self._may_enter: set[tuple[int, int]] = set()
+        """(process, view) of those that have been let in."""
+
+    @cached_property
+    def trapped(self) -> FilterPlan:
+        """What the filter of all these views traps: it was made for the outermost one."""
+        outermost = self.levels[0].router
+        return plan(outermost.view, outermost.cookie)
 
     def router_of(self, tid: int) -> Router:
         """The router of the view that a task is in."""
-        routers = self._routers
-        if len(routers) == 1:
-            return routers[0]
+        levels = self.levels
+        if len(levels) == 1:
+            return levels[0].router
         try:
-            return routers[routers[0].view.states.read(tid).view]
+            return levels[levels[0].router.view.states.read(tid).view].router
         except OSError:  # it has ended
-            return routers[0]
+            return levels[0].router
+
+    def within(self, number: int) -> set[int]:
+        """The numbers of a view and of all that are nested in it."""
+        found = {number}
+        for index, level in enumerate(self.levels):
+            if level.outer in found:
+                found.add(index)
+        return found
+
+    @contextmanager
+    def traced(self, trace: Trace, views: set[int]) -> Iterator[None]:
+        """Let a trace show the calls of views, also of those that are nested in them meanwhile."""
+        fast = self.levels[0].router.accelerator
+        with self.lock:
+            for number in views:
+                router = self.levels[number].router
+                router.traces = (*router.traces, trace)
+            if fast is not None:
+                fast.pause(True)  # it would hide them
+        try:
+            yield
+        finally:
+            with self.lock:
+                for level in self.levels:
+                    kept = tuple(one for one in level.router.traces if one is not trace)
+                    level.router.traces = kept
+                if fast is not None:
+                    fast.pause(False)
 
     def tear_down(self) -> None:
         """After the last program: stop the modules of nested views, the innermost first."""
-        while len(self._routers) > 1:
-            router = self._routers.pop()
+        while len(self.levels) > 1:
+            router = self.levels.pop().router
             tear_down(router.view, router.log.warning)
 
     # ---- what a process asks ------------------------------------------------------------------
@@ -84,71 +136,61 @@ class Nesting:
         except OSError:
             ours.close()
             raise
-        threading.Thread(
-            target=self._converse, args=(router, ours, call.pid), name="viewos nesting", daemon=True
-        ).start()
+        self.welcome(ours, router.number, call.pid)
         return number
 
     def _enter(self, router: Router, call: Call, number: int) -> int:
-        state = call.process_state
-        if state.view == number and self._makers.get(number) == call.pid:
-            return 0  # the call that set the state was made again
-        is_theirs = self._makers.get(number) == call.pid
-        if not is_theirs or self._routers[number].view.below is not router.view:
+        if (call.pid, number) not in self._may_enter:
             raise OSError(errno.EPERM, "another process's view")
-        router.set_process_state(call, state._replace(view=number))
+        state = call.process_state
+        if state.view != number:  # otherwise the call that set the state was made again
+            router.set_process_state(call, state._replace(view=number))
         return 0
 
-    def _converse(self, router: Router, connection: socket.socket, pid: int) -> None:
-        with connection, suppress(OSError):
-            connection.settimeout(_PATIENCE)
-            try:
-                answer = self._answer(router, _request(connection), pid)
-            except ViewosError as error:
-                answer = {"error": str(error), "status": error.status}
-            except OSError:
-                return  # it has gone, or says nothing
-            except Exception as error:
-                router.log.exception("nesting a view")
-                answer = {"error": f"the monitor failed: {told(error)}", "status": 125}
-            connection.sendall(json.dumps(answer).encode() + b"\n")
+    def let_in(self, pid: int, number: int) -> None:
+        """Allow a process to enter a view."""
+        self._may_enter.add((pid, number))
 
-    def _answer(self, router: Router, request: dict[str, Any], pid: int) -> dict[str, Any]:
-        from viewos.loader import load
+    # ---- making one ---------------------------------------------------------------------------
 
-        specs, directory = request["modules"], os.fsencode(request["directory"])
-        token = launch_directory.set(directory)
-        try:
-            modules = [load(text, partial(_real_file, router, directory)) for text in specs]
-            view = View(modules, below=router.view, no_continue=request.get("no_continue") is True)
-            if request.get("nestable") and not self._routers[0].view.nestable:
-                raise ViewosError("only the outermost view can be made nestable")
-            return {"view": self._nest(router, view, pid)}
-        finally:
-            launch_directory.reset(token)
-
-    def _nest(self, router: Router, view: View, pid: int) -> int:
-        """Make a router for a view; its number. Raises ViewosError."""
-        with self._lock:
-            if len(self._routers) > MOST_VIEWS:
+    def nest(
+        self,
+        number: int,
+        specs: list[str],
+        directory: bytes,
+        *,
+        no_continue: bool = False,
+        nestable: bool = False,
+        command: tuple[str, ...] = (),
+        name: str = "",
+    ) -> int:
+        """Make a view of these modules in another one; its number. `directory`: to it, in that
+        view, relative paths refer. Raises ViewosError."""
+        modules = load_in(self.levels[number].router, specs, directory)
+        if nestable and not self.levels[0].router.view.nestable:
+            raise ViewosError("only the outermost view can be made nestable")
+        with self.lock:
+            if len(self.levels) > MOST_VIEWS:
                 raise ViewosError(f"there are {MOST_VIEWS} nested views already")
-            set_up(view, router.mounts)
+            outer = self.levels[number].router  # as it is now
+            with in_directory(directory):
+                view = View(modules, below=outer.view, no_continue=no_continue)
+                set_up(view, outer.mounts)
             try:
-                self._check(view, router.cookie)
-                number = len(self._routers)
-                nested = router.nested(view, number)
-                fast = self._routers[0].accelerator
+                self.check(view)
+                nested = outer.nested(view, len(self.levels))
+                fast = self.levels[0].router.accelerator
                 if fast is not None:
-                    fast.add_view(number, view, nested.accelerated)
-                self._routers.append(nested)
-                self._makers[number] = pid
+                    fast.add_view(nested.number, view, nested.accelerated)
+                self.levels.append(Level(nested, number, name, command))
             except BaseException:
                 tear_down(view)
                 raise
-        return number
+        return nested.number
 
-    def _check(self, view: View, cookie: int) -> None:
-        missing = lacking(plan(self._routers[0].view, cookie), plan(view, cookie))
+    def check(self, view: View) -> None:
+        """Raises ViewosError where a view needs what the filter does not trap."""
+        missing = lacking(self.trapped, plan(view, 0))
         if missing:
             shown = ", ".join(missing[:4]) + (", ..." if len(missing) > 4 else "")
             raise ViewosError(
@@ -157,36 +199,29 @@ class Nesting:
             )
 
 
-def _request(connection: socket.socket) -> dict[str, Any]:
-    """What the caller wants, checked. Raises ViewosError, OSError when it has gone."""
-    data = b""
-    while not data.endswith(b"\n"):
-        more = connection.recv(1 << 16)
-        if not more:
-            raise ConnectionError
-        data += more
-        if len(data) > _LARGEST_REQUEST:
-            raise ViewosError("the request for a nested view is too long")
+def load_in(router: Router, specs: list[str], directory: bytes) -> list[VirtualModule]:
+    """The modules of SPECs whose paths are those of a router's view. Raises ViewosError."""
+    from viewos.loader import load
+
+    with in_directory(directory):
+        return [load(text, partial(_real_file, router, directory)) for text in specs]
+
+
+@contextmanager
+def in_directory(directory: bytes) -> Iterator[None]:
+    """Let relative paths be those of a directory."""
+    token = launch_directory.set(directory)
     try:
-        request = json.loads(data)
-    except ValueError:
-        request = None
-    if not isinstance(request, dict) or request.get("viewos") != PROTOCOL:
-        raise ViewosError(
-            "the outer view is served by another version of viewos: use the same one inside"
-        )
-    modules, directory = request.get("modules"), request.get("directory")
-    if not (
-        isinstance(modules, list)
-        and all(isinstance(text, str) for text in modules)
-        and isinstance(directory, str)
-        and directory.startswith("/")
-    ):
-        raise ViewosError("the request for a nested view is not one")
-    return request
+        yield
+    finally:
+        launch_directory.reset(token)
 
 
 def _real_file(router: Router, directory: bytes, path: str) -> str:
     """A module's file is named by a path of the outer view; the monitor opens the real one."""
     virtual = os.path.join(directory, os.fsencode(path))
     return os.fsdecode(router.resolver.canonical(virtual)[1])
+
+
+def _hang_up(connection: socket.socket, view: int, pid: int) -> None:
+    connection.close()

@@ -91,6 +91,9 @@ def _needed(view: View) -> tuple[set[str], list[ArgumentRule]]:
         trap |= _handled(type(module), authors.calls(module)) - {test.name for test in tests}
         trap |= authors.syscalls(module)
         rules += tests
+    if any(module.claims_later for module in view.modules):
+        trap |= _PATH_COMPANIONS | _TAKES_PATHS | CHANGES | {"fstatfs"} | _RARE_BESIDE_PATHS
+        rules += [*_ADDRESSES, *_READ_ONLY]
     for claim in view.claims:
         for operation in claim.operations or ():
             trap.update(OPERATIONS[operation])

@@ -135,10 +135,9 @@ def _limits(view: View, text: bytes) -> bytes:
 
     def believed(match: re.Match[bytes]) -> bytes:
         soft = RLIM_INFINITY if match[2] == b"unlimited" else int(match[2])
-        state = view.states.of_limit(soft)
-        if state is view.states.initial:
+        if not view.states.is_token(soft):
             return match[0]
-        limits = state.locks or (RLIM_INFINITY, RLIM_INFINITY)
+        limits = view.states.of_limit(soft).locks or (RLIM_INFINITY, RLIM_INFINITY)
         words = [b"unlimited" if n == RLIM_INFINITY else b"%d" % n for n in limits]
         return b"%s%-20s %-20s " % (match[1], *words)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -14,9 +15,9 @@ from viewos.abi.row import Row
 from viewos.abi.seccomp import AUDIT_ARCH_AARCH64, AUDIT_ARCH_X86_64, X32_SYSCALL_BIT
 from viewos.abi.syscalls import BY_NUMBER, TABLE
 from viewos.call import Call
-from viewos.module import VirtualModule
 from viewos.monitor import accelerator, answers, fixup, inplace, namespaces, waiting
-from viewos.monitor.engine import Engine, Notification
+from viewos.monitor.accelerator import ours
+from viewos.monitor.engine import Notification
 from viewos.monitor.log import Log
 from viewos.monitor.memory import Fault, Memory, TraceeGone, Unreadable
 from viewos.monitor.mounts import MountTable
@@ -27,6 +28,7 @@ from viewos.monitor.paths import Resolver, Start
 from viewos.monitor.rewrite import Result, Rewrite
 from viewos.monitor.services import ModuleServices
 from viewos.monitor.special import SPECIAL
+from viewos.monitor.stats import CONTINUED, FAILED, SETTLED, Stats
 from viewos.monitor.task import Tasks
 from viewos.monitor.traced import Traced
 from viewos.shared import Interrupted
@@ -65,34 +67,37 @@ class Router(ModuleServices):
         mounts: MountTable | None = None,
         fix_up: FixUpRunner = fixup.fix_up,
         outer: Router | None = None,
-        trace: Trace | None = None,
+        traces: tuple[Trace, ...] = (),
         number: int = 0,
     ) -> None:
         """Arguments: `outer` the router of the view in which this one is nested, with `number`;
-        `trace` shows every call, and does without the accelerator, which would hide them."""
+        `traces` show every call, and do without the accelerator, which would hide them."""
         self.view = view
         self.number = number
-        self.trace = trace
+        self.traces = traces
         self.cookie = cookie
         self.log = log
         self.memory: Memory = Memory() if outer is None else outer.memory
         self.mounts = mounts or MountTable()
         self.resolver = Resolver(view.claims, self.mounts)
         self.tasks: Tasks = Tasks() if outer is None else outer.tasks
-        self.engine: Engine | None = None if outer is None else outer.engine
         self.nesting: Nesting = Nesting(self) if outer is None else outer.nesting
         self._fix_up: FixUpRunner = fix_up if outer is None else outer._fix_up
         self._interrupter: waiting.Interrupter = (
             waiting.Interrupter() if outer is None else outer._interrupter
         )
+        self.stats = Stats()
+        self.active: dict[int, Call] = {}
+        """Thread -> the call that it is answering."""
         self._current = threading.local()
         self._keeps_nothing = False
+        self._names = {layer: module.name for layer, module in view.layers.items()}
         self._asked = {layer: module.calls() for layer, module in view.layers.items()}
         self._chains = {
             number: chain for number, row in BY_NUMBER.items() if (chain := self._chain(row))
         }
         self.accelerator: accelerator.Accelerator | None = None
-        if outer is None and trace is None:
+        if outer is None and not traces:
             self.accelerator = accelerator.build(view, self.tasks, self.mounts, self.accelerated)
         self._sockets: OrderedDict[bytes, bytes] = OrderedDict()
         self._read_only = tuple(c for c in view.claims if c.read_only)
@@ -101,23 +106,24 @@ class Router(ModuleServices):
         """The router of a view that is nested in this one."""
         return Router(
             view, self.cookie, self.log,
-            mounts=self.mounts, outer=self, trace=self.trace, number=number,
+            mounts=self.mounts, outer=self, traces=self.traces, number=number,
         )  # fmt: skip
 
-    def _shows(self) -> VirtualModule | None:
-        """The module that alone answers the stat family."""
-        numbers = [TABLE[name].number for name in accelerator.STAT_FAMILY]
-        layers = {layer for number in numbers for layer, _ in self._chains.get(number, [])}
-        module = self.view.layers[layers.pop()] if len(layers) == 1 else None
-        looks = {"stat", *accelerator.STAT_FAMILY}
-        return None if module is None or looks & module.hooks.keys() else module
+    def renewed(self, view: View) -> Router:
+        """The router that takes this one's place when its view has been changed."""
+        router = self.nested(view, self.number)
+        router.accelerator = self.accelerator
+        router.stats = self.stats
+        router._sockets = self._sockets
+        router._keeps_nothing = self._keeps_nothing
+        return router
 
     def _chain(self, row: Row) -> list[tuple[int, Any]]:
         """(layer, method) of all that may answer a call: hooks first, each from the top down."""
         names = (row.name, row.operation)
         chain: list[tuple[int, Any]] = []
         for kind in ("hooks", "handlers"):
-            for layer, module in sorted(self.view.layers.items(), reverse=True):
+            for layer, module in reversed(list(self.view.layers.items())):
                 asked = self._asked[layer]
                 methods = {getattr(module, kind).get(n) for n in names if n in asked} - {None}
                 chain += [(layer, getattr(module, method)) for method in sorted(methods)]
@@ -126,12 +132,7 @@ class Router(ModuleServices):
     @property
     def accelerated(self) -> accelerator.Ours:
         """What the accelerator asks of this view."""
-        return accelerator.Ours(self._is_ours, lambda row: row.name in SPECIAL, self._shows())
-
-    def _is_ours(self, row: Row) -> bool:
-        """Does no module take part in the call?"""
-        has_a_say = any(hasattr(module, "executed") for module in self.view.modules)
-        return row.number not in self._chains and not (row.operation == "execve" and has_a_say)
+        return ours.of(self.view, self._chains)
 
     # ---- one call -------------------------------------------------------------------------------
 
@@ -148,11 +149,21 @@ class Router(ModuleServices):
             return
         call = Call(row, notification.tid, notification.args, self)
         self._current.notification = notification
-        self._current.call = call
+        self.memory.use(notification.engine.helper)
+        thread = threading.get_ident()
+        self.active[thread] = call
+        try:
+            self._answer_one(notification, call)
+        finally:
+            del self.active[thread]
+
+    def _answer_one(self, notification: Notification, call: Call) -> None:
+        began = time.perf_counter_ns()
         text = ""
-        if self.trace is not None:
+        traces = self.traces
+        if traces:
             call.trail = []
-            text = self.trace.begin(self, call)
+            text = traces[0].begin(self, call)
         try:
             answer = self._answer(call)
         except _Redo:
@@ -177,9 +188,20 @@ class Router(ModuleServices):
         except Exception:
             self.log.exception(f"{call.name} by process {call.tid} fails with EIO")
             answer = -errno.EIO
-        if self.trace is not None:
-            self.trace.end(self, call, text, answer)
+        for trace in traces:
+            trace.end(self, call, text, answer)
+        # Before the tracee is woken: it may have this CPU for a while then.
+        self._count(call, answer, time.perf_counter_ns() - began)
         self._finish(notification, call, answer)
+
+    def _count(self, call: Call, answer: int | Outcome, took: int) -> None:
+        outcome = SETTLED
+        if answer is CONTINUE:
+            outcome = CONTINUED
+        elif isinstance(answer, int) and -MAX_ERRNO <= answer < 0:
+            outcome = FAILED
+        module = self._names[call.layer] if call.answered_by_module else None
+        self.stats.count(call.name, call.process_hint, outcome, took, module)
 
     def _interrupted(self, call: Call) -> int | Outcome:
         call.release()
@@ -223,7 +245,7 @@ class Router(ModuleServices):
                 verdict = self._await(verdict)
             if call.trail is not None:
                 passed = " passes" if verdict is answers.PASS else ""
-                call.trail.append(f"{self.view.modules[call.layer].name}:{passed or ' answers'}")
+                call.trail.append(f"{self.view.layers[call.layer].name}:{passed or ' answers'}")
             if verdict is not answers.PASS:
                 return verdict
         return answers.PASS
@@ -265,8 +287,9 @@ class Router(ModuleServices):
 
     def step_aside(self) -> None:
         """Somebody else receives: this call is about to wait."""
-        if self.engine is not None:
-            self.engine.step_aside()
+        notification: Notification | None = getattr(self._current, "notification", None)
+        if notification is not None:
+            notification.engine.step_aside()
 
     def inject(self, call: Call, fd: int, *, cloexec: bool) -> int:
         """Give the tracee a copy of `fd`, close ours, and only then let it run.
@@ -290,7 +313,7 @@ class Router(ModuleServices):
             self.step_aside()
         notification = self.notification
         try:
-            result = self._fix_up(
+            result = self._fixer(notification)(
                 call.tid, self.cookie, rewrite, lambda error: notification.answer(error=error)
             )
             if call.trail is not None:
@@ -301,10 +324,14 @@ class Router(ModuleServices):
             return inplace.fall_back(self, call, strings, plain, str(error))
         return ANSWERED
 
+    def _fixer(self, notification: Notification) -> FixUpRunner:
+        helper = notification.engine.helper
+        return self._fix_up if helper is None else helper.fix_up
+
     def run_again(self, call: Call, rewrite: Rewrite) -> Result:
         """Let the tracee make another call, and then its own once more. Raises Traced."""
         notification = self.notification
-        return self._fix_up(
+        return self._fixer(notification)(
             call.tid, self.cookie, rewrite, lambda error: notification.answer(error=error)
         )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
 
 from viewos import kernel
@@ -19,6 +20,7 @@ from viewos.shared import SharedSocket
 if TYPE_CHECKING:
     from viewos.call import Call
     from viewos.monitor.log import Log
+    from viewos.monitor.nesting import Nesting
     from viewos.monitor.router import Router
     from viewos.monitor.task import Tasks
     from viewos.view import ProcessState, View
@@ -31,6 +33,8 @@ class ModuleServices:
     log: Log
     memory: Memory
     tasks: Tasks
+    nesting: Nesting
+    number: int
 
     def process_of(self, tid: int) -> int:
         """The thread group of a thread."""
@@ -78,9 +82,45 @@ class ModuleServices:
         os.stat(f"/proc/{pid}")
         return self.view.states.read(pid)
 
+    def shares_view(self, call: Call, pid: int) -> bool:
+        """See `Call.shares_view`."""
+        state = self.view.states.found_in(pid)
+        if state is None:
+            return False
+        return call.layer in self.nesting.levels[state.view].router.view.layers
+
     def change_root(self, call: Call) -> None:
         """See `Call.change_root`."""
         change_root(cast("Router", self), call)
+
+    def mount(
+        self, call: Call, kind: str, source: bytes, target: bytes, options: Sequence[str]
+    ) -> None:
+        """See `Call.mount`."""
+        from viewos.monitor import mounting
+
+        cast("Router", self).step_aside()  # others make calls while modules start
+        mounting.by_call(self.nesting, self.number, call, kind, source, target, options)
+
+    def remount(self, call: Call, target: bytes, read_only: bool) -> None:
+        """See `Call.remount`."""
+        from viewos.monitor import mounting
+
+        cast("Router", self).step_aside()
+        with mounting.errnos(call, missing=errno.EINVAL):
+            mounting.remount(self.nesting, self.number, target, read_only)
+
+    def unmount(self, call: Call, target: bytes, lazy: bool) -> bool:
+        """See `Call.unmount`."""
+        from viewos.monitor import mounting
+
+        cast("Router", self).step_aside()
+        try:
+            with mounting.errnos(call):
+                mounting.unmount(self.nesting, self.number, target, lazy=lazy)
+        except FileNotFoundError:
+            return False
+        return True
 
     def virtual_path(self, call: Call, index: int) -> bytes | None:
         """The canonical virtual path of a path argument."""
@@ -94,9 +134,14 @@ class ModuleServices:
 
     def share(self, call: Call, fd: int) -> SharedSocket:
         """See `Call.socket`."""
-        return SharedSocket(
-            kernel.descriptor_of(call.tid, fd, lambda: call.pid), call, cast("Router", self)
-        )
+        return SharedSocket(self.descriptor_of(call, fd), call, cast("Router", self))
+
+    def descriptor_of(self, call: Call, fd: int) -> int:
+        """A copy of a descriptor of the tracee. Raises OSError."""
+        helper = self.memory.helper
+        if helper is not None:
+            return helper.descriptor(call.tid, fd, call.pid)
+        return kernel.descriptor_of(call.tid, fd, lambda: call.pid)
 
     def wait(self, call: Call, fd: int, events: int, seconds: float | None) -> int:
         """See `SharedSocket.wait`."""

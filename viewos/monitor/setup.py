@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 
 from viewos.claims import Claim, ClaimMap, RealPath, VirtualPath
 from viewos.errors import ViewosError, short
@@ -26,11 +28,11 @@ def set_up(view: View, mounts: MountTable | None = None) -> MountTable:
     mounts = mounts or MountTable()
     started: tuple[VirtualModule, ...] = ()
     try:
-        for layer, module in list(view.layers.items())[view.first_layer :]:
+        for layer, module in view.own.items():
             started = (*started, module)
-            _start(view, layer, module)
-            view.claims = _with_layer(view, layer, module, mounts)
-        _show_missing_mount_points(view)
+            start(view, layer, module)
+            add_claims(view, layer, mounts)
+        show_missing_mount_points(view)
     except BaseException as error:
         authors.stop(started, None)
         _remove_scratch(view)
@@ -59,7 +61,7 @@ def _scratch_failed(error: OSError) -> str:
 
 def tear_down(view: View, report: Callable[[str], object] | None = None) -> None:
     """Stop the modules, and remove the scratch directory. `report` is told what fails."""
-    authors.stop(view.modules[view.first_layer :], report)
+    authors.stop(tuple(view.own.values()), report)
     _remove_scratch(view)
 
 
@@ -71,7 +73,8 @@ def _remove_scratch(view: View) -> None:
         view.scratch = b""
 
 
-def _start(view: View, layer: int, module: VirtualModule) -> None:
+def start(view: View, layer: int, module: VirtualModule) -> None:
+    """Start a module of the view. Raises ViewosError."""
     directory = b""
     if type(module).start is not VirtualModule.start:
         directory = os.path.join(scratch_directory(view), b"m%d" % layer)
@@ -80,25 +83,43 @@ def _start(view: View, layer: int, module: VirtualModule) -> None:
     authors.start(module, directory)
 
 
-def _with_layer(view: View, layer: int, module: VirtualModule, mounts: MountTable) -> ClaimMap:
+def add_claims(view: View, layer: int, mounts: MountTable) -> None:
+    """Put the claims of the view's own layer on top of those that are there. Raises ViewosError."""
+    module = view.own[layer]
+    height = list(view.layers).index(layer)
+    if layer not in view.wanted:
+        view.wanted[layer] = authors.claims(module)
+    check = partial(_check_backing, module)
+    view.claims = with_layer(view.claims, height, view.wanted[layer], mounts, check)
+
+
+def with_layer(
+    claims: ClaimMap,
+    height: int,
+    wanted: Iterable[Claim],
+    mounts: MountTable,
+    check: Callable[[Claim, bytes, bytes], object] = lambda claim, real, place: None,
+) -> ClaimMap:
+    """The map with what a module claims on top. `check` is told of each claim with a backing, that
+    one's real path, and the real path of what it hides."""
     from viewos.monitor.paths import Resolver  # not for a view that claims nothing
 
-    below = Resolver(view.claims, mounts)
+    below = Resolver(claims, mounts)
     placed: list[Claim] = []
     prefixes: set[bytes] = set()
-    for claim in authors.claims(module):
+    for claim in wanted:
         prefix, place = below.canonical(claim.prefix)
         if _passes(claim.prefix, prefixes) or _passes(prefix, prefixes):
-            here = Resolver(view.claims.with_layer(placed, layer), mounts)
+            here = Resolver(claims.with_layer(placed, height), mounts)
             prefix, place = here.canonical(claim.prefix)
         backing = claim.backing
         if claim.module is None and not claim.scratch:
             virtual, real = below.canonical(os.path.abspath(backing))
-            _check_backing(module, claim, real, place)
+            check(claim, real, place)
             backing = RealPath(virtual)
         placed.append(claim._replace(prefix=VirtualPath(prefix), backing=backing))
         prefixes.add(prefix)
-    return view.claims.with_layer(placed, layer)
+    return claims.with_layer(placed, height)
 
 
 def _passes(path: bytes, prefixes: set[bytes]) -> bool:
@@ -127,7 +148,7 @@ def _check_backing(module: VirtualModule, claim: Claim, real: bytes, place: byte
 # ---- mount points that do not exist -------------------------------------------------------------
 
 
-def _show_missing_mount_points(view: View) -> None:
+def show_missing_mount_points(view: View) -> None:
     """Give each claim whose prefix has no real entry one that its parent's listing shows."""
     listed: dict[bytes, list[tuple[bytes, int]]] = {}
     for claim in sorted(view.claims, key=lambda c: len(c.prefix)):
@@ -168,12 +189,23 @@ def _missing_names(view: View, claim: Claim) -> Iterator[tuple[bytes, bytes]]:
         else:
             if at in view.claims.by_prefix:
                 continue
-            made = os.path.join(scratch_directory(view), b"p%d" % len(view.claims.by_prefix))
-            os.mkdir(made, 0o755)
+            made = _new_directory(view)
             view.claims.by_prefix[at] = Claim(
                 VirtualPath(at), RealPath(made), read_only=True, layer=-1, scratch=True
             )
             yield directory, name
+
+
+def _new_directory(view: View) -> bytes:
+    parent = scratch_directory(view)
+    for number in itertools.count():
+        made = os.path.join(parent, b"p%d" % number)
+        try:
+            os.mkdir(made, 0o755)
+            return made
+        except FileExistsError:
+            continue  # of the view before it was changed
+    raise AssertionError
 
 
 def _place(entry: bytes, claim: Claim | None) -> None:

@@ -121,14 +121,10 @@ def named(router: Router, call: Call, other: bytes | None = None) -> int | Outco
 # ---- names that come out ----------------------------------------------------------------------
 
 
-def _shared(call: Call, fd: int) -> socket.socket | None:
+def _shared(router: Router, call: Call, fd: int) -> socket.socket | None:
     """The tracee's own socket, or None where it is none of AF_UNIX."""
     try:
-        pidfd = kernel.pidfd_open(call.pid)
-        try:
-            copy = kernel.pidfd_getfd(pidfd, fd)
-        finally:
-            os.close(pidfd)
+        copy = router.descriptor_of(call, fd)
     except OSError:
         return None
     try:
@@ -187,7 +183,7 @@ def asked(router: Router, call: Call) -> int | Outcome:
     """getsockname(2), getpeername(2)."""
     if not router.view.claims:
         return CONTINUE
-    found = _shared(call, signed32(call.raw[0]))
+    found = _shared(router, call, signed32(call.raw[0]))
     if found is None:
         return CONTINUE
     with found:
@@ -226,7 +222,7 @@ def wait_for_peer(router: Router, call: Call, *, dont_wait: bool) -> bool:
 
     Raises BlockingIOError after the time limit of the socket.
     """
-    found = _shared(call, signed32(call.raw[0]))
+    found = _shared(router, call, signed32(call.raw[0]))
     if found is None:
         return False
     with found:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib import import_module
 from typing import NamedTuple, NoReturn
@@ -41,21 +41,33 @@ def run(
     verbosity: int = 1,
     log: str | None = None,
     trace: Tracing | None = None,
+    name: str = "",
+    why: Sequence[str] = (),
     env: Mapping[bytes, bytes] | None = None,
 ) -> NoReturn:
     """Become the program (or the process that waits for it). `trace`: show every call that reaches
-    the monitor. Raises ViewosError."""
+    the monitor; `why`: paths whose resolution is explained first. Raises ViewosError."""
     if log is not None:
         log = _writable(log, verbosity)
     mounts = set_up(view)
     try:
+        for path in why:
+            from viewos.monitor.why import explain
+
+            told = explain(view, mounts, os.path.join(os.getcwdb(), os.fsencode(path)))
+            os.write(2, os.fsencode("\n".join(told) + "\n"))
         cookie = int.from_bytes(os.urandom(8), "big") | 1 << 63
         directory = start_directory(view, mounts) if chdir is None else os.fsencode(chdir)
         if directory == b"/" and chdir is None and verbosity and os.getcwdb() != b"/":
             say(f"{os.getcwd()} is no directory of the view: starting in /", None)
 
+        pid = os.getpid()
+
         def serve(session: Session) -> None:
-            monitor(view, cookie, session, mounts, Log(log, verbosity), trace)
+            monitor(
+                view, cookie, session, mounts, Log(log, verbosity), trace,
+                name=name, command=tuple(command), pid=pid,
+            )  # fmt: skip
 
         launch(
             command,
@@ -89,30 +101,42 @@ def monitor(
     mounts: MountTable,
     log: Log,
     tracing: Tracing | None = None,
+    *,
+    name: str = "",
+    command: tuple[str, ...] = (),
+    pid: int,
 ) -> None:
-    """Serve one listener until the last tracee is gone; runs in the monitor process."""
+    """Serve a view, known by the process `pid` that the user has started, until the last tracee is
+    gone; runs in the monitor process."""
     with suppress(OSError):  # a container's filter may forbid it
         _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    from viewos.monitor.engine import STACK_SIZE, Engine
+    from viewos.monitor.control.server import Server
+    from viewos.monitor.engine import STACK_SIZE
     from viewos.monitor.router import Router
+    from viewos.monitor.serving import Serving
 
     threading.stack_size(STACK_SIZE)
     log.attach(session.pid, session.stderr_identity)
-    trace = None
+    traces: tuple[Trace, ...] = ()
     if tracing is not None:
         from viewos.monitor.trace import Trace, parse
 
         # Where none is named, the program's stderr, as it is before the program runs.
         path = tracing.file or f"/proc/{session.pid}/fd/2"
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
-        trace = Trace(os.open(path, flags, 0o644), parse(tracing.expressions))
-    router = Router(view, cookie, log, mounts=mounts, trace=trace)
-    router.engine = Engine(session.listener, router.handle, log, router.accelerator)
+        traces = (Trace(os.open(path, flags, 0o644), parse(tracing.expressions)),)
+    router = Router(view, cookie, log, mounts=mounts, traces=traces)
+    level = router.nesting.levels[0]
+    level.name, level.command = name, command
+    view.states.mark(session.pid)
+    serving = Serving(router, log)
+    server = Server(router.nesting, serving, pid)
     try:
-        router.engine.serve(session.ready)
+        serving.run(session.listener, session.ready, server)
     finally:
+        server.close()
         router.nesting.tear_down()
         if router.accelerator is not None and log.verbosity >= VERBOSE and log.descriptors:
             log.detail(router.accelerator.summary())
-        tear_down(view, log.warning)
+        tear_down(level.router.view, log.warning)

@@ -251,6 +251,14 @@ class ExecStop:
         """The initial stack pointer: argc stands there (System V ABI)."""
         return self._session.registers()["rsp"]
 
+    def read(self, address: int, size: int) -> bytes:
+        """Read the new program's memory; less where it ends."""
+        fd = os.open(f"/proc/{self.pid}/mem", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            return os.pread(fd, size, address)
+        finally:
+            os.close(fd)
+
     def write(self, address: int, data: bytes) -> None:
         """Write to the new program's memory."""
         write_memory(self.pid, address, data)

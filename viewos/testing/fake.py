@@ -8,7 +8,7 @@ import os
 import posixpath
 import select
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from viewos.abi.syscalls import TABLE, Kind, follows
@@ -77,6 +77,8 @@ class FakeProcess:
         self.state = ProcessState()
         self.sockets: dict[int, socket.socket] = {}
         self.told: list[str] = []
+        self.mounts: list[tuple[str, bytes, bytes, tuple[str, ...]]] = []
+        """What modules have mounted: (kind, source, target, options)."""
 
     def fork(self) -> FakeProcess:
         """A child: it inherits what the modules keep, and a copy of the memory."""
@@ -245,8 +247,35 @@ class _Services:
             raise ProcessLookupError(errno.ESRCH, "there is no other process")
         return self._process.state
 
+    def shares_view(self, call: Call, pid: int) -> bool:
+        return pid == self._process.pid
+
     def change_root(self, call: Call) -> None:
         self._process.state = self._process.state._replace(root=self.virtual_path(call, 0))
+
+    def mount(
+        self, call: Call, kind: str, source: bytes, target: bytes, options: Sequence[str]
+    ) -> None:
+        self._process.mounts.append((kind, source, target, tuple(options)))
+
+    def remount(self, call: Call, target: bytes, read_only: bool) -> None:
+        at = self._mounted_at(target)
+        if at is None:
+            raise OSError(errno.EINVAL, "nothing is mounted there")
+        kind, source, _, options = self._process.mounts[at]
+        kept = tuple(option for option in options if option not in ("ro", "rw"))
+        state = (*kept, "ro" if read_only else "rw")
+        self._process.mounts[at] = (kind, source, target, state)
+
+    def unmount(self, call: Call, target: bytes, lazy: bool) -> bool:
+        at = self._mounted_at(target)
+        if at is not None:
+            del self._process.mounts[at]
+        return at is not None
+
+    def _mounted_at(self, target: bytes) -> int | None:
+        found = [at for at, mount in enumerate(self._process.mounts) if mount[2] == target]
+        return found[-1] if found else None
 
     def native(self, call: Call) -> Any:
         below = call._below if isinstance(call, FakeCall) else None

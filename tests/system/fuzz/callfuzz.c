@@ -164,17 +164,29 @@ static void print_pointer(const char *p)
     else quote(p, strlen(p));
 }
 
-static void print_mode(unsigned mode, uint64_t nlink, unsigned uid, unsigned gid, uint64_t size,
-                       int64_t mtime)
+// Others make and remove directories in these meanwhile.
+static bool is_shared(uint64_t ino)
 {
-    printf(" mode %o nlink %" PRIu64 " owner %u:%u", mode, nlink, uid, gid);
+    static ino_t known[2];
+    struct stat s;
+    if (!known[0])
+        for (int i = 0; i < 2; i++) known[i] = stat(i ? "/tmp" : "/", &s) < 0 ? 0 : s.st_ino;
+    return ino == known[0] || ino == known[1];
+}
+
+static void print_mode(unsigned mode, uint64_t ino, uint64_t nlink, unsigned uid, unsigned gid,
+                       uint64_t size, int64_t mtime)
+{
+    printf(" mode %o", mode);
+    if (!S_ISDIR(mode) || !is_shared(ino)) printf(" nlink %" PRIu64, nlink);
+    printf(" owner %u:%u", uid, gid);
     if (!S_ISDIR(mode)) printf(" size %" PRIu64, size);
     if (mtime < 1000000000) printf(" mtime %" PRId64, mtime);  // set by us, not by a clock
 }
 
 static void print_stat(const struct stat *s)
 {
-    print_mode(s->st_mode, s->st_nlink, s->st_uid, s->st_gid, s->st_size, s->st_mtime);
+    print_mode(s->st_mode, s->st_ino, s->st_nlink, s->st_uid, s->st_gid, s->st_size, s->st_mtime);
     if (s->st_rdev) printf(" rdev %lx", (long)s->st_rdev);
 }
 
@@ -182,7 +194,8 @@ static void print_statx(const struct statx *s)
 {
     // Mount ids and attributes of a mount's root differ between a bind mount and a view.
     printf(" mask %x", s->stx_mask & STATX_BASIC_STATS);
-    print_mode(s->stx_mode, s->stx_nlink, s->stx_uid, s->stx_gid, s->stx_size, s->stx_mtime.tv_sec);
+    print_mode(s->stx_mode, s->stx_ino, s->stx_nlink, s->stx_uid, s->stx_gid, s->stx_size,
+               s->stx_mtime.tv_sec);
 }
 
 static bool of_proc(const char *name) { return strncmp(name, "/proc/", 6) == 0; }

@@ -50,6 +50,24 @@ def tinyproxy(directory: Path, *lines: str) -> Iterator[int]:
         yield port
 
 
+@contextmanager
+def dante(directory: Path, *, deny: int | None = None) -> Iterator[int]:
+    """A SOCKS5 proxy that asks for nothing; `deny` is a port to which it lets nobody."""
+    port = closed_port()
+    file = directory / "danted.conf"
+    rules = "client pass { from: 127.0.0.0/8 to: 0.0.0.0/0 }\n"
+    if deny is not None:
+        rules += f"socks block {{ from: 127.0.0.0/8 to: 0.0.0.0/0 port = {deny} }}\n"
+    rules += "socks pass { from: 127.0.0.0/8 to: 0.0.0.0/0 }\n"
+    file.write_text(
+        f"logoutput: {directory}/danted.log\ninternal: 127.0.0.1 port = {port}\n"
+        f"external: 127.0.0.1\nclientmethod: none\nsocksmethod: none\n{rules}"
+    )
+    words = ["danted", "-f", str(file), "-p", str(directory / "danted.pid"), "-N", "1"]
+    with running(words, port):
+        yield port
+
+
 # ---- a proxy in the test's process --------------------------------------------------------------
 
 Asked = list[str]

@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING
 
 from viewos import InetAddress, Interrupted
 from viewos.modules.net.datagrams import Senders
-from viewos.modules.net.families import SOCK_DGRAM, protocol_of
+from viewos.modules.net.families import PROTOCOLS, SOCK_DGRAM
 from viewos.modules.net.handshake import Target
 from viewos.modules.net.items import Settings
 from viewos.modules.net.journal import Journal
 from viewos.modules.net.listening import Listening
 from viewos.modules.net.memory import Memory
 from viewos.modules.net.names import Names
-from viewos.modules.net.patterns import UDP
+from viewos.modules.net.patterns import OTHER, UDP
 from viewos.modules.net.private import is_wildcard
 from viewos.modules.net.proxy import Proxies
 from viewos.modules.net.resolver import Resolver
-from viewos.modules.net.rules import Rule, Rules
+from viewos.modules.net.rules import ALLOW, Rule, Rules
 
 if TYPE_CHECKING:
     from viewos import Call, SharedSocket, Verdict
@@ -42,6 +42,9 @@ class Connecting:
         )
         self._resolver = Resolver(self._known.answer)
         self._peers: Memory[InetAddress] = Memory()
+        private = settings.private or settings.names or settings.binds
+        self._is_simple = not (self.rules.maps or self.journal or private)
+        """Nothing is to be done about a connection that is allowed, but to make it."""
 
     def open(self) -> None:
         """Open the log, look up where the proxies are, take ports for the name server.
@@ -64,8 +67,10 @@ class Connecting:
         self, call: Call, address: InetAddress, connect: Callable[[InetAddress], Verdict]
     ) -> Verdict:
         plain, socket = address.plain, call.socket()
-        protocol = protocol_of(socket.type, socket.protocol)
+        protocol = PROTOCOLS.get(socket.protocol, OTHER)
         rule = self.rules.find(plain, protocol)
+        if self._is_simple and (rule is None or rule.verb == ALLOW):
+            return connect(address)
         to = self._way(socket, address, rule)
         is_another = to is not address or (rule is not None and bool(rule.chain))
         is_another = is_another and not is_wildcard(address)  # which the kernel tells as 127.0.0.1
@@ -78,6 +83,8 @@ class Connecting:
                 self.senders.keep(socket, address, to)
             if to.port in self._resolver.ports:
                 self._resolver.run()
+            if not self.rules.maps:
+                return connect(to)
             with self._remembered(socket, address if is_another else None):
                 if rule is not None and rule.chain:
                     there = Target(plain, name)
@@ -118,9 +125,6 @@ class Connecting:
     @contextmanager
     def _remembered(self, socket: SharedSocket, asked: InetAddress | None) -> Iterator[None]:
         """The peer that getpeername tells from now on, unless the connection fails at once."""
-        if not self.rules.maps:
-            yield
-            return
         before = self._peers.find(socket.identity)
         self._peers.set(socket.identity, asked)
         try:

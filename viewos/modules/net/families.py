@@ -9,10 +9,14 @@ INET = (AF_INET, AF_INET6)
 SOCK_STREAM, SOCK_DGRAM, SOCK_RAW = 1, 2, 3
 TYPE_MASK = 0xF
 """The bits of socket(2)'s type that are no flags."""
+TCP_PROTOCOLS = (0, 6, 262)
+"""What socket(2) may be given with SOCK_STREAM; 262: MPTCP."""
 _PROTOCOLS = {
-    (SOCK_STREAM, 0): TCP, (SOCK_STREAM, 6): TCP, (SOCK_STREAM, 262): TCP,  # 262: MPTCP
+    **{(SOCK_STREAM, protocol): TCP for protocol in TCP_PROTOCOLS},
     (SOCK_DGRAM, 0): UDP, (SOCK_DGRAM, 17): UDP, (SOCK_DGRAM, 136): UDP,  # 136: UDP-Lite
 }  # fmt: skip
+PROTOCOLS = {number: protocol for (_, number), protocol in _PROTOCOLS.items() if number}
+"""SO_PROTOCOL of a socket of AF_INET or AF_INET6, which is never 0."""
 BYPASSES = {
     "AF_AX25": 3, "AF_IPX": 4, "AF_APPLETALK": 5, "AF_X25": 9, "AF_PACKET": 17, "AF_RDS": 21,
     "AF_PPPOX": 24, "AF_LLC": 26, "AF_IB": 27, "AF_CAN": 29, "AF_TIPC": 30, "AF_BLUETOOTH": 31,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Self
 
 from viewos import (
@@ -24,6 +24,8 @@ from viewos.modules.net.families import (
     BYPASSES,
     INET,
     SOCK_STREAM,
+    TCP_PROTOCOLS,
+    TYPE_MASK,
     protocol_of,
 )
 from viewos.modules.net.faults import Faults
@@ -132,6 +134,19 @@ class Net(VirtualModule):
             for name in ("sendmsg", "sendmmsg"):
                 yield CallTest(name, "flags", "&", MSG_FASTOPEN)
 
+    def passes(self) -> Iterable[tuple[str, Mapping[str, tuple[int, int]]]]:
+        """Sockets of TCP."""
+        for family in INET:
+            for protocol in TCP_PROTOCOLS:
+                yield (
+                    "socket",
+                    {
+                        "family": (0xFFFFFFFF, family),
+                        "type": (TYPE_MASK, SOCK_STREAM),
+                        "protocol": (0xFFFFFFFF, protocol),
+                    },
+                )
+
     # ---- sockets --------------------------------------------------------------------------------
 
     def socket(self, call: Call) -> Verdict:
@@ -168,7 +183,8 @@ class Net(VirtualModule):
             return self._unix.lead(call, address)
         if address is None:
             return PASS
-        self._faults.strike(call)
+        if self._faults.calls:
+            self._faults.strike(call)
         return self._connecting.reach(call, address, lambda to: call.below(address=to))
 
     def _hide_resolvers(self, address: UnixAddress) -> None:

@@ -57,6 +57,10 @@ class Credentials:
     """Secure bits."""
     no_new_privileges: bool = False
     """The program has asked for it (the real flag may be set by the launch)."""
+    nice: int | None = None
+    """The nice value that it shows, where the kernel has another one."""
+    io_priority: int | None = None
+    """Of ioprio_get(2), likewise."""
 
     @classmethod
     def of(cls, uid: int, gid: int, groups: tuple[int, ...]) -> Credentials:

@@ -32,6 +32,7 @@ class DroppingUid(Uid):
     """uid:...,drop"""
 
     name = "uid"
+    _says_what_ids_are = False
 
     def claims(self) -> Iterable[Claim]:
         """All paths, which stay what they are."""

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from viewos import Call, Verdict
 
 NGROUPS_MAX = 65536
+SOL_SOCKET, SO_PEERCRED = 1, 17
 _CAPABILITY_WORDS = {0x19980330: 1, 0x20071026: 2, 0x20080522: 2}
 """Version of capset(2) -> how many times 32 capabilities it knows."""
 _ALL_SECURE_BITS, _LOCKS = 0xFF, 0xAA
@@ -39,6 +40,9 @@ _NO_AMBIENT_RAISE = 64
 
 class IdentityModule(VirtualModule):
     """Who a process is."""
+
+    _says_what_ids_are = True
+    """Is the user told, once, that a virtual root that is given up takes no access with it?"""
 
     def __init__(self, initial: Credentials) -> None:
         """Argument: who the first process of the view is."""
@@ -53,6 +57,12 @@ class IdentityModule(VirtualModule):
         who = self._who(call)
         new = rule(who.uid, who.may(SETUID), *_arguments(call))
         call.keep(who.with_fs(new) if rule is set_fs else who.with_uid(new))
+        if self._says_what_ids_are and who.uid.effective == 0 != new.effective:
+            call.warn(
+                "uid: with another uid the program still has the real user's access"
+                " (-m uid:...,drop takes it away)",
+                once="uid ids only",
+            )
         return who.uid.fs
 
     def _change_gid(self, call: Call, rule: Callable[..., Ids]) -> int:
@@ -60,6 +70,11 @@ class IdentityModule(VirtualModule):
         who = self._who(call)
         call.keep(replace(who, gid=rule(who.gid, who.may(SETGID), *_arguments(call))))
         return who.gid.fs
+
+    def show_ids(self, kept: Credentials | None) -> tuple[int, int, int, int]:
+        """As getuid(2), geteuid(2), getgid(2) and getegid(2) answer."""
+        who = self._initial if kept is None else kept
+        return who.uid.real, who.uid.effective, who.gid.real, who.gid.effective
 
     def getuid(self, call: Call) -> int:
         """getuid(2)."""
@@ -88,6 +103,23 @@ class IdentityModule(VirtualModule):
     def getgroups(self, call: Call) -> tuple[int, ...]:
         """getgroups(2)."""
         return self._who(call).groups
+
+    def getsockopt(self, call: Call) -> Verdict:
+        """SO_PEERCRED: who the peer is in the view, if it is in it, and as long as it lives."""
+        room = call.args.optlen and struct.unpack("=i", call.read(call.args.optlen, 4))[0]
+        if (call.args.level, call.args.optname) != (SOL_SOCKET, SO_PEERCRED) or room < 0:
+            return PASS
+        pid, _, _ = call.socket().peer_credentials()
+        if not pid or not call.shares_view(pid):
+            return PASS
+        try:
+            who: Credentials = call.recall_of(pid, self._initial)
+        except OSError:  # it has ended
+            return PASS
+        told = struct.pack("=iII", pid, who.uid.effective, who.gid.effective)[:room]
+        call.write(call.args.optval, told)
+        call.write(call.args.optlen, struct.pack("=i", len(told)))
+        return 0
 
     def setuid(self, call: Call) -> int:
         """setuid(2)."""

@@ -25,8 +25,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 MAGIC = b"viewos uid log 1"
-_HEADER, _END_AT, _REPLACED_AT = 64, 16, 24
-_WORD = struct.Struct("Q")  # native: one store of eight bytes, which is seen whole or not at all
+_HEADER, _END, _REPLACED = 64, 2, 3
+"""The size of the header, and which of its words say how far the log is valid, and that another
+file has taken its place."""
+_WORD = struct.Struct("Q")
 _FRAME = struct.Struct("=II")
 """The size of what follows, and its CRC-32."""
 _ENTRY = struct.Struct("=QQIIIIQQBBH")
@@ -84,6 +86,15 @@ def _entry(body: bytes) -> Entry:
     return identity, Record(uid, gid, shown, rdev, tuple(attributes), gone, real, device)
 
 
+def words(shared: mmap.mmap) -> memoryview[int]:
+    """The eight-byte words of a mapping, of which nobody sees a part, whoever is killed.
+
+    An item of a memoryview is one store. struct.pack_into writes noughts first (CPython 3.11), and
+    a writer that was killed then left a log that seemed empty.
+    """
+    return memoryview(shared).cast("Q")
+
+
 class Journal:
     """A log that is open."""
 
@@ -116,8 +127,8 @@ class Journal:
         except ViewosError:
             os.close(fd)
             raise
-        self._map = mmap.mmap(fd, _HEADER)
-        _WORD.pack_into(self._map, _REPLACED_AT, 0)  # who was about to replace it has died
+        self._words = words(mmap.mmap(fd, _HEADER))
+        self._words[_REPLACED] = 0  # who was about to replace it has died
         fcntl.flock(fd, fcntl.LOCK_UN)
         old, self._fd, self._at = self._fd, fd, _HEADER
         if old >= 0:
@@ -135,9 +146,9 @@ class Journal:
 
     def refresh(self) -> Iterable[Entry]:
         """See `Store`."""
-        if _WORD.unpack_from(self._map, _REPLACED_AT)[0]:
+        if self._words[_REPLACED]:
             self._open()
-        end: int = _WORD.unpack_from(self._map, _END_AT)[0]
+        end = self._words[_END]
         return () if end == self._at else self._read(end)
 
     def _read(self, end: int) -> list[Entry]:
@@ -170,21 +181,23 @@ class Journal:
         while not _is_at(self._fd, self._path):
             self._open()
             fcntl.flock(self._fd, fcntl.LOCK_EX)
-        end: int = _WORD.unpack_from(self._map, _END_AT)[0]
-        if os.fstat(self._fd).st_size > end:  # its writer was killed
-            for at, _ in unpack(os.pread(self._fd, 1 << 24, end)):
-                _WORD.pack_into(self._map, _END_AT, end + at)
-            os.ftruncate(self._fd, _WORD.unpack_from(self._map, _END_AT)[0])
+        end, size = self._words[_END], os.fstat(self._fd).st_size
+        if size > end:  # its writer was killed
+            end = start = max(end, _HEADER)  # a header of noughts hides no entry
+            for at, _ in unpack(os.pread(self._fd, size - start, start)):
+                end = start + at
+            self._words[_END] = end
+            os.ftruncate(self._fd, end)
 
     def write(self, identity: Identity, record: Record | None) -> None:
         """See `Store`."""
         with self.locked():
             data = pack(identity, record)
-            end: int = _WORD.unpack_from(self._map, _END_AT)[0]
+            end = self._words[_END]
             rest = memoryview(data)
             while rest:
                 rest = rest[os.pwrite(self._fd, rest, end + len(data) - len(rest)) :]
-            _WORD.pack_into(self._map, _END_AT, end + len(data))
+            self._words[_END] = end + len(data)
 
     def tidy(self, records: Iterable[tuple[Identity, Record]], live: int) -> None:
         """Write the log anew when most of it is out of date."""
@@ -197,7 +210,7 @@ class Journal:
                 file.write(MAGIC + _WORD.pack(_HEADER + len(body)) + bytes(_HEADER - 24) + body)
                 file.flush()
                 os.fsync(file.fileno())
-            _WORD.pack_into(self._map, _REPLACED_AT, 1)
+            self._words[_REPLACED] = 1
             os.rename(path, self._path)
             fcntl.flock(self._fd, fcntl.LOCK_UN)
             self._open()

@@ -11,6 +11,7 @@ from viewos.modules.uid import faked, journal
 from viewos.modules.uid.credentials import UNCHANGED, Credentials
 from viewos.modules.uid.executed import ExecModule
 from viewos.modules.uid.journal import Journal
+from viewos.modules.uid.schedule import ScheduleModule
 from viewos.modules.uid.table import Table
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class Uid(ExecModule):
+class Uid(ExecModule, ScheduleModule):
     """Let the program see itself as another user, who owns what it makes and may be root."""
 
     name = "uid"
@@ -38,12 +39,14 @@ class Uid(ExecModule):
         maps: dict[int, int] | None = None,
         load: Sequence[str] = (),
         save: str | None = None,
+        tells: bool = True,
     ) -> None:
         """Arguments: ids or names of the user and group databases. Without `group` the user's
         own groups count; a uid that nobody has gets the gid of the same number, and no others.
         `unknown`: who owns the files of which nothing is remembered, "real" (who really does) or
         "root"; by default root for a user 0, and else "real", but the real user's own files are the
         virtual user's. `maps`: real ids, of users and groups alike, that show as others.
+        `tells`: the user is told, once, when a program gives up a virtual root: only ids change.
 
         Raises LookupError for a name that does not exist, ValueError for a number that is no id.
         """
@@ -57,6 +60,7 @@ class Uid(ExecModule):
         self._load = tuple(os.fsdecode(absolute(os.fsencode(path))) for path in load)
         self._save = None if save is None else os.fsdecode(absolute(os.fsencode(save)))
         self._saves = save is not None
+        self._says_what_ids_are &= tells
 
     @classmethod
     def from_items(cls, items: Items) -> Self:

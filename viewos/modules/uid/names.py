@@ -16,6 +16,7 @@ from viewos import PASS, CallTest, File
 from viewos.modules.uid import acl
 from viewos.modules.uid.attributes import PERMISSIONS, AttributeModule, real_mode
 from viewos.modules.uid.credentials import MKNOD, Credentials
+from viewos.modules.uid.identity import SO_PEERCRED
 from viewos.modules.uid.table import Record
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ class NameModule(AttributeModule):
         yield CallTest("open", "flags", "&", os.O_CREAT)
         yield CallTest("openat", "flags", "&", os.O_CREAT)
         yield CallTest("umask", "mask", "&", 0o700)
+        yield CallTest("getsockopt", "optname", "==", SO_PEERCRED)
 
     def umask(self, call: Call) -> Verdict:
         """umask(2) that takes from the owner."""

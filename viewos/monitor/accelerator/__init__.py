@@ -7,8 +7,10 @@ off. docs/accelerator.md says what it does and what it leaves.
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Callable
+from functools import partial
 from types import ModuleType
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -17,7 +19,7 @@ from viewos.monitor.accelerator import rules, tables
 
 if TYPE_CHECKING:
     from viewos.abi.row import Row
-    from viewos.files import Known
+    from viewos.files import Known, Names
     from viewos.module import VirtualModule
     from viewos.monitor.accelerator.native import Accelerator as Native
     from viewos.monitor.accelerator.native import Receiver
@@ -29,6 +31,8 @@ _UNKNOWN, _KNOWN, _CONFINED, _BEHIND_LOADER = 0, 1, 2, 4
 _NO_HINT, _REAL = -2, -1
 _VIEWS = 1024
 _MOST_IDS = 32
+MOST_PASSES = 32
+_UNKNOWN_IDS = (-1, -1, -1, -1)
 STAT_FAMILY = ("stat", "lstat", "newfstatat", "statx", "fstat")
 
 
@@ -41,6 +45,12 @@ class Ours(NamedTuple):
     """Is there more to it than its paths?"""
     shows: VirtualModule | None
     """The module that alone answers the stat family."""
+    ids: tuple[int, VirtualModule] | None
+    """The layer and the module that alone answers getuid(2) and its kin."""
+    names: VirtualModule | None
+    """The module that alone answers uname(2)."""
+    passes: tuple[tuple[int, tuple[tuple[int, int, int], ...]], ...]
+    """(system call, ((argument, mask, value), ...)) of calls that every module passes."""
 
 
 def extension() -> ModuleType | None:
@@ -115,11 +125,19 @@ class Accelerator:
         self._module = module
         self._prefixes: dict[int, dict[bytes, int]] = {}
         """View -> prefix -> the number of the claim."""
+        self._ids: dict[int, tuple[int, VirtualModule] | None] = {}
+        self._slots: dict[int, int] = {}
+        """View -> its place on the C side: another one when it has been changed."""
+        self._settled: dict[int, int] = {}
+        """View -> what has been settled for it in places that it has left."""
+        self._free = itertools.count()
+        self._pauses = 0
+        self._told: dict[int, ProcessState] = {}
         self._native: Native = module.Accelerator(
             credentials=b"".join(b"\n" + line for line in tasks.ours),
             mount_namespace=tasks.mount_namespace,
             user_namespace=tasks.user_namespace,
-            token_base=view.states.TOKEN_BASE,
+            token_base=view.states.base,
         )
         self._tasks = tasks
         self.add_view(0, view, ours)
@@ -128,14 +146,9 @@ class Accelerator:
         tasks.on_forget = self._native.forget
         mounts.watch(self._learn_mounts)
 
-    def serve_with(self, listener: int, own_umask: bool) -> None:
-        """Before the first receive. `own_umask`: the threads that receive have umasks of their
-        own."""
-        self._native.serve_with(listener, own_umask)
-
-    def receiver(self) -> Receiver:
-        """What one receiving thread needs."""
-        receiver: Receiver = self._module.Receiver(self._native)
+    def receiver(self, listener: int, own_umask: bool) -> Receiver:
+        """What one receiving thread needs. `own_umask`: it shares its umask with no other."""
+        receiver: Receiver = self._module.Receiver(self._native, listener, own_umask)
         return receiver
 
     def hand_on(self) -> None:
@@ -149,6 +162,11 @@ class Accelerator:
     def counts(self) -> dict[int, tuple[int, int]]:
         """System call number -> (settled in C, passed on to Python)."""
         return self._native.counts()
+
+    def settled_in(self, view: int) -> int:
+        """How many calls have been settled for a view."""
+        before = self._settled.get(view, 0)
+        return before + (self._native.settled_in(self._slots[view]) if view in self._slots else 0)
 
     def close(self) -> None:
         """After the last receive: give back what is held of tasks. Several monitors may share the
@@ -169,28 +187,62 @@ class Accelerator:
         return f"accelerator: {settled} calls settled, {passed} left to Python ({names or 'none'})"
 
     def add_view(self, number: int, view: View, ours: Ours) -> None:
-        """A view whose calls may be answered here, from now on."""
+        """A view whose calls may be answered here, from now on; or that has been changed."""
         claims = tables.of_claims(view.claims)
-        if claims is None or number >= _VIEWS:
+        if number in self._slots:
+            self._settled[number] = self.settled_in(number)
+        slot = next(self._free)
+        if claims is None or slot >= _VIEWS:
+            self._prefixes.pop(number, None)
+            self._teach_states(number)
             return
-        owning = None if ours.shows is None else Owning(ours.shows, number)
+        owning = None if ours.shows is None else Owning(ours.shows, slot)
         shows = owning is not None and owning.is_data
 
         def is_data(row: Row) -> bool:
             return ours.is_ours(row) or (shows and row.name in STAT_FAMILY)
 
+        constants = set(rules.IDS if ours.ids is not None else ())
+        constants |= {"uname"} if ours.names is not None else set()
+        constants |= {BY_NUMBER[nr].name for nr, _ in ours.passes}
+        self._ids[number] = ours.ids
         self._prefixes[number] = {bytes(c.prefix): index for index, c in enumerate(view.claims)}
-        packed = rules.pack(is_data, ours.has_more)
-        self._native.add_view(number, claims, packed, view.no_continue)
+        packed = rules.pack(is_data, ours.has_more, constants)
+        self._native.add_view(slot, claims, packed, view.no_continue)
         if owning is not None and shows:
             owning.teach(self._native)
+        for nr, tests in ours.passes:
+            self._native.add_pass(slot, nr, tests)
+        if ours.names is not None:
+            ours.names.show_uname(partial(self._learn_names, slot))
+        self._slots[number] = slot
+        self._teach_states(number)
+
+    def _learn_names(self, slot: int, shown: Names | None) -> None:
+        """What uname(2) says in a view, from now on; None: Python knows."""
+        if shown is None:
+            self._native.set_names(slot, None, ())
+        else:
+            self._native.set_names(slot, shown.utsname.encode(), shown.sources)
+
+    def _learn_ids(self, index: int, state: ProcessState) -> None:
+        found = self._ids.get(state.view)
+        ids = None if found is None else found[1].show_ids(state.of(found[0]))
+        self._native.set_ids(index, *(_UNKNOWN_IDS if ids is None else ids))
+
+    def _teach_states(self, number: int) -> None:
+        for index, state in list(self._told.items()):
+            if state.view == number:
+                self._learn_state(index, state)
 
     def _learn_state(self, index: int, state: ProcessState) -> None:
-        """A state is about to be carried by processes."""
+        """A state is about to be carried by processes, or is of a view that has been changed."""
+        self._told[index] = state
         prefixes = self._prefixes.get(state.view)
         if prefixes is None:
             self._native.set_state(index, 0, _NO_HINT, 0)
             return
+        self._learn_ids(index, state)
         cwd = _NO_HINT
         if state.cwd is not None:
             cwd = prefixes.get(state.cwd, _NO_HINT) if state.cwd else _REAL
@@ -201,15 +253,22 @@ class Accelerator:
             kind |= _BEHIND_LOADER
         if state.root is not None:
             kind = _UNKNOWN
-        self._native.set_state(index, kind, cwd, state.view)
+        self._native.set_state(index, kind, cwd, self._slots[state.view])
 
     def _learn_mounts(self, mounts: MountTable) -> None:
-        self._native.set_mounts(None if mounts.may_change else tables.of_mounts(mounts.types()))
+        unsure = mounts.may_change or self._pauses
+        self._native.set_mounts(None if unsure else tables.of_mounts(mounts.types()))
+
+    def pause(self, begins: bool) -> None:
+        """Leave all calls to Python for a while; as often as it begins it has to end."""
+        self._pauses += 1 if begins else -1
+        self._learn_mounts(self._mounts)
 
 
 def build(view: View, tasks: Tasks, mounts: MountTable, ours: Ours) -> Accelerator | None:
     """The accelerator of a monitor; None: there is none, or nothing that it could do."""
-    if not (view.claims or view.nestable or ours.shows):
+    later = any(module.claims_later for module in view.modules)
+    if not (view.claims or view.nestable or later or any(ours[2:])):
         return None
     module = extension()
     return None if module is None else Accelerator(module, view, tasks, mounts, ours)

@@ -49,6 +49,9 @@ enum action {
     ACTION_NOTHING, /* no module of this view answers it */
     ACTION_PRCTL,
     ACTION_FSTAT = 32,
+    ACTION_ID, /* which one: values[0] */
+    ACTION_UNAME,
+    ACTION_FILTER, /* continue where the arguments are such: struct pass */
 };
 
 struct flag {
@@ -81,9 +84,37 @@ enum { STATE_KNOWN = 1, STATE_CONFINED = 2, STATE_BEHIND_LOADER = 4 };
 enum { CWD_NO_HINT = -2, CWD_REAL = -1 }; /* else the index of a claim */
 
 struct state {
-    _Atomic int32_t kind; /* 0: unknown */
     int32_t cwd;
-    int32_t view;
+    uint16_t view; /* its place among the views */
+    uint8_t kind;  /* 0: unknown */
+};
+
+/* ---- answers that do not depend on the call: constants.c --------------------------------------- */
+
+enum { IDS = 4, SOURCE = 65 };
+
+struct source { /* a file whose contents a name is */
+    int fd;
+    uint32_t size;
+    char data[SOURCE];
+};
+
+struct names {
+    bool is_known;
+    uint32_t count;
+    struct source sources[2];
+    char uts[6 * 65]; /* struct new_utsname */
+};
+
+enum { PASSES = 32, TESTS = 3 };
+
+struct pass { /* a call that a module passes in any case */
+    int number;
+    int count;
+    struct {
+        int argument;
+        uint64_t mask, value;
+    } tests[TESTS];
 };
 
 /* ---- views: the outermost, and those nested in it -------------------------------------------- */
@@ -94,6 +125,11 @@ struct level {
     const struct table *claims; /* held by Python to the end; NULL: that view is Python's */
     struct owners *owners;      /* NULL: the kernel's */
     bool no_continue;
+    _Atomic uint64_t settled;
+    _Atomic uint32_t names_version; /* odd while they change */
+    struct names names;
+    int pass_count;
+    struct pass passes[PASSES];
     struct rule rules[CALLS];
 };
 
@@ -128,15 +164,14 @@ struct remembered {
 /* ---- one accelerator ------------------------------------------------------------------------------ */
 
 struct accelerator {
-    int listener;
-    bool own_umask;
     _Atomic bool roots_move; /* a call has been made that changes the root of a known task */
     uint64_t token_base;
     char credentials[2048], mount_namespace[64], user_namespace[64];
     _Atomic uint64_t changes; /* grows when the table of mounts changes */
     _Atomic uint64_t generation; /* of the cache of tasks */
     _Atomic uint32_t state_count;
-    struct state states[STATES];
+    _Atomic uint64_t states[STATES]; /* each a struct state, which changes as a whole */
+    _Atomic int64_t ids[STATES][IDS]; /* uid, euid, gid, egid; -1: Python knows */
     struct task tasks[TASKS];
     /* Tasks that execute another program: Python has to forget them too. */
     _Atomic uint32_t renewed_count;
@@ -161,12 +196,15 @@ struct place {
 /* All that one call needs; one for each thread that receives. */
 struct call {
     struct accelerator *accelerator;
-    const struct level *level;
+    int listener;
+    bool own_umask; /* of the thread */
+    struct level *level;
     const struct table *claims, *mounts; /* mounts NULL: about to change */
     struct seccomp_notif *notification;
     const struct rule *rule;
     struct task *task;
-    const struct state *state;
+    struct state state;
+    size_t state_index;
     int64_t result; /* when it is settled */
     char path[LONGEST], text[LONGEST], todo[2 * LONGEST], status[LONGEST];
     struct place places[2], scratch;
@@ -191,7 +229,8 @@ void task_forget_all(struct accelerator *);
 void tasks_close(struct accelerator *);
 long task_link(const struct task *, const char *name, char *to);
 bool task_status(const struct task *, char *to);
-const struct state *state_of(struct accelerator *, int tid);
+bool state_of(struct accelerator *, int tid, struct state *, size_t *index);
+void state_set(struct accelerator *, size_t index, struct state);
 
 /* claims.c */
 bool set(char *to, size_t *length, const char *text, size_t size);
@@ -228,6 +267,14 @@ uint32_t open_flags(const struct call *);
 enum outcome emulate(struct call *);
 enum outcome do_getcwd(struct call *);
 enum outcome do_fstat(struct call *, int fd);
+enum outcome deliver(struct call *, uint64_t address, const void *data, size_t size);
+
+/* constants.c */
+void ids_set(struct accelerator *, size_t index, const int64_t values[IDS]);
+void names_set(struct level *, const struct names *);
+enum outcome do_id(struct call *);
+enum outcome do_uname(struct call *);
+enum outcome do_filter(struct call *);
 
 /* answer.c */
 enum outcome answer(struct call *);

@@ -32,7 +32,7 @@ static bool find_start(struct call *c, const struct path_argument *a, struct pla
     p->kernel_length = (size_t)length;
     int hint = CWD_NO_HINT;
     if (*name == 'c')
-        hint = c->state->cwd;
+        hint = c->state.cwd;
     else {
         struct stat st; /* a descriptor may also stand for a symbolic link itself (O_PATH) */
         if (fstatat(AT_FDCWD, p->kernel, &st, AT_SYMLINK_NOFOLLOW) || !S_ISDIR(st.st_mode))
@@ -159,10 +159,10 @@ static enum outcome decide(struct call *c)
     if (c->rule->action == ACTION_CHDIR) {
         const struct entry *claim = c->places->claim;
         int hint = claim ? (int)(claim - c->claims->entries) : CWD_REAL;
-        return all_continue && c->state->cwd == hint ? CONTINUE : PASS;
+        return all_continue && c->state.cwd == hint ? CONTINUE : PASS;
     }
     if (c->rule->action == ACTION_EXECUTE) {
-        if (!all_continue || is_native || c->state->kind & STATE_BEHIND_LOADER ||
+        if (!all_continue || is_native || c->state.kind & STATE_BEHIND_LOADER ||
             !is_found_by_the_kernel(c))
             return PASS;
         task_renew(c->accelerator, c->task);
@@ -170,7 +170,7 @@ static enum outcome decide(struct call *c)
     }
     if (all_continue && !shows && is_one_mount(c))
         return CONTINUE;
-    if (is_native || !c->task->like_us || c->state->kind & STATE_CONFINED || !is_allowed(c))
+    if (is_native || !c->task->like_us || c->state.kind & STATE_CONFINED || !is_allowed(c))
         return PASS;
     return emulate(c);
 }
@@ -189,6 +189,12 @@ enum outcome answer(struct call *c)
         return PASS;
     if (c->rule->action == ACTION_NOTHING || c->rule->action == ACTION_PRCTL)
         return CONTINUE;
+    if (c->rule->action == ACTION_ID)
+        return do_id(c);
+    if (c->rule->action == ACTION_UNAME)
+        return do_uname(c);
+    if (c->rule->action == ACTION_FILTER)
+        return do_filter(c);
     if (c->rule->action == ACTION_FSTAT)
         outcome = do_fstat(c, (int)argument(c, c->rule->values[2]));
     else if (c->rule->action == ACTION_GETCWD) {

@@ -45,14 +45,20 @@ static enum outcome fails(struct call *c, int number)
 static bool is_waiting(const struct call *c)
 {
     uint64_t id = c->notification->id;
-    return !ioctl(c->accelerator->listener, SECCOMP_IOCTL_NOTIF_ID_VALID, &id);
+    return !ioctl(c->listener, SECCOMP_IOCTL_NOTIF_ID_VALID, &id);
+}
+
+/* Write to where an argument points. */
+enum outcome deliver(struct call *c, uint64_t address, const void *data, size_t size)
+{
+    if (!is_waiting(c))
+        return ABANDONED;
+    return write_exactly((int)c->notification->pid, address, data, size) ? ANSWER : PASS;
 }
 
 static enum outcome give(struct call *c, int n, const void *data, size_t size)
 {
-    if (!is_waiting(c))
-        return ABANDONED;
-    return write_exactly((int)c->notification->pid, pointer(c, n), data, size) ? ANSWER : PASS;
+    return deliver(c, pointer(c, n), data, size);
 }
 
 /* ---- opening ------------------------------------------------------------------------------------ */
@@ -77,7 +83,7 @@ static bool take_umask(struct call *c, bool needs_descriptor, mode_t *before)
 {
     unsigned long table, mask;
     struct rlimit limit;
-    if (!c->accelerator->own_umask || !task_status(c->task, c->status) ||
+    if (!c->own_umask || !task_status(c->task, c->status) ||
         !parse(c->status, "\nUmask:", 8, &mask))
         return false;
     if (needs_descriptor &&
@@ -101,7 +107,7 @@ static enum outcome inject(struct call *c, int fd, uint32_t flags)
     };
     int number;
     do
-        number = ioctl(c->accelerator->listener, SECCOMP_IOCTL_NOTIF_ADDFD, &add);
+        number = ioctl(c->listener, SECCOMP_IOCTL_NOTIF_ADDFD, &add);
     while (number < 0 && errno == EINTR);
     int failed = errno;
     close(fd);
@@ -182,7 +188,7 @@ enum outcome do_fstat(struct call *c, int fd)
     if (fd != AT_FDCWD)
         snprintf(name, sizeof name, "fd/%d", fd);
     c->task = task_take(c->accelerator, (int)c->notification->pid, c->status);
-    if (!c->task || !c->task->like_us || c->state->kind & STATE_CONFINED)
+    if (!c->task || !c->task->like_us || c->state.kind & STATE_CONFINED)
         return PASS;
     if (faccessat(c->task->directory, name, F_OK, AT_SYMLINK_NOFOLLOW))
         return errno == ENOENT ? CONTINUE : PASS; /* EBADF */
@@ -219,7 +225,7 @@ enum outcome do_getcwd(struct call *c)
         return PASS;
     if (length > 10 && !strcmp(c->text + length - 10, " (deleted)"))
         return PASS;
-    if (!reverse(c->claims, c->text, (size_t)length, c->state->cwd, name, &p->kernel_length,
+    if (!reverse(c->claims, c->text, (size_t)length, c->state.cwd, name, &p->kernel_length,
                  &c->scratch, NULL))
         return PASS;
     if (p->kernel_length + 1 > pointer(c, 1))

@@ -16,14 +16,6 @@ static int take_text(char *to, size_t room, const char *text, Py_ssize_t size, c
     return 0;
 }
 
-static int check_table(PyObject *table)
-{
-    if (PyBytes_Check(table) && (size_t)PyBytes_GET_SIZE(table) >= sizeof(struct table))
-        return 0;
-    PyErr_SetString(PyExc_ValueError, "a table is bytes made by tables.py");
-    return -1;
-}
-
 static int accelerator_init(Accelerator *self, PyObject *args, PyObject *kwargs)
 {
     static char *names[] = {"credentials", "mount_namespace", "user_namespace", "token_base", NULL};
@@ -47,9 +39,7 @@ static int accelerator_init(Accelerator *self, PyObject *args, PyObject *kwargs)
         a->tasks[i].directory = -1;
         atomic_flag_clear(&a->tasks[i].busy);
     }
-    a->listener = -1;
     a->token_base = token_base;
-    a->own_umask = true;
     if (take_text(a->credentials, sizeof a->credentials, credentials, credentials_size,
                   "credentials") ||
         take_text(a->mount_namespace, sizeof a->mount_namespace, mounts, mounts_size, "ns/mnt") ||
@@ -76,137 +66,6 @@ static void accelerator_dealloc(Accelerator *self)
     PyTypeObject *type = Py_TYPE(self);
     type->tp_free(self);
     Py_DECREF(type);
-}
-
-static PyObject *set_mounts(Accelerator *self, PyObject *table)
-{
-    if (table != Py_None && check_table(table))
-        return NULL;
-    Py_INCREF(table);
-    Py_XSETREF(self->mounts, table);
-    self->a->changes++;
-    Py_RETURN_NONE;
-}
-
-static PyObject *add_view(Accelerator *self, PyObject *args)
-{
-    unsigned long number;
-    PyObject *claims;
-    const char *rules;
-    Py_ssize_t size;
-    int no_continue;
-    if (!PyArg_ParseTuple(args, "kOy#p", &number, &claims, &rules, &size, &no_continue) ||
-        check_table(claims))
-        return NULL;
-    struct level *level;
-    if (size != sizeof level->rules || number >= VIEWS || self->a->views[number])
-        return PyErr_Format(PyExc_ValueError, "rules of another layout, or a view that is known");
-    level = PyMem_Calloc(1, sizeof *level);
-    if (!level)
-        return PyErr_NoMemory();
-    if (PyList_Append(self->claims, claims)) {
-        PyMem_Free(level);
-        return NULL;
-    }
-    level->claims = table_of(claims);
-    level->no_continue = no_continue;
-    memcpy(level->rules, rules, sizeof level->rules);
-    self->a->views[number] = level;
-    Py_RETURN_NONE;
-}
-
-static PyObject *set_state(Accelerator *self, PyObject *args)
-{
-    unsigned long index, view;
-    int kind, cwd;
-    if (!PyArg_ParseTuple(args, "kiik", &index, &kind, &cwd, &view))
-        return NULL;
-    if (index < STATES && view < VIEWS) {
-        self->a->states[index].cwd = cwd;
-        self->a->states[index].view = (int32_t)view;
-        self->a->states[index].kind = kind;
-    }
-    if (index >= self->a->state_count)
-        self->a->state_count = (uint32_t)index + 1;
-    Py_RETURN_NONE;
-}
-
-static struct level *level_of(Accelerator *self, unsigned long view)
-{
-    return view < VIEWS ? self->a->views[view] : NULL;
-}
-
-static struct level *level_with_owners(Accelerator *self, unsigned long view)
-{
-    struct level *level = level_of(self, view);
-    if (level && level->owners)
-        return level;
-    PyErr_SetString(PyExc_ValueError, "a view without owners");
-    return NULL;
-}
-
-static int map_ids(struct owners *owners, bool is_group, PyObject *ids)
-{
-    PyObject *from, *to;
-    Py_ssize_t at = 0;
-    while (PyDict_Next(ids, &at, &from, &to))
-        if (!owners_map(owners, is_group, (uint32_t)PyLong_AsUnsignedLong(from),
-                        (uint32_t)PyLong_AsUnsignedLong(to)))
-            return -1;
-    return PyErr_Occurred() ? -1 : 0;
-}
-
-static PyObject *set_owners(Accelerator *self, PyObject *args)
-{
-    PyObject *uids, *gids;
-    long long owner, group;
-    unsigned long view;
-    if (!PyArg_ParseTuple(args, "kO!O!LL", &view, &PyDict_Type, &uids, &PyDict_Type, &gids, &owner,
-                          &group))
-        return NULL;
-    struct level *level = level_of(self, view);
-    struct owners *owners = !level || level->owners ? NULL : owners_new(owner, group);
-    if (!owners || map_ids(owners, false, uids) || map_ids(owners, true, gids)) {
-        owners_free(owners);
-        return PyErr_Occurred() ? NULL : PyErr_Format(PyExc_ValueError, "owners");
-    }
-    level->owners = owners;
-    Py_RETURN_NONE;
-}
-
-static PyObject *may_remember(Accelerator *self, PyObject *args)
-{
-    unsigned long view;
-    unsigned long long inode;
-    struct level *level;
-    if (!PyArg_ParseTuple(args, "kK", &view, &inode) || !(level = level_with_owners(self, view)))
-        return NULL;
-    owners_maybe(level->owners, inode);
-    Py_RETURN_NONE;
-}
-
-static PyObject *remember(Accelerator *self, PyObject *args)
-{
-    struct remembered what = {0};
-    unsigned long view;
-    unsigned long long device, inode, rdev;
-    const char *bytes;
-    Py_ssize_t size;
-    struct level *level;
-    if (!PyArg_ParseTuple(args, "kKKKIIIiy#", &view, &device, &inode, &rdev, &what.uid, &what.gid,
-                          &what.mode, &what.handle.type, &bytes, &size) ||
-        !(level = level_with_owners(self, view)))
-        return NULL;
-    what.device = device;
-    what.inode = inode;
-    what.rdev = rdev;
-    owners_maybe(level->owners, inode);
-    if ((size_t)size <= sizeof what.handle.bytes) {
-        what.handle.size = (uint32_t)size;
-        memcpy(what.handle.bytes, bytes, (size_t)size);
-        owners_remember(level->owners, &what);
-    }
-    Py_RETURN_NONE;
 }
 
 static PyObject *forget(Accelerator *self, PyObject *tid)
@@ -239,16 +98,6 @@ static PyObject *renewed(Accelerator *self, PyObject *Py_UNUSED(ignored))
     return list;
 }
 
-static PyObject *serve_with(Accelerator *self, PyObject *args)
-{
-    int listener, own_umask;
-    if (!PyArg_ParseTuple(args, "ip", &listener, &own_umask))
-        return NULL;
-    self->a->listener = listener;
-    self->a->own_umask = own_umask;
-    Py_RETURN_NONE;
-}
-
 static PyObject *close_tasks(Accelerator *self, PyObject *Py_UNUSED(ignored))
 {
     tasks_close(self->a);
@@ -271,6 +120,15 @@ static PyObject *counts(Accelerator *self, PyObject *Py_UNUSED(ignored))
     return result;
 }
 
+static PyObject *settled_in(Accelerator *self, PyObject *view)
+{
+    unsigned long number = PyLong_AsUnsignedLong(view);
+    if (PyErr_Occurred())
+        return NULL;
+    struct level *level = level_of(self, number);
+    return PyLong_FromUnsignedLongLong(level ? level->settled : 0);
+}
+
 static PyMethodDef accelerator_methods[] = {
     {"set_mounts", (PyCFunction)set_mounts, METH_O,
      "set_mounts(table): the mount table, None while it may change."},
@@ -278,6 +136,12 @@ static PyMethodDef accelerator_methods[] = {
      "add_view(number, claims, rules, no_continue): a view whose calls are answered here."},
     {"set_state", (PyCFunction)set_state, METH_VARARGS,
      "set_state(index, kind, cwd, view): what a token stands for, before a process carries it."},
+    {"set_ids", (PyCFunction)set_ids, METH_VARARGS,
+     "set_ids(index, uid, euid, gid, egid): of a state, before set_state; -1: Python knows."},
+    {"set_names", (PyCFunction)set_names, METH_VARARGS,
+     "set_names(view, utsname, sources): what uname says while the sources, (fd, data), are so."},
+    {"add_pass", (PyCFunction)add_pass, METH_VARARGS,
+     "add_pass(view, number, tests): continue that call where for each (argument, mask, value) it is so."},
     {"set_owners", (PyCFunction)set_owners, METH_VARARGS,
      "set_owners(view, uids, gids, owner, group): how a module shows the owners of files; -1: as they are."},
     {"may_remember", (PyCFunction)may_remember, METH_VARARGS,
@@ -286,14 +150,14 @@ static PyMethodDef accelerator_methods[] = {
      "remember(view, device, inode, rdev, uid, gid, mode, type, handle): what it knows; mode 0: the real."},
     {"forget", (PyCFunction)forget, METH_O,
      "forget(tid): read that task anew next time; None: every task."},
-    {"serve_with", (PyCFunction)serve_with, METH_VARARGS,
-     "serve_with(listener, own_umask): before the first receive."},
     {"renewed", (PyCFunction)renewed, METH_NOARGS,
      "renewed(): tasks that began another program since the last time; None: too many to tell."},
     {"close", (PyCFunction)close_tasks, METH_NOARGS,
      "close(): give back the descriptors of tasks that no call is using."},
     {"counts", (PyCFunction)counts, METH_NOARGS,
      "counts(): {number: (settled, passed on)} of system calls."},
+    {"settled_in", (PyCFunction)settled_in, METH_O,
+     "settled_in(view): how many calls have been settled for that view."},
     {NULL},
 };
 

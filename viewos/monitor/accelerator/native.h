@@ -19,6 +19,18 @@ static inline const struct table *table_of(PyObject *bytes)
     return (const struct table *)PyBytes_AS_STRING(bytes);
 }
 
+/* teach.c */
+struct level *level_of(Accelerator *, unsigned long view);
+PyObject *set_mounts(Accelerator *, PyObject *);
+PyObject *add_view(Accelerator *, PyObject *);
+PyObject *set_state(Accelerator *, PyObject *);
+PyObject *set_ids(Accelerator *, PyObject *);
+PyObject *set_names(Accelerator *, PyObject *);
+PyObject *add_pass(Accelerator *, PyObject *);
+PyObject *set_owners(Accelerator *, PyObject *);
+PyObject *may_remember(Accelerator *, PyObject *);
+PyObject *remember(Accelerator *, PyObject *);
+
 /* receiver.c */
 extern PyType_Spec receiver_spec;
 

@@ -17,15 +17,16 @@ static PyTypeObject *accelerator_type(PyObject *module)
 
 static int receiver_init(Receiver *self, PyObject *args, PyObject *kwargs)
 {
-    static char *names[] = {"accelerator", NULL};
+    static char *names[] = {"accelerator", "listener", "own_umask", NULL};
     PyObject *module = PyType_GetModule(Py_TYPE(self)), *accelerator;
+    int listener = -1, own_umask = 1;
     if (self->call) {
         PyErr_SetString(PyExc_RuntimeError, "a receiver is made once");
         return -1;
     }
     if (!module ||
-        !PyArg_ParseTupleAndKeywords(args, kwargs, "O!", names, accelerator_type(module),
-                                     &accelerator))
+        !PyArg_ParseTupleAndKeywords(args, kwargs, "O!|ip", names, accelerator_type(module),
+                                     &accelerator, &listener, &own_umask))
         return -1;
     self->call = PyMem_Calloc(1, sizeof *self->call);
     if (!self->call) {
@@ -35,6 +36,8 @@ static int receiver_init(Receiver *self, PyObject *args, PyObject *kwargs)
     Py_INCREF(accelerator);
     self->accelerator = (Accelerator *)accelerator;
     self->call->accelerator = self->accelerator->a;
+    self->call->listener = listener;
+    self->call->own_umask = own_umask;
     self->call->notification = &self->notification;
     return 0;
 }

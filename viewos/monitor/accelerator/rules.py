@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from viewos.abi.row import Flag, How, Intent, PathArg, Row
 from viewos.abi.syscalls import BY_NUMBER
@@ -70,14 +70,28 @@ def _packed(row: Row, action: int, names: tuple[str, ...]) -> bytes:
     return _RULE.pack(action, len(paths), *values, b"".join(path for path in paths if path))
 
 
-def pack(is_ours: Callable[[Row], bool], has_more: Callable[[Row], bool]) -> bytes:
+_ID, _UNAME, _FILTER = 33, 34, 35
+IDS = ("getuid", "geteuid", "getgid", "getegid")
+
+
+def pack(
+    is_ours: Callable[[Row], bool],
+    has_more: Callable[[Row], bool],
+    constants: Collection[str] = (),
+) -> bytes:
     """The rules of all calls.
 
     Arguments: `is_ours` says whether only the monitor answers a call, and no module; `has_more`
-    whether there is more to it than its paths.
+    whether there is more to it than its paths; `constants`: the calls that a module answers by data
+    (`IDS`, uname), or passes.
     """
     rules = [bytes(SIZE)] * CALLS
     for number, row in BY_NUMBER.items():
+        if row.name in constants:
+            which = IDS.index(row.name) if row.name in IDS else -1
+            kind = _UNAME if row.name == "uname" else _FILTER if which < 0 else _ID
+            rules[number] = _RULE.pack(kind, 0, which, -1, -1, -1, b"")
+            continue
         if number >= CALLS or not is_ours(row):
             continue
         action = _ACTIONS.get(row.name)

@@ -5,7 +5,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 
-static bool send(struct accelerator *a, uint64_t id, int64_t result, uint32_t flags)
+static bool send(int listener, uint64_t id, int64_t result, uint32_t flags)
 {
     struct seccomp_notif_resp response = {
         .id = id,
@@ -13,15 +13,16 @@ static bool send(struct accelerator *a, uint64_t id, int64_t result, uint32_t fl
         .error = result < 0 ? (int32_t)result : 0,
         .flags = flags,
     };
-    return !ioctl(a->listener, SECCOMP_IOCTL_NOTIF_SEND, &response);
+    return !ioctl(listener, SECCOMP_IOCTL_NOTIF_SEND, &response);
 }
 
 /* The state of the caller's process, its view, and what that does about the call; false: nothing. */
 static bool choose(struct call *call)
 {
     struct accelerator *a = call->accelerator;
-    call->state = state_of(a, (int)call->notification->pid);
-    call->level = call->state ? a->views[call->state->view] : NULL;
+    if (!state_of(a, (int)call->notification->pid, &call->state, &call->state_index))
+        return false;
+    call->level = a->views[call->state.view];
     if (!call->level || !call->level->claims)
         return false;
     call->claims = call->level->claims;
@@ -44,8 +45,9 @@ static bool settle(struct call *call)
     atomic_fetch_add_explicit(count + data->nr, 1, memory_order_relaxed);
     if (outcome == PASS)
         return false;
+    atomic_fetch_add_explicit(&call->level->settled, 1, memory_order_relaxed);
     if (outcome != ABANDONED)
-        send(a, call->notification->id, outcome == CONTINUE ? 0 : call->result,
+        send(call->listener, call->notification->id, outcome == CONTINUE ? 0 : call->result,
              outcome == CONTINUE ? SECCOMP_USER_NOTIF_FLAG_CONTINUE : 0);
     return true;
 }
@@ -56,7 +58,7 @@ int serve(struct call *call, struct seat *seat, uint64_t me)
 {
     while (seat->leader == me && !seat->stopping) {
         memset(call->notification, 0, sizeof *call->notification);
-        if (ioctl(call->accelerator->listener, SECCOMP_IOCTL_NOTIF_RECV, call->notification))
+        if (ioctl(call->listener, SECCOMP_IOCTL_NOTIF_RECV, call->notification))
             return errno;
         seat->sequence++;
         seat->busy = 1;

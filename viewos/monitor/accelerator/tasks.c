@@ -167,20 +167,30 @@ void tasks_close(struct accelerator *a)
     }
 }
 
-/* The state of a process (view.py: States); NULL: not certain. */
-const struct state *state_of(struct accelerator *a, int tid)
+/* The state of a process (view.py: States); false: not certain. */
+bool state_of(struct accelerator *a, int tid, struct state *state, size_t *at)
 {
     uint64_t index = 0;
     if (a->state_count > 1) {
         struct rlimit limit;
         if (prlimit(tid, RLIMIT_LOCKS, NULL, &limit))
-            return NULL;
+            return false;
         index = limit.rlim_cur - a->token_base;
         if (index >= a->state_count)
             index = 0;
     }
     if (index >= STATES)
-        return NULL;
-    const struct state *state = a->states + index;
-    return state->kind ? state : NULL;
+        return false;
+    *at = index;
+    uint64_t bits = a->states[index];
+    memcpy(state, &bits, sizeof *state);
+    return state->kind;
+}
+
+void state_set(struct accelerator *a, size_t index, struct state state)
+{
+    uint64_t bits = 0;
+    _Static_assert(sizeof state == sizeof bits, "a state is one word");
+    memcpy(&bits, &state, sizeof state);
+    a->states[index] = bits;
 }

@@ -1,4 +1,4 @@
-"""Fix-ups for a monitor that lives in another process: the two ends of one conversation.
+"""Fix-ups by a process beside the program: the two ends of one conversation.
 
 The end beside the program does all ptrace of one fix-up in one thread, and asks the other end
 where the fix-up has a question: answer the notification, an exec has happened, the call is done.
@@ -14,8 +14,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from viewos.library.wire import Hangup, receive, send
 from viewos.monitor import fixup
+from viewos.monitor.helper.looks import look
+from viewos.monitor.helper.wire import Hangup, receive, send
 from viewos.monitor.rewrite import Argument, Ending, Result, Rewrite
 from viewos.monitor.traced import ExecStop, Traced
 
@@ -27,6 +28,12 @@ class _FarStop:
         self._connection = connection
         self.pid = pid
         self.stack = stack
+
+    def read(self, address: int, size: int) -> bytes:
+        """See `ExecStop.read`."""
+        send(self._connection, ("read", address, size))
+        data: bytes = receive(self._connection)[0][0]
+        return data
 
     def write(self, address: int, data: bytes) -> None:
         """See `ExecStop.write`."""
@@ -99,11 +106,9 @@ def serve_fix_ups(control: socket.socket) -> bool:
             return False
         if what == "over":
             return True
-        tid, cookie, rewrite = asked
         connection = socket.socket(fileno=descriptors[0])
-        threading.Thread(
-            target=_do_one, args=(connection, tid, cookie, rewrite), daemon=True
-        ).start()
+        body, args = (_do_one, (connection, *asked)) if what == "fix_up" else (look, (connection,))
+        threading.Thread(target=body, args=args, daemon=True).start()
 
 
 def _do_one(connection: socket.socket, tid: int, cookie: int, rewrite: Rewrite) -> None:
@@ -118,9 +123,11 @@ def _do_one(connection: socket.socket, tid: int, cookie: int, rewrite: Rewrite) 
             (what, *rest), _ = receive(connection)
             if what == "reply":
                 return
-            result = None
+            result: Any = None
             if what == "write":
                 stop.write(*rest)
+            elif what == "read":
+                result = stop.read(*rest)
             else:
                 result = stop.remote_call(*rest)
             send(connection, (result,))

@@ -4,26 +4,21 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import json
 import os
 import signal
-import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
 from viewos.abi.nesting import VIEWOS_ENTER
-from viewos.errors import ViewosError
+from viewos.control.client import Monitor
 from viewos.launcher import environment
 from viewos.launcher.contact import ask
 from viewos.launcher.errors import FAILED
 from viewos.launcher.program import Program, die, execute, say
 
-PROTOCOL = 1
-_LARGEST_ANSWER = 1 << 20
-
 
 def run(
-    contact: int,
+    monitor: Monitor,
     specs: Sequence[str],
     command: Sequence[str],
     *,
@@ -31,28 +26,48 @@ def run(
     no_continue: bool = False,
     nestable: bool = False,
     verbosity: int = 1,
+    name: str = "",
+    why: Sequence[str] = (),
+    env: Mapping[bytes, bytes] | None = None,
 ) -> NoReturn:
-    """Become the program in a nested view of these modules; `contact` is the socket to the monitor.
+    """Become the program in a nested view of these modules; `monitor` is that of our own view.
 
     Raises ViewosError.
     """
-    here = _working_directory()
-    with socket.socket(fileno=contact) as connection:
-        number = _make(
-            connection,
-            {
-                "viewos": PROTOCOL,
-                "modules": list(specs),
-                "directory": os.fsdecode(here or b"/"),
-                "no_continue": no_continue,
-                "nestable": nestable,
-            },
+    here = working_directory()
+    with monitor:
+        made = monitor.ask(
+            "nest",
+            modules=list(specs),
+            directory=os.fsdecode(here or b"/"),
+            no_continue=no_continue,
+            nestable=nestable,
+            command=list(command),
+            name=name,
         )
+        for path in why:
+            directory = os.fsdecode(here or b"/")
+            told = monitor.ask("why", view=made["view"], path=path, directory=directory)
+            os.write(2, os.fsencode("\n".join(told) + "\n"))
+    enter(made["view"], command, chdir=chdir, here=here, verbosity=verbosity, env=env)
+
+
+def enter(
+    number: int,
+    command: Sequence[str],
+    *,
+    chdir: str | None = None,
+    here: bytes | None = None,
+    verbosity: int = 1,
+    env: Mapping[bytes, bytes] | None = None,
+) -> NoReturn:
+    """Become the program in a view of this monitor that this process has been let into. `here`:
+    where the program starts, in the view, if `chdir` does not say so."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     mask = {int(n) for n in signal.pthread_sigmask(signal.SIG_BLOCK, ())}
     argv = [os.fsencode(word) for word in command]
-    program = Program(argv, environment(None), None, b"", mask)
+    program = Program(argv, environment(env), None, b"", mask)
     if ask(VIEWOS_ENTER, number):
         error = OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
         die(program, f"cannot enter the nested view: {error.strerror}", FAILED, error)
@@ -60,34 +75,12 @@ def run(
     execute(program)
 
 
-def _working_directory() -> bytes | None:
+def working_directory() -> bytes | None:
+    """Of this process; None: it has been removed."""
     try:
         return os.getcwdb()
     except OSError:  # it has been removed
         return None
-
-
-def _make(connection: socket.socket, request: dict[str, object]) -> int:
-    """The number of the view that the monitor makes. Raises ViewosError."""
-    answer: object = None
-    try:
-        connection.sendall(json.dumps(request).encode() + b"\n")
-        data = b""
-        while not data.endswith(b"\n") and len(data) < _LARGEST_ANSWER:
-            more = connection.recv(1 << 16)
-            if not more:
-                break
-            data += more
-        answer = json.loads(data)
-    except (OSError, ValueError):
-        pass
-    if not isinstance(answer, dict) or not ("error" in answer or "view" in answer):
-        raise ViewosError("the monitor of this view did not answer (see its log)")
-    if "error" in answer:
-        error = ViewosError(str(answer["error"]))
-        error.status = int(answer.get("status", FAILED))
-        raise error
-    return int(answer["view"])
 
 
 def _enter_directory(

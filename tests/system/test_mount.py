@@ -1,0 +1,182 @@
+"""mount and umount in a view: by mount(8), whose calls the module mount answers, and by viewos."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.system.control import NAME, SLEEP, Ground, ground
+from tests.system.users import NOBODY, python
+from tests.system.view import run_in_view
+
+__all__ = ["ground"]  # the fixture
+pytestmark = pytest.mark.timeout(120)
+MODULES = ["uid:0", "mount"]
+
+
+@pytest.fixture
+def top(ground: Ground) -> Path:
+    return ground.path
+
+
+def says(ground: Ground, script: str, modules: list[str] = MODULES) -> str:
+    """What a script says as the virtual root of a view, in the directory with a and b."""
+    script = script.replace("VIEWOS", f"{python(ground.user)} -m viewos")
+    done = run_in_view(
+        modules,
+        ["sh", "-c", "exec 2>&1; " + script],
+        user=ground.user,
+        cwd=ground.path,
+        env=ground.env,
+    )
+    return (done.stdout + done.stderr).decode()
+
+
+def test_a_bind_mount(ground: Ground, top: Path) -> None:
+    """What findmnt, df and the files of /proc say of it agrees."""
+    text = says(
+        ground,
+        "mount --bind a b && cat b/a && touch b/new && findmnt -no TARGET b && df --output=target b"
+        " && mountpoint b && cut -d' ' -f2 /proc/mounts | grep b$; umount b && ls b; mountpoint b",
+    )
+    b = f"{top}/b"
+    assert text == f"in a\n{b}\nMounted on\n{b}\nb is a mountpoint\n{b}\nb\nb is not a mountpoint\n"
+    assert sorted(os.listdir(top / "a")) == ["a", "new"] and os.listdir(top / "b") == ["b"]
+
+
+def test_read_only(ground: Ground) -> None:
+    text = says(
+        ground,
+        "mount --bind -o ro a b; touch b/x; findmnt -no OPTIONS b | cut -c1-2;"
+        " mount -o remount,bind,rw b; touch b/x && rm b/x; mount -o remount,bind,ro b; touch b/y",
+    )
+    refused = "touch: cannot touch 'b/{}': Read-only file system\n"
+    assert text == refused.format("x") + "ro\n" + refused.format("y")
+
+
+def test_a_file_and_a_tmpfs(ground: Ground, top: Path) -> None:
+    text = says(
+        ground,
+        "mount --bind a/a b/b && cat b/b && umount b/b && cat b/b;"
+        "mount -t tmpfs -o mode=750 none b && stat -c '%a %U' b && touch b/x && ls b;"
+        "umount b; ls b;"
+        "mount -t tmpfs -o mode=9 none b 2>/dev/null || echo refused",
+    )
+    assert text == "in a\nin b\n750 root\nx\nb\nrefused\n"
+
+
+def test_mounts_stack(ground: Ground) -> None:
+    script = "mkdir b/in; mount --bind a b; mount --bind /usr a; ls -d b/a a/bin; umount a b; ls a"
+    assert says(ground, script) == "a/bin\nb/a\na\n"
+
+
+ERRNO = """
+import ctypes, errno, os, sys
+libc = ctypes.CDLL(None, use_errno=True)
+def mount(source, target, kind=None, flags=0, data=None):
+    if libc.mount(source, target, kind, ctypes.c_ulong(flags), data):
+        return errno.errorcode[ctypes.get_errno()]
+    return "done"
+def umount(target, flags=0):
+    return errno.errorcode[ctypes.get_errno()] if libc.umount2(target, flags) else "done"
+BIND, REMOUNT, MOVE, PRIVATE = 0x1000, 0x20, 0x2000, 1 << 18
+print(mount(b"nono", b"b", None, BIND), mount(b"a", b"nono", None, BIND),
+      mount(b"a", b"b/b", None, BIND), mount(b"a/a", b"b", None, BIND),
+      mount(None, b"/", None, PRIVATE))
+print(mount(b"a", b"b", None, MOVE), mount(b"x", b"b", b"nosuchfs"), umount(b"nono"),
+      mount(b"x", b"b", b"tmpfs", 0, b"zz=1"), mount(b"a", b"b", None, BIND | REMOUNT))
+print(mount(b"a", b"b", None, BIND))
+here = os.open("b/a", os.O_RDONLY)
+print(umount(b"b"), umount(b"b", 2), os.read(here, 10))
+for call, name in ((430, "fsopen"), (428, "open_tree"), (433, "fspick")):
+    print(name, libc.syscall(call, -100, b"b", 0), errno.errorcode[ctypes.get_errno()])
+"""
+
+
+def test_errnos(ground: Ground, top: Path) -> None:
+    """Those of mount(2) for a privileged caller, where the view answers; else the kernel's."""
+    (top / "errno.py").write_text(ERRNO)
+    lines = says(ground, "python3 errno.py").splitlines()
+    assert lines[0] == "ENOENT ENOENT ENOTDIR ENOTDIR done"
+    kernels = "ENODEV" if ground.user == 0 else "EPERM"
+    assert lines[1] == f"EINVAL {kernels} ENOENT EINVAL EINVAL"
+    assert lines[2:4] == ["done", "EBUSY done b'in a\\n'"]
+    assert lines[4:] == [f"{name} -1 ENOSYS" for name in ("fsopen", "open_tree", "fspick")]
+
+
+def test_natively_nothing_changes(ground: Ground) -> None:
+    """Without the module, mount(2) is the kernel's."""
+    if ground.user != NOBODY:
+        return
+    text = says(ground, "mount --bind a b", ["vfs:/=/"])
+    assert (
+        text
+        == run_in_view(
+            None, ["sh", "-c", "mount --bind a b 2>&1"], user=ground.user, cwd=ground.path
+        ).stdout.decode()
+    )
+
+
+def test_from_outside(ground: Ground, top: Path) -> None:
+    with ground.view([f"vfs:/mnt={top}/a", "mount"], SLEEP):
+        for words in ((f"{top}/b", "/mnt"), ("-o", "ro", "a/a", "b/b")):
+            assert ground.says("mount", "-V", NAME, *words, cwd=top) == ""
+        assert ground.says("exec", NAME, "cat", "/mnt/b") == "in b\n"
+        assert ground.says("umount", "-V", NAME, "/mnt", cwd=top) == ""
+        assert ground.says("exec", NAME, "cat", "/mnt/a", f"{top}/b/b") == "in a\nin a\n"
+        said = ground.says("exec", NAME, "sh", "-c", f"echo > {top}/b/b")
+        assert "Read-only file system" in said
+        assert ground.says("umount", "-V", NAME, "b/b", "-l", cwd=top) == ""
+        assert ground.says("umount", "-V", NAME, "/mnt", cwd=top) == ""
+        assert ground.says("umount", "-V", NAME, "/mnt") == (
+            "viewos: /mnt: not mounted by the view\nstatus 125\n"
+        )
+        wrong = {
+            ("/usr", "/no/such"): "viewos: /no/such: mount point does not exist",
+            ("/no/such", "/mnt"): "viewos: vfs: /no/such: no such file or directory",
+            ("-t", "zzz", "/usr", "/mnt"): "viewos: there is no module 'zzz'",
+            ("-t", "hostname", "x", "/mnt"): "viewos: hostname is no module that can be mounted",
+            ("-o", "ro,zz", "/usr", "/mnt"): "viewos: vfs: there is no option zz",
+            ("/mnt",): "viewos: viewos mount: expected SOURCE DIRECTORY",
+        }
+        for given, text in wrong.items():
+            said = ground.says("mount", "-V", NAME, *given)
+            assert said.startswith(text) and said.count("\n") == 2, said
+
+
+def test_a_module_that_shows_more_stays(ground: Ground, top: Path) -> None:
+    with ground.view([f"vfs:/mnt={top}/a,/media={top}/b"], SLEEP):
+        assert ground.says("umount", "-V", NAME, "/media") == (
+            "viewos: /media: layer 0 shows more than that: `viewos module rm 0` removes all of it\n"
+            "status 125\n"
+        )
+        assert ground.says("exec", NAME, "cat", "/mnt/a", "/media/b") == "in a\nin b\n"
+
+
+def test_an_authors_file_system(ground: Ground, top: Path) -> None:
+    """Its class says how it is mounted; -t names the entry point or, here, the file."""
+    (top / "words.py").write_text(
+        "from viewos import Entry, TreeModule\n"
+        "class Words(TreeModule):\n"
+        "    @classmethod\n"
+        "    def from_mount(cls, source, target, options):\n"
+        "        module = cls()\n        module.mount_point, module.word = target, source\n"
+        "        return module\n"
+        "    def entries(self, path):\n        return [Entry.file(b'word')]\n"
+        "    def read(self, path):\n        return self.word + b'\\n'\n"
+    )
+    with ground.view([f"vfs:/mnt={top}/a", "mount"], SLEEP):
+        said = ground.says("mount", "-V", NAME, "-t", f"{top}/words.py", "/hello", "/mnt")
+        assert said == ""
+        assert ground.says("exec", NAME, "cat", "/mnt/word") == "/hello\n"
+        assert ground.says("umount", "-V", NAME, "/mnt") == ""
+        assert ground.says("exec", NAME, "cat", "/mnt/a") == "in a\n"
+
+
+def test_what_is_not_trapped_is_said(ground: Ground) -> None:
+    with ground.view(["hostname:h,noproc"], SLEEP):
+        said = ground.says("mount", "-V", NAME, "/usr", "/mnt")
+        assert said.startswith("viewos: this needs system calls that the outermost view does not")
+        assert "`viewos run --nestable`" in said

@@ -1,0 +1,77 @@
+"""Programs that fakeroot does not reach, and many owners at once: as root, and as virtual root."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.system.view import run_in_view, scratch_directory, without_note
+from tests.system.witness import build
+
+pytestmark = [
+    pytest.mark.timeout(180),
+    pytest.mark.skipif(os.getuid() != 0, reason="the native twin needs root"),
+]
+NOBODY = 65534
+MANY = 10_000
+PACK = """
+import os, sys
+os.mkdir("tree")
+for i in range(int(sys.argv[1])):
+    if i % 100 == 0:
+        os.mkdir(f"tree/{i}"); os.chown(f"tree/{i}", i, i + 1)
+    path = f"tree/{i // 100 * 100}/f{i}"
+    os.close(os.open(path, os.O_CREAT | os.O_WRONLY))
+    os.chown(path, 1000 + i * 7 % 9973, 2000 + i * 11 % 9941)
+    os.chmod(path, (0o644, 0o4755, 0o2711, 0o600, 0o1777)[i % 5])
+"""
+ROUND = f"""
+python3 -S -c '{PACK}' {MANY}
+pack() {{ tar --numeric-owner --sort=name --mtime=@0 --format=gnu -c "$1" | sha256sum; }}
+list() {{ find tree -printf '%p %m %U:%G\\n' | sort | sha256sum; }}
+pack tree; list
+tar --numeric-owner --mtime=@0 -cf all.tar tree; rm -r tree; tar --numeric-owner -xpf all.tar
+pack tree; list; find tree | wc -l
+"""
+
+
+@pytest.fixture
+def scratch() -> Iterator[Path]:
+    """A directory that everybody may search."""
+    with scratch_directory("viewos-uid-") as path:
+        yield path
+
+
+def both(scratch: Path, argv: Sequence[str]) -> tuple[str, str]:
+    """What a command prints as root, and as virtual root."""
+    shown = []
+    for modules, user in ((None, 0), (["uid:0:0"], NOBODY)):
+        place = scratch / str(user)
+        place.mkdir()
+        os.chown(place, user, user)
+        result = run_in_view(
+            modules, argv, user=user, cwd=place, stderr=subprocess.STDOUT, timeout=150, check=True
+        )
+        shown.append(without_note(result.stdout).decode())
+    return shown[0], shown[1]
+
+
+def test_a_static_go_program(scratch: Path) -> None:
+    program = scratch / "owners"
+    shutil.copy(build("owners"), program)
+    program.chmod(0o755)
+    native, virtual = both(scratch, [str(program)])
+    assert "file 104755 5:6 0" in native
+    assert virtual == native
+
+
+def test_an_archive_of_ten_thousand_owners(scratch: Path) -> None:
+    native, virtual = both(scratch, ["sh", "-ec", "umask 022" + ROUND])
+    assert virtual == native
+    packed, listed, packed_again, listed_again, count = native.splitlines()
+    assert (packed_again, listed_again, count) == (packed, listed, str(MANY + MANY // 100 + 1))

@@ -1,0 +1,69 @@
+"""What modules leave to the accelerator: calls that none of them takes part in, and data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from viewos.abi.row import Row
+from viewos.abi.syscalls import TABLE
+from viewos.module import VirtualModule
+from viewos.monitor.accelerator import MOST_PASSES, STAT_FAMILY, Ours, rules
+from viewos.monitor.special import SPECIAL
+from viewos.view import View
+
+Chains = Mapping[int, Sequence[tuple[int, Any]]]
+"""System call -> (layer, method) of the modules that are asked, the first one first."""
+
+
+def of(view: View, chains: Chains) -> Ours:
+    """All that the accelerator asks of a view."""
+    has_a_say = any(hasattr(module, "executed") for module in view.modules)
+
+    def is_ours(row: Row) -> bool:
+        return row.number not in chains and not (row.operation == "execve" and has_a_say)
+
+    names = _alone(view, chains, ("uname",), "show_uname")
+    return Ours(
+        is_ours, lambda row: row.name in SPECIAL, _shows(view, chains),
+        _alone(view, chains, rules.IDS, "show_ids"), names and names[1], _passes(view, chains),
+    )  # fmt: skip
+
+
+def _asked(chains: Chains, names: Sequence[str]) -> set[int]:
+    """The layers that are asked for any of these calls."""
+    return {layer for name in names for layer, _ in chains.get(TABLE[name].number, ())}
+
+
+def _shows(view: View, chains: Chains) -> VirtualModule | None:
+    """The module that alone answers the stat family."""
+    layers = _asked(chains, STAT_FAMILY)
+    module = view.layers[layers.pop()] if len(layers) == 1 else None
+    looks = {"stat", *STAT_FAMILY}
+    return None if module is None or looks & module.hooks.keys() else module
+
+
+def _alone(
+    view: View, chains: Chains, names: Sequence[str], method: str
+) -> tuple[int, VirtualModule] | None:
+    """The layer and module that alone answers these calls, and gives what it says as data."""
+    layers = _asked(chains, names)
+    if len(layers) != 1 or not all(len(chains.get(TABLE[name].number, ())) == 1 for name in names):
+        return None
+    (layer,) = layers
+    module = view.layers[layer]
+    given = getattr(type(module), method) is not getattr(VirtualModule, method)
+    return (layer, module) if given and not {*names} & module.hooks.keys() else None
+
+
+def _passes(view: View, chains: Chains) -> tuple[tuple[int, tuple[tuple[int, int, int], ...]], ...]:
+    """What the module that alone is asked for a call passes of it."""
+    found = []
+    for layer, module in view.layers.items():
+        for name, tests in module.passes():
+            row = TABLE[name]
+            is_alone = [one for one, _ in chains.get(row.number, ())] == [layer]
+            if is_alone and not row.paths and name not in SPECIAL:
+                packed = tuple((row.position(arg), *test) for arg, test in tests.items())
+                found.append((row.number, packed))
+    return tuple(found[:MOST_PASSES])

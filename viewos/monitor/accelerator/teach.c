@@ -1,0 +1,224 @@
+/* What Python tells the accelerator: views, states, answers that are data. */
+#include "native.h"
+
+#include <string.h>
+
+static int check_table(PyObject *table)
+{
+    if (PyBytes_Check(table) && (size_t)PyBytes_GET_SIZE(table) >= sizeof(struct table))
+        return 0;
+    PyErr_SetString(PyExc_ValueError, "a table is bytes made by tables.py");
+    return -1;
+}
+
+struct level *level_of(Accelerator *self, unsigned long view)
+{
+    return view < VIEWS ? self->a->views[view] : NULL;
+}
+
+PyObject *set_mounts(Accelerator *self, PyObject *table)
+{
+    if (table != Py_None && check_table(table))
+        return NULL;
+    Py_INCREF(table);
+    Py_XSETREF(self->mounts, table);
+    self->a->changes++;
+    Py_RETURN_NONE;
+}
+
+PyObject *add_view(Accelerator *self, PyObject *args)
+{
+    unsigned long number;
+    PyObject *claims;
+    const char *rules;
+    Py_ssize_t size;
+    int no_continue;
+    if (!PyArg_ParseTuple(args, "kOy#p", &number, &claims, &rules, &size, &no_continue) ||
+        check_table(claims))
+        return NULL;
+    struct level *level;
+    if (size != sizeof level->rules || number >= VIEWS || self->a->views[number])
+        return PyErr_Format(PyExc_ValueError, "rules of another layout, or a view that is known");
+    level = PyMem_Calloc(1, sizeof *level);
+    if (!level)
+        return PyErr_NoMemory();
+    if (PyList_Append(self->claims, claims)) {
+        PyMem_Free(level);
+        return NULL;
+    }
+    level->claims = table_of(claims);
+    level->no_continue = no_continue;
+    memcpy(level->rules, rules, sizeof level->rules);
+    self->a->views[number] = level;
+    Py_RETURN_NONE;
+}
+
+PyObject *set_state(Accelerator *self, PyObject *args)
+{
+    unsigned long index, view;
+    int kind, cwd;
+    if (!PyArg_ParseTuple(args, "kiik", &index, &kind, &cwd, &view))
+        return NULL;
+    if (index < STATES && view < VIEWS)
+        state_set(self->a, index,
+                  (struct state){.cwd = cwd, .view = (uint16_t)view, .kind = (uint8_t)kind});
+    if (index >= self->a->state_count)
+        self->a->state_count = (uint32_t)index + 1;
+    Py_RETURN_NONE;
+}
+
+PyObject *set_ids(Accelerator *self, PyObject *args)
+{
+    unsigned long index;
+    long long values[IDS];
+    if (!PyArg_ParseTuple(args, "kLLLL", &index, values, values + 1, values + 2, values + 3))
+        return NULL;
+    if (index < STATES) {
+        int64_t ids[IDS];
+        for (int i = 0; i < IDS; i++)
+            ids[i] = values[i];
+        ids_set(self->a, index, ids);
+    }
+    Py_RETURN_NONE;
+}
+
+static struct level *level_with_owners(Accelerator *self, unsigned long view)
+{
+    struct level *level = level_of(self, view);
+    if (level && level->owners)
+        return level;
+    PyErr_SetString(PyExc_ValueError, "a view without owners");
+    return NULL;
+}
+
+static bool take_source(struct names *names, PyObject *source)
+{
+    const char *data;
+    Py_ssize_t size;
+    struct source *to = names->sources + names->count;
+    if (!PyArg_ParseTuple(source, "iy#", &to->fd, &data, &size))
+        return false;
+    if (size > SOURCE) {
+        PyErr_SetString(PyExc_ValueError, "a name that is too long");
+        return false;
+    }
+    to->size = (uint32_t)size;
+    memcpy(to->data, data, (size_t)size);
+    names->count++;
+    return true;
+}
+
+PyObject *set_names(Accelerator *self, PyObject *args)
+{
+    struct names names = {0};
+    unsigned long view;
+    const char *uts;
+    Py_ssize_t size;
+    PyObject *sources;
+    if (!PyArg_ParseTuple(args, "kz#O!", &view, &uts, &size, &PyTuple_Type, &sources))
+        return NULL;
+    struct level *level = level_of(self, view);
+    if (!level || (uts && size != sizeof names.uts) || PyTuple_GET_SIZE(sources) > 2)
+        return PyErr_Format(PyExc_ValueError, "a struct new_utsname, and at most two sources");
+    names.is_known = uts;
+    if (uts)
+        memcpy(names.uts, uts, sizeof names.uts);
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(sources); i++)
+        if (!take_source(&names, PyTuple_GET_ITEM(sources, i)))
+            return NULL;
+    names_set(level, &names);
+    Py_RETURN_NONE;
+}
+
+PyObject *add_pass(Accelerator *self, PyObject *args)
+{
+    unsigned long view;
+    int number;
+    PyObject *tests;
+    if (!PyArg_ParseTuple(args, "kiO!", &view, &number, &PyTuple_Type, &tests))
+        return NULL;
+    struct level *level = level_of(self, view);
+    Py_ssize_t count = PyTuple_GET_SIZE(tests);
+    if (!level || level->pass_count == PASSES || count > TESTS)
+        return PyErr_Format(PyExc_ValueError, "a view that has room for it, and few tests");
+    struct pass *pass = level->passes + level->pass_count;
+    pass->number = number;
+    pass->count = (int)count;
+    for (Py_ssize_t i = 0; i < count; i++) {
+        unsigned long long mask, value;
+        int index;
+        if (!PyArg_ParseTuple(PyTuple_GET_ITEM(tests, i), "iKK", &index, &mask, &value))
+            return NULL;
+        if (index < 0 || index > 5)
+            return PyErr_Format(PyExc_ValueError, "a call has six arguments");
+        pass->tests[i].argument = index;
+        pass->tests[i].mask = mask;
+        pass->tests[i].value = value;
+    }
+    level->pass_count++;
+    Py_RETURN_NONE;
+}
+
+static int map_ids(struct owners *owners, bool is_group, PyObject *ids)
+{
+    PyObject *from, *to;
+    Py_ssize_t at = 0;
+    while (PyDict_Next(ids, &at, &from, &to))
+        if (!owners_map(owners, is_group, (uint32_t)PyLong_AsUnsignedLong(from),
+                        (uint32_t)PyLong_AsUnsignedLong(to)))
+            return -1;
+    return PyErr_Occurred() ? -1 : 0;
+}
+
+PyObject *set_owners(Accelerator *self, PyObject *args)
+{
+    PyObject *uids, *gids;
+    long long owner, group;
+    unsigned long view;
+    if (!PyArg_ParseTuple(args, "kO!O!LL", &view, &PyDict_Type, &uids, &PyDict_Type, &gids, &owner,
+                          &group))
+        return NULL;
+    struct level *level = level_of(self, view);
+    struct owners *owners = !level || level->owners ? NULL : owners_new(owner, group);
+    if (!owners || map_ids(owners, false, uids) || map_ids(owners, true, gids)) {
+        owners_free(owners);
+        return PyErr_Occurred() ? NULL : PyErr_Format(PyExc_ValueError, "owners");
+    }
+    level->owners = owners;
+    Py_RETURN_NONE;
+}
+
+PyObject *may_remember(Accelerator *self, PyObject *args)
+{
+    unsigned long view;
+    unsigned long long inode;
+    struct level *level;
+    if (!PyArg_ParseTuple(args, "kK", &view, &inode) || !(level = level_with_owners(self, view)))
+        return NULL;
+    owners_maybe(level->owners, inode);
+    Py_RETURN_NONE;
+}
+
+PyObject *remember(Accelerator *self, PyObject *args)
+{
+    struct remembered what = {0};
+    unsigned long view;
+    unsigned long long device, inode, rdev;
+    const char *bytes;
+    Py_ssize_t size;
+    struct level *level;
+    if (!PyArg_ParseTuple(args, "kKKKIIIiy#", &view, &device, &inode, &rdev, &what.uid, &what.gid,
+                          &what.mode, &what.handle.type, &bytes, &size) ||
+        !(level = level_with_owners(self, view)))
+        return NULL;
+    what.device = device;
+    what.inode = inode;
+    what.rdev = rdev;
+    owners_maybe(level->owners, inode);
+    if ((size_t)size <= sizeof what.handle.bytes) {
+        what.handle.size = (uint32_t)size;
+        memcpy(what.handle.bytes, bytes, (size_t)size);
+        owners_remember(level->owners, &what);
+    }
+    Py_RETURN_NONE;
+}

@@ -1,0 +1,160 @@
+"""Modules that are put into a view, taken out or moved while its programs run.
+
+A view that has been made never changes. A change makes another one in its place, with a router of
+its own, and so for each view that is nested in it; then they are exchanged. Calls that are being
+answered end in the old one, the next ones go to the new one.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from viewos.errors import ViewosError
+from viewos.module import VirtualModule
+from viewos.monitor import authors
+from viewos.monitor.holders import holders
+from viewos.monitor.nesting import Nesting, in_directory, load_in
+from viewos.monitor.scratch import scratch_directory
+from viewos.monitor.setup import add_claims, show_missing_mount_points, start
+
+if TYPE_CHECKING:
+    from viewos.monitor.router import Router
+    from viewos.view import View
+
+PATIENCE = 5.0
+"""Seconds that calls which a module is answering may take to end before it is stopped."""
+
+
+def add(nesting: Nesting, number: int, specs: Sequence[str], directory: bytes) -> list[int]:
+    """Put modules on top of a view; the numbers of their layers. `directory` is that to which
+    relative paths refer, in the view. Raises ViewosError, and nothing has changed then."""
+    modules = load_in(nesting.levels[number].router, list(specs), directory)
+    with in_directory(directory):
+        return add_modules(nesting, number, modules)
+
+
+def add_modules(nesting: Nesting, number: int, modules: Sequence[VirtualModule]) -> list[int]:
+    """See `add`."""
+    with nesting.lock:
+        view = nesting.levels[number].router.view
+        scratch_directory(view)  # the old view and the new one share it
+        added = {view.next_layer(): module for module in modules}
+        started: list[VirtualModule] = []
+        try:
+            for layer, module in added.items():
+                started.append(module)
+                start(view, layer, module)
+            _exchange(nesting, number, {**view.own, **added})
+        except BaseException:
+            authors.stop(tuple(started), None)
+            for layer in added:
+                view.wanted.pop(layer, None)
+            raise
+        return list(added)
+
+
+def remove(nesting: Nesting, number: int, layer: int, *, lazy: bool = False) -> None:
+    """Take a module out of a view. Raises ViewosError: there is none, or (unless `lazy`) processes
+    hold files or directories that it shows."""
+    with nesting.lock:
+        old = nesting.levels[number].router
+        module = _own_module(old.view, layer)
+        if not lazy:
+            _refuse_if_held(nesting, number, layer)
+        own = {key: one for key, one in old.view.own.items() if key != layer}
+        replaced = _exchange(nesting, number, own)
+        if type(module).stop is not VirtualModule.stop:
+            for router in replaced:
+                _wait_for_end(router)
+        old.view.wanted.pop(layer, None)
+    authors.stop((module,), old.log.warning)
+
+
+def set_read_only(nesting: Nesting, number: int, layer: int, read_only: bool) -> None:
+    """Let what a module shows be read-only, or not. Raises ViewosError."""
+    with nesting.lock:
+        view = nesting.levels[number].router.view
+        _own_module(view, layer)
+        before = view.wanted[layer]
+        view.wanted[layer] = [claim._replace(read_only=read_only) for claim in before]
+        try:
+            _exchange(nesting, number, view.own)
+        except BaseException:
+            view.wanted[layer] = before
+            raise
+
+
+def move(nesting: Nesting, number: int, layer: int, place: int) -> None:
+    """Move a module to a place among the view's own ones, 0 at the bottom. Raises ViewosError."""
+    with nesting.lock:
+        own = nesting.levels[number].router.view.own
+        module = _own_module(nesting.levels[number].router.view, layer)
+        rest = [item for item in own.items() if item[0] != layer]
+        if not 0 <= place <= len(rest):
+            raise ViewosError(f"there is no place {place}: the view has {len(own)} modules")
+        rest.insert(place, (layer, module))
+        _exchange(nesting, number, dict(rest))
+
+
+def _own_module(view: View, layer: int) -> VirtualModule:
+    try:
+        return view.own[layer]
+    except KeyError:
+        pass
+    if layer in view.layers:
+        raise ViewosError(f"layer {layer} is the outer view's: change it there")
+    raise ViewosError(f"there is no layer {layer} (`viewos module ls` lists them)")
+
+
+def _exchange(nesting: Nesting, number: int, own: dict[int, VirtualModule]) -> list[Router]:
+    """Put new views in the place of one and of those nested in it; the routers that were there.
+
+    Raises ViewosError: one of the new ones cannot be; nothing has been exchanged.
+    """
+    _ = nesting.trapped  # what it says is of the first view that the outermost one was
+    made: dict[int, View] = {}
+    outermost = nesting.levels[0].router
+    for index in sorted(nesting.within(number)):
+        level = nesting.levels[index]
+        old = level.router.view
+        below = old.below
+        if level.outer is not None:
+            below = made.get(level.outer, nesting.levels[level.outer].router.view)
+        view = made[index] = old.changed(own if index == number else old.own, below)
+        for layer in view.own:
+            add_claims(view, layer, outermost.mounts)
+        show_missing_mount_points(view)
+        nesting.check(view)
+    replaced = []
+    for index, view in made.items():
+        level = nesting.levels[index]
+        replaced.append(level.router)
+        router = level.router.renewed(view)
+        if outermost.accelerator is not None:
+            outermost.accelerator.add_view(index, view, router.accelerated)
+        level.router = router
+    return replaced
+
+
+def _wait_for_end(router: Router) -> None:
+    """Until no call but ours is being answered by it, or some of them wait for something else."""
+    end = time.monotonic() + PATIENCE
+    while router.active.keys() - {threading.get_ident()} and time.monotonic() < end:
+        time.sleep(0.002)
+
+
+class InUse(ViewosError):
+    """Processes use what the module shows."""
+
+
+def _refuse_if_held(nesting: Nesting, number: int, layer: int) -> None:
+    view = nesting.levels[number].router.view
+    height = list(view.layers).index(layer)
+    claims = [claim for claim in view.claims if claim.layer == height]
+    found = holders(view, nesting.within(number), claims)
+    if found:
+        shown = "; ".join(found[:5]) + (f"; {len(found) - 5} more" if len(found) > 5 else "")
+        raise InUse(f"the module is in use (--lazy removes it all the same): {shown}")

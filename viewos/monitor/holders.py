@@ -1,0 +1,71 @@
+"""Who holds what a claim shows: working directories, roots, programs and open files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from viewos.claims import Claim
+from viewos.monitor.members import comm, members
+
+if TYPE_CHECKING:
+    from viewos.view import View
+
+_LINKS = {"cwd": "working directory", "root": "root directory", "exe": "program"}
+
+
+def holders(view: View, views: set[int], claims: Sequence[Claim]) -> list[str]:
+    """A line for each process of these views that uses something in one of the claims."""
+    found = []
+    for pid, state in members(view.states, views):
+        uses = list(dict.fromkeys(_uses(view, pid, state.cwd, claims)))
+        if uses:
+            more = f" and {len(uses) - 1} more" if len(uses) > 1 else ""
+            found.append(f"{_name(pid)} ({pid}): {uses[0]}{more}")
+    return found
+
+
+def _name(pid: int) -> str:
+    try:
+        return comm(pid)
+    except OSError:
+        return "?"
+
+
+def _uses(view: View, pid: int, hint: bytes | None, claims: Sequence[Claim]) -> Iterator[str]:
+    for link, what in _LINKS.items():
+        real = _target(f"/proc/{pid}/{link}")
+        if link == "exe" and view.claims.is_ambiguous(real):
+            continue  # by which name it was executed is not known, and it will have another
+        name = _shown(view, real, hint if link == "cwd" else None, claims)
+        if name is not None:
+            yield f"{what} {name}"
+    try:
+        numbers = os.listdir(f"/proc/{pid}/fd")
+    except OSError:
+        return
+    for number in numbers:
+        name = _shown(view, _target(f"/proc/{pid}/fd/{number}"), None, claims)
+        if name is not None:
+            yield f"open file {name}"
+
+
+def _target(link: str) -> bytes:
+    try:
+        return os.readlink(os.fsencode(link))
+    except OSError:
+        return b""
+
+
+def _shown(view: View, real: bytes, hint: bytes | None, claims: Sequence[Claim]) -> str | None:
+    """The name in one of the claims by which the view shows a real path."""
+    if not real.startswith(b"/"):
+        return None
+    name = view.claims.reverse(real, hint)
+    if name is None:
+        return None
+    owner = view.claims.find(name)
+    if owner is None or owner not in claims:
+        return None
+    return os.fsdecode(name)

@@ -1,0 +1,166 @@
+"""mount and umount in a view that runs: each mount is a module on top of those that are there."""
+
+from __future__ import annotations
+
+import errno
+import os
+import posixpath
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from viewos.errors import SpecError, ViewosError, told
+from viewos.loader import find
+from viewos.monitor import change
+from viewos.monitor.nesting import in_directory
+from viewos.spec import ModuleSpec
+
+if TYPE_CHECKING:
+    from viewos.call import Call
+    from viewos.module import VirtualModule
+    from viewos.monitor.nesting import Nesting
+
+BIND = "vfs"
+"""The module that a mount without a type is of."""
+
+
+class NoMountPoint(ViewosError):
+    """Nothing is there that could be mounted on."""
+
+
+class NotMounted(ViewosError):
+    """Nothing that could be unmounted is there."""
+
+
+def mount(
+    nesting: Nesting,
+    number: int,
+    kind: str,
+    source: bytes,
+    target: bytes,
+    options: Sequence[str] = (),
+    *,
+    directory: bytes = b"/",
+) -> int:
+    """Mount something in a view; the number of its layer.
+
+    `kind` is a module that can be mounted ("bind": vfs), `options` are its own; relative paths are
+    those of `directory`, in the view. Raises ViewosError.
+    """
+    source, target = _below(directory, source), _below(directory, target)
+    router = nesting.levels[number].router
+    virtual, real = router.resolver.canonical(target)
+    if not os.path.lexists(real):
+        raise NoMountPoint(f"{os.fsdecode(target)}: mount point does not exist")
+    module = make(BIND if kind == "bind" else kind, source, virtual, list(options))
+    with in_directory(directory):
+        return change.add_modules(nesting, number, [module])[0]
+
+
+def _below(directory: bytes, path: bytes) -> bytes:
+    return posixpath.normpath(os.path.join(directory, path))
+
+
+def make(kind: str, source: bytes, target: bytes, options: list[str]) -> VirtualModule:
+    """The module of a mount. Raises ViewosError."""
+    cls = find(ModuleSpec(kind, None, ()))
+    try:
+        module = cls.from_mount(source, target, options)
+    except ViewosError:
+        raise
+    except Exception as error:
+        raise ViewosError(f"module {kind}: from_mount(): {told(error)}") from error
+    shown = f"{kind}:{os.fsdecode(target)}={os.fsdecode(source)}"
+    module.spec = ",".join([shown, *options])
+    return module
+
+
+def unmount(
+    nesting: Nesting,
+    number: int,
+    target: bytes,
+    *,
+    directory: bytes = b"/",
+    lazy: bool = False,
+) -> None:
+    """Take away what is mounted on top of a directory of the view. Raises ViewosError: nothing is;
+    it is one of several things that a module shows; it is in use, and not `lazy`."""
+    layer = _mounted_at(nesting, number, _below(directory, target))
+    change.remove(nesting, number, layer, lazy=lazy)
+
+
+def remount(nesting: Nesting, number: int, target: bytes, read_only: bool) -> None:
+    """Let what is mounted on top of a directory be read-only, or not. Raises ViewosError."""
+    change.set_read_only(nesting, number, _mounted_at(nesting, number, target), read_only)
+
+
+def _mounted_at(nesting: Nesting, number: int, target: bytes) -> int:
+    """The topmost layer that is mounted there, and shows nothing else."""
+    router = nesting.levels[number].router
+    virtual, _ = router.resolver.canonical(target)
+    for layer in reversed(list(router.view.layers)):
+        wanted = router.view.claimed(layer)
+        places = {router.resolver.canonical(bytes(claim.prefix))[0] for claim in wanted}
+        if virtual not in places:
+            continue
+        if len(places) > 1:
+            raise ViewosError(
+                f"{os.fsdecode(target)}: layer {layer} shows more than that: `viewos module rm"
+                f" {layer}` removes all of it"
+            )
+        return layer
+    raise NotMounted(f"{os.fsdecode(target)}: not mounted by the view")
+
+
+# ---- for mount(2) -------------------------------------------------------------------------------
+
+_ERRNOS: tuple[tuple[type[ViewosError], int], ...] = (
+    (NoMountPoint, errno.ENOENT), (change.InUse, errno.EBUSY), (SpecError, errno.EINVAL),
+)  # fmt: skip
+
+
+@contextmanager
+def errnos(call: Call, missing: int = errno.ENOENT) -> Iterator[None]:
+    """What a program is told of a ViewosError (`missing`: where nothing is mounted); of one that
+    mount(2) does not know, EPERM, and the user reads why."""
+    try:
+        yield
+    except NotMounted as error:
+        raise OSError(missing, str(error)) from error
+    except ViewosError as error:
+        for kind, number in _ERRNOS:
+            if isinstance(error, kind):
+                raise OSError(number, str(error)) from error
+        call.warn(f"{call.name}: {error}", once=str(error))
+        raise OSError(errno.EPERM, str(error)) from error
+
+
+def by_call(
+    nesting: Nesting, number: int, call: Call, kind: str, source: bytes, target: bytes,
+    options: Sequence[str],
+) -> None:  # fmt: skip
+    """`mount`, for a program that calls mount(2). Raises OSError."""
+    if kind != "bind":
+        with errnos(call):
+            if not _can_be_mounted(kind):
+                raise OSError(errno.ENODEV, f"no module {kind} that can be mounted")
+    else:
+        resolver = nesting.levels[number].router.resolver
+        real, place = resolver.canonical(source)[1], resolver.canonical(target)[1]
+        if not os.path.lexists(real):
+            raise OSError(errno.ENOENT, "source")
+        if os.path.lexists(place) and os.path.isdir(real) != os.path.isdir(place):
+            raise OSError(errno.ENOTDIR, "source or target")
+    with errnos(call):
+        mount(nesting, number, kind, source, target, options)
+
+
+def _can_be_mounted(kind: str) -> bool:
+    from viewos.module import VirtualModule
+
+    try:
+        cls = find(ModuleSpec(kind, None, ()))
+    except SpecError:
+        return False
+    made_by: object = getattr(cls.from_mount, "__func__", None)
+    return made_by is not getattr(VirtualModule.from_mount, "__func__", None)
