@@ -106,6 +106,23 @@ def test_errnos(ground: Ground, top: Path) -> None:
     assert lines[4:] == [f"{name} -1 ENOSYS" for name in ("fsopen", "open_tree", "fspick")]
 
 
+def test_the_kernels_file_systems(ground: Ground) -> None:
+    """/proc and its like can be seen a second time, as debootstrap and chroot's users want it."""
+    text = says(
+        ground,
+        "mount -t proc proc b && ls b | grep -x uptime && readlink b/self | grep -c . &&"
+        " stat -fc %T b && findmnt -no FSTYPE b; umount b; ls b;"
+        " mount -t sysfs sysfs b && ls -d b/kernel; umount b",
+    )
+    assert text == "uptime\n1\nproc\nproc\nb\nb/kernel\n"
+
+
+def test_a_file_system_that_the_view_has_not(ground: Ground, top: Path) -> None:
+    """What a view keeps from its programs is not shown by a mount either."""
+    modules = [f"vfs:/proc={top}/a", *MODULES]
+    assert says(ground, "mount -t proc proc b 2>/dev/null || ls b", modules) == "b\n"
+
+
 def test_natively_nothing_changes(ground: Ground) -> None:
     """Without the module, mount(2) is the kernel's."""
     if ground.user != NOBODY:

@@ -17,7 +17,7 @@ MNT_DETACH = 2
 
 
 class Mount(VirtualModule):
-    """Let programs mount in the view: mount --bind, mount -t MODULE, umount."""
+    """Let programs mount in the view: mount --bind, mount -t MODULE or proc, umount."""
 
     name = "mount"
     grammar = "mount"
@@ -25,7 +25,8 @@ class Mount(VirtualModule):
     claims_later = True
 
     def mount(self, call: Call) -> Verdict:
-        """mount(2): a bind mount, or one of a type that is a module's; else the kernel's."""
+        """mount(2): a bind mount, one of a type that is a module's, or a second sight of /proc and
+        its like; else the kernel's."""
         flags = call.args.flags & 0xFFFFFFFF
         if flags & MS_REMOUNT and not flags & MS_BIND:
             return PASS

@@ -5,10 +5,12 @@ from __future__ import annotations
 import errno
 import os
 import posixpath
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from viewos import kernel
 from viewos.errors import SpecError, ViewosError, told
 from viewos.loader import find
 from viewos.monitor import change
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from viewos.call import Call
     from viewos.module import VirtualModule
     from viewos.monitor.nesting import Nesting
+    from viewos.monitor.paths import Resolver
 
 BIND = "vfs"
 """The module that a mount without a type is of."""
@@ -140,12 +143,15 @@ def by_call(
     options: Sequence[str],
 ) -> None:  # fmt: skip
     """`mount`, for a program that calls mount(2). Raises OSError."""
+    resolver = nesting.levels[number].router.resolver
+    if kind in _KERNELS:
+        source = _kernels(resolver, kind)
+        kind = "bind"
     if kind != "bind":
         with errnos(call):
             if not _can_be_mounted(kind):
                 raise OSError(errno.ENODEV, f"no module {kind} that can be mounted")
     else:
-        resolver = nesting.levels[number].router.resolver
         real, place = resolver.canonical(source)[1], resolver.canonical(target)[1]
         if not os.path.lexists(real):
             raise OSError(errno.ENOENT, "source")
@@ -153,6 +159,32 @@ def by_call(
             raise OSError(errno.ENOTDIR, "source or target")
     with errnos(call):
         mount(nesting, number, kind, source, target, options)
+
+
+_KERNELS: dict[str, tuple[bytes, int]] = {
+    "proc": (b"/proc", 0x9FA0),
+    "sysfs": (b"/sys", 0x62656572),
+    "devpts": (b"/dev/pts", 0x1CD1),
+    "devtmpfs": (b"/dev", 0x01021994),
+    "mqueue": (b"/dev/mqueue", 0x19800202),
+    "cgroup2": (b"/sys/fs/cgroup", 0x63677270),
+}
+"""Types of which the machine has one for all: where, and statfs's f_type (linux/magic.h)."""
+_F_TYPE = slice(0, 8)
+
+
+def _kernels(resolver: Resolver, kind: str) -> bytes:
+    """Where the view shows the kernel's file system of a type. Raises OSError EPERM: nowhere,
+    and what a view keeps from its programs is not theirs to mount."""
+    where, magic = _KERNELS[kind]
+    real = resolver.canonical(where)[1]
+    try:
+        found = int.from_bytes(kernel.raw_statfs(real)[_F_TYPE], sys.byteorder)
+    except OSError:
+        found = 0
+    if found != magic:
+        raise OSError(errno.EPERM, f"the view has no {kind} at {os.fsdecode(where)} to show")
+    return where
 
 
 def _can_be_mounted(kind: str) -> bool:

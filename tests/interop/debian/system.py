@@ -96,7 +96,7 @@ def compare(directory: Path) -> list[tuple[str, ...]]:
 
     rows = [
         _step("debootstrap --variant=minbase", "", lambda _: natively(make(native), directory),
-              lambda _: in_view(["vfs:/=/"], make(tree), place)),
+              lambda _: in_view(["vfs:/=/", "mount"], make(tree), place)),
         _step(*_with_script(listed("owners, modes, links and devices of all files"))),
     ]  # fmt: skip
     for name, script in STEPS:
