@@ -87,6 +87,16 @@ CONTENDERS = [
     Contender("native", lambda d: [], maps=False),
     Contender("viewos vfs:/mnt", lambda d: [*VIEWOS, "-m", f"vfs:{WHERE}={d}", "--"], maps=True),
     Contender("viewos vfs:/", lambda d: [*VIEWOS, "-m", "vfs:/=/", "--"], maps=False),
+    Contender(
+        "viewos vfs:/mnt, in process",
+        lambda d: [*VIEWOS, "--inproc", "-m", f"vfs:{WHERE}={d}", "--"],
+        maps=True,
+    ),
+    Contender(
+        "viewos vfs:/, in process",
+        lambda d: [*VIEWOS, "--inproc", "-m", "vfs:/=/", "--"],
+        maps=False,
+    ),
     Contender("viewos hostname", lambda d: [*VIEWOS, "-m", "hostname:bench", "--"], maps=False),
     Contender(
         "viewos vfs:/mnt, in Python", lambda d: [*VIEWOS, "-m", f"vfs:{WHERE}={d}", "--"],

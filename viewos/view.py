@@ -169,10 +169,12 @@ class View:
         *,
         no_continue: bool = False,
         nestable: bool = False,
+        inproc: bool = False,
         below: View | None = None,
     ) -> None:
         """Arguments: `nestable`: trap what any module can use, so that any view can be nested in
-        it; `below`: the view in which this one is nested."""
+        it; `inproc`: let programs make calls themselves (docs/inproc.md); `below`: the view in
+        which this one is nested."""
         self.below = below
         self._numbers: Iterator[int] = itertools.count() if below is None else below._numbers
         """Shared by all views of a monitor: a layer keeps its number while others come and go."""
@@ -182,6 +184,7 @@ class View:
         """Layer -> what its module claimed when it was put there."""
         self.no_continue: bool = no_continue
         self.nestable = nestable
+        self.inproc = inproc
         self.claims: ClaimMap = ClaimMap() if below is None else below.claims
         self.listed: dict[bytes, tuple[tuple[bytes, int], ...]] = {}
         """Real directory -> (name, DT_*) of the mount points that it lacks."""

@@ -49,6 +49,11 @@ OPTIONS = (
         "this one: calls that no module answers cost a notification each",
     ),
     Option(
+        "inproc", ("--inproc",), None,
+        "let programs of the usual libc make calls themselves of which they\n"
+        "can be certain: a build costs a third of what it costs without",
+    ),
+    Option(
         "no_continue", ("--no-continue",), None,
         "for tests: answer also those calls on claimed paths that the\n"
         "kernel alone would get right",
@@ -103,8 +108,8 @@ def _run(values: dict[str, Any], command: list[str]) -> NoReturn:
         from viewos.control import nested
         from viewos.control.client import monitor_at
 
-        for name in ("log", "layout"):
-            if values[name] not in (None, "auto"):
+        for name in ("log", "layout", "inproc"):
+            if values[name] not in (None, False, "auto"):
                 raise UsageError(
                     f"viewos run: --{name} is for the outermost view, whose monitor serves this one"
                 )
@@ -117,6 +122,10 @@ def _run(values: dict[str, Any], command: list[str]) -> NoReturn:
             name=values["name"] or "", why=values["why"],
         )  # fmt: skip
 
+    if values["inproc"]:
+        from viewos.monitor.inproc import check
+
+        check()
     from viewos.loader import load
     from viewos.monitor.start import run
     from viewos.view import View
@@ -124,7 +133,12 @@ def _run(values: dict[str, Any], command: list[str]) -> NoReturn:
     modules = [module.load() for module in from_profiles]
     modules += [load(text) for text in values["modules"]]
     run(
-        View(modules, no_continue=values["no_continue"], nestable=values["nestable"]),
+        View(
+            modules,
+            no_continue=values["no_continue"],
+            nestable=values["nestable"],
+            inproc=values["inproc"],
+        ),
         command,
         chdir=values["chdir"],
         layout=values["layout"] or "auto",

@@ -136,6 +136,7 @@ def _exchange(nesting: Nesting, number: int, own: dict[int, VirtualModule]) -> l
         if outermost.accelerator is not None:
             outermost.accelerator.add_view(index, view, router.accelerated)
         level.router = router
+        nesting.look_again(index)
     return replaced
 
 

@@ -40,12 +40,12 @@ TICK = 0.004
 class Notification:
     """A received call that has not been answered yet."""
 
-    __slots__ = ("answered", "arch", "args", "engine", "id", "nr", "tid")
+    __slots__ = ("answered", "arch", "args", "engine", "id", "instruction", "nr", "tid")
 
     def __init__(self, engine: Engine, data: tuple[int, ...]) -> None:
         self.engine = engine
         self.id, self.tid = data[0], data[1]
-        self.nr, self.arch = data[3], data[4]
+        self.nr, self.arch, self.instruction = data[3:6]
         self.args = data[6:12]
         self.answered = False
 

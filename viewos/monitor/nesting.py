@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from viewos.call import Call
     from viewos.filter import FilterPlan
     from viewos.module import VirtualModule
+    from viewos.monitor.inproc import InProcess
     from viewos.monitor.router import Router
     from viewos.monitor.trace import Trace
 
@@ -57,6 +58,8 @@ class Nesting:
 
     def __init__(self, outermost: Router) -> None:
         self.levels = [Level(outermost)]
+        self.inproc: InProcess | None = None
+        """What programs do by themselves."""
         self.lock = threading.RLock()
         """Held by who makes or changes views."""
         self.welcome: Callable[[socket.socket, int, int], object] = _hang_up
@@ -96,17 +99,24 @@ class Nesting:
             for number in views:
                 router = self.levels[number].router
                 router.traces = (*router.traces, trace)
+                self.look_again(number)
             if fast is not None:
                 fast.pause(True)  # it would hide them
         try:
             yield
         finally:
             with self.lock:
-                for level in self.levels:
+                for number, level in enumerate(self.levels):
                     kept = tuple(one for one in level.router.traces if one is not trace)
                     level.router.traces = kept
+                    self.look_again(number)
                 if fast is not None:
                     fast.pause(False)
+
+    def look_again(self, number: int) -> None:
+        """A view is another one, or somebody looks at it: tell its programs."""
+        if self.inproc is not None:
+            self.inproc.changed(number)
 
     def tear_down(self) -> None:
         """After the last program: stop the modules of nested views, the innermost first."""

@@ -8,7 +8,7 @@ import struct
 from typing import TYPE_CHECKING
 
 from viewos.abi.nesting import PR_VIEWOS
-from viewos.abi.prctl import PR_GET_DUMPABLE, PR_SET_DUMPABLE
+from viewos.abi.prctl import PR_GET_DUMPABLE, PR_SET_DUMPABLE, PR_SET_SECCOMP
 from viewos.abi.row import signed32
 from viewos.monitor.outcome import CONTINUE, Outcome
 from viewos.monitor.pathcalls import path_call, resolve_all
@@ -26,14 +26,30 @@ _LIMIT = struct.Struct("=QQ")
 
 def credentials(router: Router, call: Call) -> int | Outcome:
     """The task's credentials or name spaces are about to change."""
+    if call.name in ("unshare", "setns"):
+        _leave_program(router, call)
     router.tasks.forget_all() if call.name in ("unshare", "setns") else router.tasks.forget(
         call.tid
     )
     return CONTINUE
 
 
+def _leave_program(router: Router, call: Call) -> None:
+    """The process's paths are about to mean something else."""
+    inproc = router.nesting.inproc
+    if inproc is not None:
+        inproc.leave(call)
+
+
+def filtering(router: Router, call: Call) -> Outcome:
+    """seccomp(2): a filter of the program's own would judge calls that it has not made."""
+    _leave_program(router, call)
+    return CONTINUE
+
+
 def chroot(router: Router, call: Call) -> int | Outcome:
     """chroot(2), pivot_root(2): paths of the task start elsewhere from now on."""
+    _leave_program(router, call)
     answer = path_call(router, call)
     router.tasks.forget_all()
     return answer
@@ -44,6 +60,7 @@ def change_root(router: Router, call: Call) -> None:
 
     Raises OSError: what chroot(2) says of the path; EOPNOTSUPP where not every path is looked at.
     """
+    _leave_program(router, call)
     top = router.view.claims.find(b"/")
     places = resolve_all(router, call) if top is not None and top.operations is None else None
     if places is None or not call.task.like_us:
@@ -61,6 +78,7 @@ def change_root(router: Router, call: Call) -> None:
 
 def mounting(router: Router, call: Call) -> int | Outcome:
     """mount(2) and its kin: the table of mounts is read again, when the call has been done."""
+    _leave_program(router, call)
     answer = path_call(router, call) if call.row.paths else CONTINUE
     router.mounts.expect_change()
     return answer
@@ -80,7 +98,10 @@ def prctl(router: Router, call: Call) -> int | Outcome:
     the monitor. PR_VIEWOS is for the monitor alone."""
     option, value = signed32(call.raw[0]), call.raw[1]
     if option == PR_VIEWOS:
+        _leave_program(router, call)
         return router.nesting.asked(router, call)
+    if option == PR_SET_SECCOMP:
+        return filtering(router, call)
     if router.tasks.may_read_all:
         return CONTINUE  # and whoever else may not read it is the kernel's to say
     if option == PR_SET_DUMPABLE:

@@ -44,6 +44,11 @@ _REPORT = re.compile(
 def open_(router: Router, call: Call) -> int | Outcome:
     """open(2) and its kin."""
     places = resolve_all(router, call)
+    inproc = router.nesting.inproc
+    if inproc is not None and places is not None and inproc.is_for_libc(call):
+        given = inproc.offer(router, call, places[0].real)
+        if given is not None:
+            return given
     if places is not None and places[0].native:
         report = _report(router, call, places[0])
         if report is not None:
@@ -66,7 +71,9 @@ def _report(router: Router, call: Call, place: Place) -> int | None:
             text = file.read()
     except OSError:
         return None
-    said = _TRANSLATIONS[match[2]](router.view, text)
+    inproc = router.nesting.inproc
+    own = text if inproc is None else inproc.hide(text)
+    said = _TRANSLATIONS[match[2]](router.view, own)
     if said == text:
         return None
     return router.inject(call, _file_of(said), cloexec=bool(flags & os.O_CLOEXEC))

@@ -99,6 +99,12 @@ class Router(ModuleServices):
         self.accelerator: accelerator.Accelerator | None = None
         if outer is None and not traces:
             self.accelerator = accelerator.build(view, self.tasks, self.mounts, self.accelerated)
+        if outer is None and view.inproc and not traces:
+            from viewos.monitor.inproc import InProcess
+
+            self.nesting.inproc = InProcess(self.nesting, cookie, log)
+            if self.accelerator is not None:
+                self.accelerator.offer_libc()
         self._sockets: OrderedDict[bytes, bytes] = OrderedDict()
         self._read_only = tuple(c for c in view.claims if c.read_only)
 

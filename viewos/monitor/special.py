@@ -40,6 +40,7 @@ SPECIAL: dict[str, Callable[[Router, Call], int | Outcome]] = {
     "setrlimit": process.setrlimit,
     "prlimit64": process.prlimit,
     "landlock_restrict_self": process.landlock,
+    "seccomp": process.filtering,
     "getdents64": listing.getdents,
     "getdents": listing.getdents,
     "bind": sockets.named,

@@ -13,7 +13,7 @@ from pathlib import Path
 from tests.system.users import as_user, python
 from tests.system.view import environment
 
-DEFAULT = ("bash", "man-db", "procmail", "super", "uucp")
+DEFAULT = ("bash", "man-db", "procmail", "screen", "uucp")
 """Each has Rules-Requires-Root absent or binary-targets, and odd owners or set-user-ID files."""
 HEAD = (
     "package",

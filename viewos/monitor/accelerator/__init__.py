@@ -151,6 +151,10 @@ class Accelerator:
         receiver: Receiver = self._module.Receiver(self._native, listener, own_umask)
         return receiver
 
+    def offer_libc(self) -> None:
+        """From now on Python is asked where a program opens its libc."""
+        self._native.offer_libc()
+
     def hand_on(self) -> None:
         """Before Python answers a call: tell it which tasks are not what they were."""
         renewed = self._native.renewed()

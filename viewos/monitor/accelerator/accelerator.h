@@ -13,30 +13,9 @@
 #include <linux/audit.h>
 #include <linux/seccomp.h>
 
+#include "tables.h"
+
 enum { LONGEST = 4096 }; /* PATH_MAX: of a path with its NUL */
-
-/* ---- tables: plain data, made by tables.py ------------------------------------------------- */
-
-enum { CLAIM_READ_ONLY = 1, CLAIM_MODULE = 2 };
-enum { MOUNT_NATIVE = 1, MOUNT_PROC = 2 };
-
-struct entry {
-    uint32_t prefix, prefix_length;   /* where its text stands in the table */
-    uint32_t backing, backing_length;
-    uint32_t flags;
-    uint32_t next; /* 1 + the next entry with this backing, the topmost layer first; 0: none */
-};
-
-/* Behind it stand the entries, `slots` words of the hash by prefix, as many by backing, the texts. */
-struct table {
-    uint32_t size, count, slots, spare;
-    struct entry entries[];
-};
-
-const struct entry *table_find(const struct table *, const char *path, size_t length);
-size_t table_backings(const struct table *, const char *path, size_t length,
-                      const struct entry **found, size_t room);
-const char *table_text(const struct table *, uint32_t offset);
 
 /* ---- what the table of system calls says of a call: rules.py --------------------------------- */
 
@@ -164,6 +143,7 @@ struct remembered {
 /* ---- one accelerator ------------------------------------------------------------------------------ */
 
 struct accelerator {
+    _Atomic bool offers_libc; /* Python has an instrumented copy of it */
     _Atomic bool roots_move; /* a call has been made that changes the root of a known task */
     uint64_t token_base;
     char credentials[2048], mount_namespace[64], user_namespace[64];

@@ -136,6 +136,15 @@ static int described(const struct call *c)
     return dirfd < 0 ? AT_FDCWD : (int)argument(c, dirfd);
 }
 
+/* May it be a loader that opens the libc, of which Python has another copy for it? */
+static bool is_for_libc(const struct call *c)
+{
+    static const char name[] = "/libc.so.6";
+    size_t length = c->accelerator->offers_libc ? strlen(c->path) : 0;
+    return length >= sizeof name && open_flags(c) == (O_RDONLY | O_CLOEXEC) &&
+           !strcmp(c->path + length + 1 - sizeof name, name);
+}
+
 static enum outcome decide(struct call *c)
 {
     bool all_continue = true, is_native = false;
@@ -148,6 +157,8 @@ static enum outcome decide(struct call *c)
         if (found != CONTINUE)
             return found == ANSWER ? CONTINUE : PASS;
         const struct place *p = c->places + i;
+        if (c->rule->action == ACTION_OPEN && is_for_libc(c))
+            return PASS;
         if (p->lost) /* of two paths the other one may be wrong in another way */
             return c->rule->path_count == 1 ? CONTINUE : PASS;
         /* What procfs says of names is mapped back. */
@@ -177,7 +188,8 @@ static enum outcome decide(struct call *c)
 
 static bool is_the_monitors(uint32_t option)
 {
-    return option == PR_SET_DUMPABLE || option == PR_GET_DUMPABLE || option == PR_VIEWOS;
+    return option == PR_SET_DUMPABLE || option == PR_GET_DUMPABLE || option == PR_VIEWOS ||
+           option == PR_SET_SECCOMP;
 }
 
 /* What is to be done about the notification of `call`. */

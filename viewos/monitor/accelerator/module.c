@@ -130,6 +130,8 @@ static PyObject *settled_in(Accelerator *self, PyObject *view)
 }
 
 static PyMethodDef accelerator_methods[] = {
+    {"offer_libc", (PyCFunction)offer_libc, METH_NOARGS,
+     "offer_libc(): from now on Python is asked where a program opens its libc."},
     {"set_mounts", (PyCFunction)set_mounts, METH_O,
      "set_mounts(table): the mount table, None while it may change."},
     {"add_view", (PyCFunction)add_view, METH_VARARGS,

@@ -1,30 +1,34 @@
 /* Tables of prefixes: the longest one that holds a path, in one pass over the path. */
-#include "accelerator.h"
+#include "tables.h"
 
 #include <string.h>
 
-static const uint32_t *by_prefix(const struct table *t)
+#ifndef TABLE_CODE
+#define TABLE_CODE /* where the functions stand: inproc/code.c has its own copy of them */
+#endif
+
+TABLE_CODE static const uint32_t *by_prefix(const struct table *t)
 {
     return (const uint32_t *)(t->entries + t->count);
 }
 
-static const uint32_t *by_backing(const struct table *t)
+TABLE_CODE static const uint32_t *by_backing(const struct table *t)
 {
     return by_prefix(t) + t->slots;
 }
 
-const char *table_text(const struct table *t, uint32_t offset)
+TABLE_CODE const char *table_text(const struct table *t, uint32_t offset)
 {
     return (const char *)(by_backing(t) + t->slots) + offset;
 }
 
 /* FNV-1a; tables.py computes the same. */
-static uint32_t mix(uint32_t hash, char c)
+TABLE_CODE static uint32_t mix(uint32_t hash, char c)
 {
     return (hash ^ (unsigned char)c) * 16777619u;
 }
 
-static const struct entry *probe(const struct table *t, bool backing, uint32_t hash,
+TABLE_CODE static const struct entry *probe(const struct table *t, bool backing, uint32_t hash,
                                  const char *path, size_t length)
 {
     const uint32_t *slots = backing ? by_backing(t) : by_prefix(t);
@@ -39,7 +43,7 @@ static const struct entry *probe(const struct table *t, bool backing, uint32_t h
 
 /* All entries whose prefix (or backing) is the path or a directory above it, the shortest first.
  * Returns how many there are; only `room` are kept. */
-static size_t holders(const struct table *t, bool backing, const char *path, size_t length,
+TABLE_CODE static size_t holders(const struct table *t, bool backing, const char *path, size_t length,
                       const struct entry **found, size_t room, const struct entry **last)
 {
     size_t count = 0;
@@ -59,7 +63,15 @@ static size_t holders(const struct table *t, bool backing, const char *path, siz
     return count;
 }
 
-const struct entry *table_find(const struct table *t, const char *path, size_t length)
+TABLE_CODE bool table_is(const struct table *t, const char *path, size_t length)
+{
+    uint32_t hash = mix(2166136261u, '/');
+    for (size_t at = 1; at < length; at++)
+        hash = mix(hash, path[at]);
+    return probe(t, false, hash, path, length);
+}
+
+TABLE_CODE const struct entry *table_find(const struct table *t, const char *path, size_t length)
 {
     const struct entry *last = NULL;
     holders(t, false, path, length, NULL, 0, &last);
@@ -67,7 +79,7 @@ const struct entry *table_find(const struct table *t, const char *path, size_t l
 }
 
 /* The first entries of each backing that holds a real path, the shortest backing first. */
-size_t table_backings(const struct table *t, const char *path, size_t length,
+TABLE_CODE size_t table_backings(const struct table *t, const char *path, size_t length,
                       const struct entry **found, size_t room)
 {
     const struct entry *last;

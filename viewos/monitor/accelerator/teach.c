@@ -26,6 +26,12 @@ PyObject *set_mounts(Accelerator *self, PyObject *table)
     Py_RETURN_NONE;
 }
 
+PyObject *offer_libc(Accelerator *self, PyObject *Py_UNUSED(ignored))
+{
+    self->a->offers_libc = true;
+    Py_RETURN_NONE;
+}
+
 PyObject *add_view(Accelerator *self, PyObject *args)
 {
     unsigned long number;

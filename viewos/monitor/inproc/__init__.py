@@ -1,0 +1,270 @@
+"""The in-process tier: programs make the path calls of which they can be certain by themselves.
+
+When a program's loader opens the libc, the view gives it an instrumented copy (image.py), whose
+path calls ask a few lines of C (code.c) first. Those know the claims of the view (shared.py), let
+the kernel vouch that no symbolic link is in a path, and leave all else to the monitor, with the
+trapped call that the program would have made. docs/inproc.md.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import re
+import threading
+from contextlib import suppress
+from typing import TYPE_CHECKING, NamedTuple
+
+from viewos.abi.syscalls import TABLE
+from viewos.errors import ViewosError
+from viewos.monitor.memory import TraceeGone
+
+if TYPE_CHECKING:
+    from viewos.call import Call
+    from viewos.monitor.inproc.image import Image
+    from viewos.monitor.inproc.shared import Shared
+    from viewos.monitor.log import Log
+    from viewos.monitor.nesting import Nesting
+    from viewos.monitor.router import Router
+
+LIBRARY = b"libc.so.6"
+_LOADER = re.compile(rb"/ld-(linux-x86-64\.so\.2|2\.\d+\.so)$")
+_NAME = "viewos-libc"
+_AT_SECURE = 23
+_MFD_EXEC = 0x10
+_F_ADD_SEALS = 1033
+_SEALS = 0x2 | 0x4 | 0x10 | 0x1
+"""F_SEAL_SHRINK, _GROW, _FUTURE_WRITE, _SEAL (linux/fcntl.h)."""
+
+
+def check() -> None:
+    """Raises ViewosError where there can be no in-process tier."""
+    try:
+        import capstone  # noqa: F401
+
+        from viewos.monitor.inproc import native  # noqa: F401
+    except ImportError as error:
+        raise ViewosError(
+            f"--inproc: {error} (pip install 'viewos[inproc]', with a C compiler)"
+        ) from error
+
+
+class _Library(NamedTuple):
+    """A library that has been instrumented."""
+
+    image: Image
+    path: bytes
+    device: int
+    inode: int
+
+
+class _Copy(NamedTuple):
+    """What the programs of one view load."""
+
+    library: _Library
+    descriptor: int
+    shared: Shared
+    label: bytes
+    """The start of its lines in /proc/PID/maps: device and inode."""
+
+
+class InProcess:
+    """The instrumented libraries of a monitor's views."""
+
+    def __init__(self, nesting: Nesting, cookie: int, log: Log) -> None:
+        self._nesting, self._cookie, self._log = nesting, cookie, log
+        self._lock = threading.Lock()
+        self._libraries: dict[tuple[int, int, int, int], _Library | None] = {}
+        self._copies: dict[tuple[int, _Library], _Copy] = {}
+        self._by_label: dict[bytes, _Copy] = {}
+        self._filters = _filters("self") + 1
+        """How many seccomp filters a program of the view is under that has added none."""
+
+    # ---- giving it to programs ------------------------------------------------------------------
+
+    @staticmethod
+    def is_for_libc(call: Call) -> bool:
+        """May it be a loader that opens the libc?"""
+        flags = 0 if call.name == "openat2" else call.args.flags
+        return flags & 0xFFFFFFFF == os.O_RDONLY | os.O_CLOEXEC and (
+            os.path.basename(call.args.path) == LIBRARY
+        )
+
+    def offer(self, router: Router, call: Call, real: bytes) -> int | None:
+        """The loader of a program opens a library: a descriptor of the copy, given to it; None:
+        it shall have its own."""
+        if not self._is_wanted(router, call):
+            return None
+        with self._lock:
+            library = self._library(real)
+            copy = None if library is None else self._copy(router, library)
+        if copy is None:
+            return None
+        opened = os.open(f"/proc/self/fd/{copy.descriptor}", os.O_RDONLY | os.O_CLOEXEC)
+        return router.inject(call, opened, cloexec=True)
+
+    def _is_wanted(self, router: Router, call: Call) -> bool:
+        state = call.process_state
+        if state.confined or state.root is not None or not call.task.like_us:
+            return False
+        try:
+            status = call.task.read("status")
+            auxv = memoryview(call.task.read("auxv")).cast("Q")
+            maps = call.task.read("maps")
+        except OSError:
+            return False
+        is_secure = dict(zip(auxv[::2], auxv[1::2], strict=True)).get(_AT_SECURE, 1)
+        is_traced = b"\nTracerPid:\t0\n" not in status
+        if is_secure or is_traced or _filters_in(status) != self._filters:
+            return False
+        return _is_loader(maps, router.notification.instruction)
+
+    def _library(self, real: bytes) -> _Library | None:
+        """The instrumented library; None: it is left alone."""
+        try:
+            with open(real, "rb") as file:
+                found = os.fstat(file.fileno())
+                key = (found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size)
+                if key not in self._libraries:
+                    image = self._instrument(file.read(), real)
+                    made = image and _Library(image, real, found.st_dev, found.st_ino)
+                    self._libraries[key] = made
+        except OSError:
+            return None
+        return self._libraries[key]
+
+    def _instrument(self, data: bytes, real: bytes) -> Image | None:
+        from viewos.monitor.inproc import elf, image, native, sites
+
+        try:
+            library = elf.Elf(data)
+            with open(native.__file__, "rb") as file:
+                ours = elf.Elf(file.read())
+            return image.build(library, sites.find(library), ours, *native.code())
+        except (elf.NotUnderstood, ImportError) as error:
+            self._log.warning(
+                f"{os.fsdecode(real)}: left as it is, so that its programs are slower: {error}",
+                once=f"inproc {real!r}",
+            )
+            return None
+
+    def _copy(self, router: Router, library: _Library) -> _Copy | None:
+        copy = self._copies.get((router.number, library))
+        if copy is None:
+            try:
+                copy = self._copies[router.number, library] = self._new_copy(library)
+            except OSError as error:
+                self._log.warning(f"memfd: {error}: programs are slower", once="inproc memfd")
+                return None
+            self._by_label[copy.label] = copy
+            self._say(router, copy)
+        return copy
+
+    def _new_copy(self, library: _Library) -> _Copy:
+        from viewos.monitor.inproc.image import SHARED_SIZE
+        from viewos.monitor.inproc.shared import Shared
+
+        descriptor = _memfd()
+        with open(descriptor, "wb", closefd=False) as file:
+            file.write(library.image.data)
+        memory = mmap.mmap(descriptor, SHARED_SIZE, offset=library.image.shared)
+        kernel_fcntl(descriptor)
+        found = os.fstat(descriptor)
+        device = b"%02x:%02x" % (os.major(found.st_dev), os.minor(found.st_dev))
+        label = b"%s %d" % (device, found.st_ino)
+        return _Copy(library, descriptor, Shared(memory, self._cookie), label)
+
+    # ---- keeping it right ------------------------------------------------------------------------
+
+    def changed(self, number: int) -> None:
+        """A view has been changed, or is looked at by somebody, or not any more."""
+        router = self._nesting.levels[number].router
+        with self._lock:
+            for (view, _), copy in self._copies.items():
+                if view == number:
+                    self._say(router, copy)
+
+    def pause(self, number: int) -> None:
+        """A view is about to be changed: its programs ask for every call."""
+        with self._lock:
+            for (view, _), copy in self._copies.items():
+                if view == number:
+                    copy.shared.say(None, 0)
+
+    def _say(self, router: Router, copy: _Copy) -> None:
+        from viewos.monitor.inproc.shared import KINDS, kinds
+
+        ours = router.accelerated
+        calls = kinds(name for name in KINDS if ours.is_ours(TABLE[name]))
+        if router.traces or router.view.no_continue:
+            calls = 0
+        copy.shared.say(router.view.claims, calls)
+
+    def leave(self, call: Call) -> None:
+        """From now on the process's calls mean something else: the monitor has to answer them."""
+        try:
+            maps = call.task.read("maps")
+        except OSError:
+            return
+        for copy in list(self._copies.values()):
+            wanted = re.compile(
+                rb"(?m)^([0-9a-f]+)-[0-9a-f]+ \S+ %08x %s "
+                % (copy.library.image.switch, copy.label)
+            )
+            for match in wanted.finditer(maps):
+                with suppress(TraceeGone):
+                    call.services.write_memory(call.tid, int(match[1], 16), b"\1\0\0\0")
+
+    def hide(self, text: bytes) -> bytes:
+        """A report of mappings, with the library's own name for that of the copy."""
+        for label, copy in list(self._by_label.items()):
+            library = copy.library
+            device = b"%02x:%02x" % (os.major(library.device), os.minor(library.device))
+            place = b"%s %d " % (device, library.inode)
+
+            def named(
+                match: re.Match[bytes], place: bytes = place, path: bytes = library.path
+            ) -> bytes:
+                return (match[1] + place).ljust(73) + path
+
+            lines = rb"(?m)^([0-9a-f]+-\S+ \S+ \S+ )%s +/memfd:%s \(deleted\)$"
+            text = re.sub(lines % (label, _NAME.encode()), named, text)
+            text = text.replace(
+                b"file=/memfd:%s\\040(deleted)" % _NAME.encode(), b"file=" + library.path
+            )
+        return text
+
+
+def _memfd() -> int:
+    flags = os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING
+    try:
+        return os.memfd_create(_NAME, flags | _MFD_EXEC)
+    except OSError:  # before Linux 6.3
+        return os.memfd_create(_NAME, flags)
+
+
+def kernel_fcntl(descriptor: int) -> None:
+    """Nobody but the monitor, which has it mapped, can write to it from now on."""
+    import fcntl
+
+    fcntl.fcntl(descriptor, _F_ADD_SEALS, _SEALS)
+
+
+def _filters(pid: str) -> int:
+    with open(f"/proc/{pid}/status", "rb") as file:
+        return _filters_in(file.read())
+
+
+def _filters_in(status: bytes) -> int:
+    found = re.search(rb"(?m)^Seccomp_filters:\t(\d+)$", status)
+    return int(found[1]) if found else -1
+
+
+def _is_loader(maps: bytes, instruction: int) -> bool:
+    """Is the instruction one of the dynamic loader's?"""
+    for line in maps.splitlines():
+        span, _, rest = line.partition(b" ")
+        first, _, end = span.partition(b"-")
+        if int(first, 16) <= instruction < int(end, 16):
+            return _LOADER.search(rest) is not None
+    return False

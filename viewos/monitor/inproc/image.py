@@ -1,0 +1,289 @@
+"""The instrumented copy of a libc: its path calls become jumps to code behind its last segment.
+
+Behind the library's end stand three more segments: code (R X: the program headers, the table for
+unwinding, a stub for each site, and what code.c has been compiled to), what the monitor says (R),
+and a word with which it switches the code off in one process (RW). Nothing else is changed.
+"""
+
+from __future__ import annotations
+
+import struct
+from bisect import bisect_left
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from viewos.monitor.inproc.elf import (
+    PAGE,
+    PF_R,
+    PF_W,
+    PF_X,
+    PT_GNU_EH_FRAME,
+    PT_LOAD,
+    PT_PHDR,
+    SEGMENT,
+    Elf,
+    Segment,
+)
+from viewos.monitor.inproc.sites import SIZE, Site
+
+SHARED_SIZE = 128 * 1024
+_ENTRIES = struct.Struct("<QH")  # e_phoff of the header at 32, e_phnum at 56
+_RETRIED = frozenset({4, 6, 262, 332, 21, 269, 439, 89, 267})
+"""Calls that never give EINTR natively: all but open and openat (numbers_x86_64.py)."""
+
+
+class Image(NamedTuple):
+    """An instrumented copy."""
+
+    data: bytes
+    shared: int
+    """Where in the file `SHARED_SIZE` bytes for the monitor begin."""
+    switch: int
+    """Where in the file the page with the switch begins."""
+
+
+def build(library: Elf, sites: Sequence[Site], code: Elf, blob: bytes, entry: int) -> Image:
+    """The copy of `library`. `code` is the file that `blob` has been taken from, which enters it at
+    `entry`. Raises NotUnderstood."""
+    base = library.end
+    headers = _align((len(library.segments) + 3) * SEGMENT.size, 16)
+    stubs = [_Stub(site) for site in sites]
+    at = base + headers
+    for stub in stubs:
+        stub.address = at
+        at += _align(len(stub.assemble(0, 0, 0)), 16)
+    start = at
+    frames_at = _align(start + len(blob), 8)
+    frames, unwound = _frames(stubs, frames_at, _frames_of(code, blob, start))
+    index_at = _align(frames_at + len(frames), 8)
+    index = _index(library, unwound, index_at)
+    shared = base + _align(index_at + len(index) - base, PAGE)
+    switch = shared + SHARED_SIZE
+    text = bytearray(shared - base)
+    for stub in stubs:
+        _put(text, stub.address - base, stub.assemble(start + entry, shared, switch))
+    _put(text, start - base, blob)
+    _put(text, frames_at - base, frames)
+    _put(text, index_at - base, index)
+    offset = _align(len(library.data), PAGE)
+    added = [
+        _segment(PF_R | PF_X, offset, base, len(text)),
+        _segment(PF_R, offset + len(text), shared, SHARED_SIZE),
+        _segment(PF_R | PF_W, offset + len(text) + SHARED_SIZE, switch, PAGE),
+    ]
+    moved = [_moved(s, base, offset, headers, index_at, len(index)) for s in library.segments]
+    _put(text, 0, b"".join(SEGMENT.pack(*segment) for segment in (*moved, *added)))
+    data = bytearray(library.data)
+    for stub in stubs:
+        place = stub.site.address - library.code.address + library.code.offset
+        _put(data, place, stub.jump())
+    struct.pack_into("<Q", data, 32, offset)
+    struct.pack_into("<H", data, 56, len(moved) + len(added))
+    data += bytes(offset - len(data)) + text + bytes(SHARED_SIZE + PAGE)
+    return Image(bytes(data), offset + len(text), offset + len(text) + SHARED_SIZE)
+
+
+def _align(number: int, to: int) -> int:
+    return (number + to - 1) & -to
+
+
+def _put(to: bytearray, at: int, data: bytes) -> None:
+    to[at : at + len(data)] = data
+
+
+def _segment(flags: int, offset: int, address: int, size: int) -> Segment:
+    return Segment(PT_LOAD, flags, offset, address, address, size, size, PAGE)
+
+
+def _moved(
+    segment: Segment, base: int, offset: int, headers: int, index_at: int, index_size: int
+) -> Segment:
+    """The same segment, or the new place of what it describes."""
+    if segment.type == PT_PHDR:
+        return segment._replace(
+            offset=offset, address=base, physical=base, file_size=headers, size=headers
+        )
+    if segment.type == PT_GNU_EH_FRAME:
+        return segment._replace(
+            offset=offset + index_at - base, address=index_at, physical=index_at,
+            file_size=index_size, size=index_size,
+        )  # fmt: skip
+    return segment
+
+
+# ---- stubs --------------------------------------------------------------------------------------
+
+_PUSHES = (b"\x57", b"\x56", b"\x52", b"\x41\x52", b"\x41\x50", b"\x41\x51")
+"""push rdi, rsi, rdx, r10, r8, r9: struct arguments of code.c."""
+_POPS = (b"\x41\x59", b"\x41\x58", b"\x41\x5a", b"\x5a", b"\x5e", b"\x5f")
+_RED_ZONE = 128
+
+
+class _Stub:
+    """What a site jumps to: asks code.c, and makes the call itself where that left it.
+
+    Flags and all registers but rax, rcx and r11 stay, which a system call changes anyway; so does
+    the red zone. What is pushed first is where the site goes on, as if it had called: unwinding
+    finds its way by it.
+    """
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+        self.address = 0
+        self.rows: list[tuple[int, bytes]] = []
+        """(offset, instructions of DWARF that hold from there on)."""
+
+    def jump(self) -> bytes:
+        """The site itself: jmp, and a nop of two bytes."""
+        return b"\xe9" + _relative(self.site.address + 5, self.address) + b"\x66\x90"
+
+    def assemble(self, entry: int, shared: int, switch: int) -> bytes:
+        """Its instructions, at `address`."""
+        self.rows = []
+        code = bytearray()
+        depth = 0
+
+        def emit(instruction: bytes, pushed: int = 0, more: bytes = b"") -> None:
+            nonlocal depth
+            code.extend(instruction)
+            depth += pushed
+            if pushed or more:
+                self.rows.append((len(code), b"\x0e" + _uleb(depth) + more))
+
+        def relative(prefix: bytes, target: int) -> bytes:
+            here = self.address + len(code) + len(prefix) + 4
+            return prefix + _relative(here, target)
+
+        after = self.site.address + SIZE
+        emit(b"\x48\x8d\x64\x24\x80", _RED_ZONE)  # lea rsp, [rsp - 128]
+        emit(relative(b"\x48\x8d\x0d", after))  # lea rcx, [after]
+        emit(b"\x51", 8, b"\x90" + _uleb((_RED_ZONE + 8) // 8))  # push rcx: the return address
+        emit(b"\x9c", 8)  # pushfq
+        for push in _PUSHES:
+            emit(push, 8)
+        emit(b"\xfc")  # cld
+        emit(relative(b"\x48\x8d\x3d", shared))  # lea rdi, [shared]
+        emit(relative(b"\x48\x8d\x35", switch))  # lea rsi, [switch]
+        emit(b"\xba" + struct.pack("<I", self.site.number))  # mov edx, NUMBER
+        emit(b"\x48\x89\xe1")  # mov rcx, rsp
+        emit(relative(b"\xe8", entry))  # call
+        emit(b"\x85\xd2")  # test edx, edx
+        for pop in _POPS:
+            emit(pop, -8)
+        made = (
+            b"\xb8" + struct.pack("<I", self.site.number) + b"\x0f\x05"
+        )  # mov eax, NUMBER; syscall
+        if self.site.number in _RETRIED:
+            made += b"\x48\x83\xf8\xfc"  # cmp rax, -EINTR
+            made += b"\x74" + struct.pack("<b", -len(made) - 2)  # je: once more
+        emit(b"\x75" + struct.pack("<b", len(made)))  # jnz: it has been made
+        emit(made)
+        emit(b"\x9d", -8)  # popfq
+        emit(b"\x48\x8d\xa4\x24" + struct.pack("<i", _RED_ZONE + 8), -_RED_ZONE - 8, b"\x07\x10")
+        emit(relative(b"\xe9", after))  # jmp after
+        return bytes(code)
+
+    def frame(self) -> bytes:
+        """The instructions of its FDE."""
+        said = bytearray()
+        before = 0
+        for at, rules in self.rows:
+            said += bytes([0x40 | at - before]) + rules  # DW_CFA_advance_loc
+            before = at
+        return bytes(said)
+
+
+def _relative(here: int, target: int) -> bytes:
+    return struct.pack("<i", target - here)
+
+
+def _uleb(value: int) -> bytes:
+    out = bytearray()
+    while True:
+        low, value = value & 0x7F, value >> 7
+        out.append(low | (0x80 if value else 0))
+        if not value:
+            return bytes(out)
+
+
+# ---- unwinding ----------------------------------------------------------------------------------
+
+_CIE = (
+    b"\x01zR\0" + _uleb(1) + b"\x78" + b"\x10" + _uleb(1) + b"\x1b" + b"\x0c\x07\x00" + b"\x07\x10"
+)
+"""Version 1; alignments 1 and -8; rip returns; pointers relative to themselves, of four bytes. At
+first the frame begins at rsp, and the return address is not known."""
+
+
+class _Frame(NamedTuple):
+    """A function with its FDE, and the CIE that it is one of."""
+
+    start: int
+    size: int
+    rules: bytes
+    cie: bytes
+
+
+def _frames_of(code: Elf, blob: bytes, start: int) -> list[_Frame]:
+    """The frames of the functions in the blob, when that begins at `start`."""
+    place = code.data.index(blob) - code.code.offset + code.code.address
+    found = []
+    for function, fde in code.unwound():
+        if not place <= function < place + len(blob):
+            continue
+        at = _offset(code, fde)
+        length, back, _, size = struct.unpack_from("<IIiI", code.data, at)
+        cie = at + 4 - back
+        (cie_length,) = struct.unpack_from("<I", code.data, cie)
+        found.append(
+            _Frame(
+                start + function - place, size, code.data[at + 16 : at + 4 + length],
+                code.data[cie + 8 : cie + 4 + cie_length],
+            )
+        )  # fmt: skip
+    return found
+
+
+def _offset(elf: Elf, address: int) -> int:
+    for segment in elf.loaded:
+        if segment.address <= address < segment.address + segment.file_size:
+            return address - segment.address + segment.offset
+    raise ValueError(hex(address))
+
+
+def _frames(
+    stubs: Sequence[_Stub], at: int, others: Sequence[_Frame]
+) -> tuple[bytes, list[tuple[int, int]]]:
+    """(.eh_frame at an address, (function, FDE) of each)."""
+    frames = [
+        _Frame(stub.address, len(stub.assemble(0, 0, 0)), b"\0" + stub.frame(), _CIE)
+        for stub in stubs
+    ]
+    out = bytearray()
+    known: dict[bytes, int] = {}
+    places = []
+    for frame in (*frames, *others):
+        if frame.cie not in known:
+            known[frame.cie] = len(out)
+            out += _record(b"\0\0\0\0" + frame.cie)
+        back = len(out) + 4 - known[frame.cie]
+        here = at + len(out)
+        places.append((frame.start, here))
+        out += _record(struct.pack("<IiI", back, frame.start - here - 8, frame.size) + frame.rules)
+    return bytes(out) + b"\0\0\0\0", sorted(places)
+
+
+def _record(body: bytes) -> bytes:
+    body += bytes(-(len(body) + 4) % 8)  # DW_CFA_nop
+    return struct.pack("<I", len(body)) + body
+
+
+def _index(library: Elf, added: Sequence[tuple[int, int]], at: int) -> bytes:
+    """.eh_frame_hdr at an address: the library's, and what has been added."""
+    segment = library.unwinding
+    (frames,) = struct.unpack_from("<i", library.data, segment.offset + 4)
+    table = library.unwound()
+    assert not added or bisect_left(table, added[0]) == len(table)
+    entries = b"".join(struct.pack("<ii", a - at, b - at) for a, b in (*table, *added))
+    head = struct.pack("<i", segment.address + 4 + frames - (at + 4))
+    return b"\x01\x1b\x03\x3b" + head + struct.pack("<I", len(table) + len(added)) + entries

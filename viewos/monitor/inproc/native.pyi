@@ -1,0 +1,7 @@
+"""What runs in programs (code.c)."""
+
+def code() -> tuple[bytes, int]:
+    """(the instructions, where among them a call enters)."""
+
+def find(shared: bytes, path: bytes, kind: int, writes: bool) -> bytes | None:
+    """The path for the kernel, if no symbolic link is in it; None: not sure."""

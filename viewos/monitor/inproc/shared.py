@@ -1,0 +1,74 @@
+"""What the monitor says to the code in programs: struct shared of code.c."""
+
+from __future__ import annotations
+
+import mmap
+import struct
+from collections.abc import Iterable
+
+from viewos.claims import ClaimMap
+from viewos.monitor.accelerator import tables
+
+OPENS, LOOKS, TESTS, READS = 1, 2, 4, 8
+"""Kinds of calls (code.c)."""
+KINDS = {
+    **dict.fromkeys(("open", "openat"), OPENS),
+    **dict.fromkeys(("stat", "lstat", "newfstatat", "statx"), LOOKS),
+    **dict.fromkeys(("access", "faccessat", "faccessat2"), TESTS),
+    **dict.fromkeys(("readlink", "readlinkat"), READS),
+}
+_HEAD = struct.Struct("=QII")
+_CLAIMS = struct.Struct("=4I")
+
+
+def kinds(calls: Iterable[str]) -> int:
+    """The kinds of which all calls may be made in a program."""
+    left = {*KINDS} - {*calls}
+    return (OPENS | LOOKS | TESTS | READS) & ~sum({KINDS[name] for name in left})
+
+
+def pack(claims: ClaimMap, at: int) -> bytes | None:
+    """The claims as they stand at an offset; None: Python has to judge."""
+    by_prefix = tables.of_claims(claims)
+    if by_prefix is None:
+        return None
+    names = {claim.prefix.rpartition(b"/")[2] for claim in claims} - {b""}
+    by_name = tables.pack([tables.Entry(b"/" + name, b"", 0) for name in sorted(names)])
+    first = at + _CLAIMS.size
+    padded = by_prefix + bytes(-len(by_prefix) % 8)
+    head = _CLAIMS.pack(
+        any(claim.read_only for claim in claims),
+        any(claim.module is not None for claim in claims),
+        first,
+        first + len(padded),
+    )
+    return head + padded + by_name
+
+
+class Shared:
+    """What a view says, in memory that all its programs have mapped."""
+
+    def __init__(self, memory: mmap.mmap, cookie: int) -> None:
+        self._memory = memory
+        self._words = memoryview(memory).cast("I")
+        self._cookie = cookie
+        half = len(memory) // 2 & -4096
+        self._places = (4096, half)
+        self._room = half - 4096
+        self._turn = 0
+        self.say(None, 0)
+
+    def say(self, claims: ClaimMap | None, calls: int) -> None:
+        """Let programs make calls of these kinds, by these claims. A program that is reading what
+        was said before still finds it."""
+        place = self._places[self._turn]
+        packed = None if claims is None else pack(claims, place)
+        if packed is None or len(packed) > self._room:
+            self._words[2] = 0
+            return
+        self._memory[place : place + len(packed)] = packed
+        self._words[0], self._words[1] = self._cookie & 0xFFFFFFFF, self._cookie >> 32
+        # One word is stored at once: a program sees the old claims, or the new ones.
+        self._words[3] = place
+        self._words[2] = calls
+        self._turn = 1 - self._turn
