@@ -33,6 +33,8 @@ def prefix(modules: Sequence[str] | None, *, user: int | None = None) -> list[st
     if modules is None:
         return []
     options = [word for module in modules for word in ("-m", module)]
+    if os.environ.get("VIEWOS_TEST_INPROC") == "1":
+        options.append("--inproc")
     return [python(user), "-m", "viewos", "run", *options, "--"]
 
 

@@ -38,7 +38,7 @@ def _leave_program(router: Router, call: Call) -> None:
     """The process's paths are about to mean something else."""
     inproc = router.nesting.inproc
     if inproc is not None:
-        inproc.leave(call)
+        inproc.leave(router, call)
 
 
 def filtering(router: Router, call: Call) -> Outcome:

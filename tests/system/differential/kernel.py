@@ -164,6 +164,7 @@ os.fsync(dst); os.fdatasync(dst); os.posix_fadvise(dst, 0, 0, 4)
 """
 
 NAMES = (
+    "libcalls",
     "openat2",
     "statx",
     "execveat",

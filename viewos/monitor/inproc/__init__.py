@@ -13,6 +13,7 @@ import os
 import re
 import threading
 from contextlib import suppress
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, NamedTuple
 
 from viewos.abi.syscalls import TABLE
@@ -32,6 +33,7 @@ _LOADER = re.compile(rb"/ld-(linux-x86-64\.so\.2|2\.\d+\.so)$")
 _NAME = "viewos-libc"
 _AT_SECURE = 23
 _MFD_EXEC = 0x10
+_RX = mmap.PROT_READ | mmap.PROT_EXEC
 _F_ADD_SEALS = 1033
 _SEALS = 0x2 | 0x4 | 0x10 | 0x1
 """F_SEAL_SHRINK, _GROW, _FUTURE_WRITE, _SEAL (linux/fcntl.h)."""
@@ -40,13 +42,11 @@ _SEALS = 0x2 | 0x4 | 0x10 | 0x1
 def check() -> None:
     """Raises ViewosError where there can be no in-process tier."""
     try:
-        import capstone  # noqa: F401
-
         from viewos.monitor.inproc import native  # noqa: F401
     except ImportError as error:
-        raise ViewosError(
-            f"--inproc: {error} (pip install 'viewos[inproc]', with a C compiler)"
-        ) from error
+        raise ViewosError(f"--inproc: {error} (viewos was built without a C compiler)") from error
+    if find_spec("capstone") is None:  # it takes 50 ms to import, and is seldom needed
+        raise ViewosError("--inproc: there is no capstone (pip install 'viewos[inproc]')")
 
 
 class _Library(NamedTuple):
@@ -134,13 +134,22 @@ class InProcess:
         return self._libraries[key]
 
     def _instrument(self, data: bytes, real: bytes) -> Image | None:
-        from viewos.monitor.inproc import elf, image, native, sites
+        from viewos.monitor.inproc import cache, native
+
+        blob, entry = native.code()
+        key = cache.key(data, blob)
+        made = cache.get(key)
+        if made is not None:
+            return made
+        from viewos.monitor.inproc import elf, image, sites
 
         try:
             library = elf.Elf(data)
             with open(native.__file__, "rb") as file:
                 ours = elf.Elf(file.read())
-            return image.build(library, sites.find(library), ours, *native.code())
+            made = image.build(library, sites.find(library), ours, blob, entry)
+            cache.put(key, made)
+            return made
         except (elf.NotUnderstood, ImportError) as error:
             self._log.warning(
                 f"{os.fsdecode(real)}: left as it is, so that its programs are slower: {error}",
@@ -168,7 +177,9 @@ class InProcess:
         with open(descriptor, "wb", closefd=False) as file:
             file.write(library.image.data)
         memory = mmap.mmap(descriptor, SHARED_SIZE, offset=library.image.shared)
-        kernel_fcntl(descriptor)
+        with mmap.mmap(descriptor, mmap.PAGESIZE, flags=mmap.MAP_PRIVATE, prot=_RX):
+            pass  # a security module may forbid it: to us, and not to a program's loader
+        _seal(descriptor)
         found = os.fstat(descriptor)
         device = b"%02x:%02x" % (os.major(found.st_dev), os.minor(found.st_dev))
         label = b"%s %d" % (device, found.st_ino)
@@ -195,15 +206,18 @@ class InProcess:
         from viewos.monitor.inproc.shared import KINDS, kinds
 
         ours = router.accelerated
-        calls = kinds(name for name in KINDS if ours.is_ours(TABLE[name]))
+        trapped = self._nesting.trapped.trap  # what is not is the kernel's, also in a claim
+        calls = kinds(name for name in KINDS if name in trapped and ours.is_ours(TABLE[name]))
         if router.traces or router.view.no_continue:
             calls = 0
         copy.shared.say(router.view.claims, calls)
 
-    def leave(self, call: Call) -> None:
+    def leave(self, router: Router, call: Call) -> None:
         """From now on the process's calls mean something else: the monitor has to answer them."""
+        if not self._copies:
+            return
         try:
-            maps = call.task.read("maps")
+            maps = router.tasks.get(call.tid)[0].read("maps")
         except OSError:
             return
         for copy in list(self._copies.values()):
@@ -213,7 +227,7 @@ class InProcess:
             )
             for match in wanted.finditer(maps):
                 with suppress(TraceeGone):
-                    call.services.write_memory(call.tid, int(match[1], 16), b"\1\0\0\0")
+                    router.memory.write(call.tid, int(match[1], 16), b"\1\0\0\0")
 
     def hide(self, text: bytes) -> bytes:
         """A report of mappings, with the library's own name for that of the copy."""
@@ -243,7 +257,7 @@ def _memfd() -> int:
         return os.memfd_create(_NAME, flags)
 
 
-def kernel_fcntl(descriptor: int) -> None:
+def _seal(descriptor: int) -> None:
     """Nobody but the monitor, which has it mapped, can write to it from now on."""
     import fcntl
 

@@ -345,9 +345,10 @@ CODE int64_t make(const struct shared *shared, long number, const struct argumen
                 shared->cookie);
 }
 
-/* Make a call of the program, or leave it. `off`: set by the monitor for this process. */
+/* Make a call of the program, or leave it. `off`: set by the monitor for this process; `single`: by
+ * the libc, as long as there is one thread. */
 SECTION struct verdict inproc_call(const struct shared *shared, const _Atomic uint32_t *off, long number,
-                                   const struct arguments *a)
+                                   const struct arguments *a, const volatile char *single)
 {
     struct verdict none = {0, 0};
     struct path_call p;
@@ -363,6 +364,9 @@ SECTION struct verdict inproc_call(const struct shared *shared, const _Atomic ui
         struct verdict verdict = {make(shared, number, a, p.path), 1};
         return verdict;
     }
+    /* The open that fails has a number for a moment, which another thread's open could miss. */
+    if (p.kind != OPENS && !*single)
+        return none;
     const char *path = find(shared, &p, &route);
     if (!path)
         return none;

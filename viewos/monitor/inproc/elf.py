@@ -52,8 +52,8 @@ class Elf:
             Segment(*SEGMENT.unpack_from(data, at + index * SEGMENT.size)) for index in range(count)
         ]
         code = [s for s in self.loaded if s.flags & PF_X]
-        if len(code) != 1 or any(s.align != PAGE for s in self.loaded):
-            raise NotUnderstood("not one segment of code in pages of 4 KiB")
+        if not code or any(s.align % PAGE for s in self.loaded):
+            raise NotUnderstood("no code in pages of 4 KiB")
         self.code = code[0]
 
     @property

@@ -24,7 +24,7 @@ from viewos.monitor.inproc.elf import (
     Elf,
     Segment,
 )
-from viewos.monitor.inproc.sites import SIZE, Site
+from viewos.monitor.inproc.sites import SIZE, Found, Site
 
 SHARED_SIZE = 128 * 1024
 _ENTRIES = struct.Struct("<QH")  # e_phoff of the header at 32, e_phnum at 56
@@ -42,12 +42,12 @@ class Image(NamedTuple):
     """Where in the file the page with the switch begins."""
 
 
-def build(library: Elf, sites: Sequence[Site], code: Elf, blob: bytes, entry: int) -> Image:
+def build(library: Elf, found: Found, code: Elf, blob: bytes, entry: int) -> Image:
     """The copy of `library`. `code` is the file that `blob` has been taken from, which enters it at
     `entry`. Raises NotUnderstood."""
     base = library.end
     headers = _align((len(library.segments) + 3) * SEGMENT.size, 16)
-    stubs = [_Stub(site) for site in sites]
+    stubs = [_Stub(site, found.single) for site in found.sites]
     at = base + headers
     for stub in stubs:
         stub.address = at
@@ -127,8 +127,8 @@ class _Stub:
     finds its way by it.
     """
 
-    def __init__(self, site: Site) -> None:
-        self.site = site
+    def __init__(self, site: Site, single: int) -> None:
+        self.site, self.single = site, single
         self.address = 0
         self.rows: list[tuple[int, bytes]] = []
         """(offset, instructions of DWARF that hold from there on)."""
@@ -166,6 +166,7 @@ class _Stub:
         emit(relative(b"\x48\x8d\x35", switch))  # lea rsi, [switch]
         emit(b"\xba" + struct.pack("<I", self.site.number))  # mov edx, NUMBER
         emit(b"\x48\x89\xe1")  # mov rcx, rsp
+        emit(relative(b"\x4c\x8d\x05", self.single))  # lea r8, [single]
         emit(relative(b"\xe8", entry))  # call
         emit(b"\x85\xd2")  # test edx, edx
         for pop in _POPS:

@@ -18,6 +18,7 @@ KINDS = {
     **dict.fromkeys(("readlink", "readlinkat"), READS),
 }
 _HEAD = struct.Struct("=QII")
+_FIRST = 64
 _CLAIMS = struct.Struct("=4I")
 
 
@@ -52,23 +53,23 @@ class Shared:
         self._memory = memory
         self._words = memoryview(memory).cast("I")
         self._cookie = cookie
-        half = len(memory) // 2 & -4096
-        self._places = (4096, half)
-        self._room = half - 4096
-        self._turn = 0
+        self._next = _FIRST
         self.say(None, 0)
 
     def say(self, claims: ClaimMap | None, calls: int) -> None:
         """Let programs make calls of these kinds, by these claims. A program that is reading what
-        was said before still finds it."""
-        place = self._places[self._turn]
-        packed = None if claims is None else pack(claims, place)
-        if packed is None or len(packed) > self._room:
+        was said before still finds it: the room is used in turn."""
+        packed = None if claims is None else pack(claims, self._next)
+        if packed is not None and self._next + len(packed) > len(self._memory):
+            self._next = _FIRST
+            packed = pack(claims, self._next) if claims is not None else None
+        if packed is None or len(packed) > (len(self._memory) - _FIRST) // 2:
             self._words[2] = 0
             return
+        place = self._next
         self._memory[place : place + len(packed)] = packed
         self._words[0], self._words[1] = self._cookie & 0xFFFFFFFF, self._cookie >> 32
         # One word is stored at once: a program sees the old claims, or the new ones.
         self._words[3] = place
         self._words[2] = calls
-        self._turn = 1 - self._turn
+        self._next = place + (len(packed) + 63 & -64)

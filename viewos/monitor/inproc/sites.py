@@ -21,6 +21,7 @@ _NEAR = 12
 """Instructions before a site in which a call would begin asynchronous cancellation."""
 _BRANCH = re.compile(rb"[\xe8\xe9]|\x0f[\x80-\x8f]", re.DOTALL)
 _SHORT = re.compile(rb"[\xeb\x70-\x7f\xe0-\xe3]", re.DOTALL)
+_FLAG = re.compile(r"byte ptr \[rip \+ (0x[0-9a-f]+)\], 0")
 _RELATIVE = struct.Struct("<i")
 
 
@@ -32,25 +33,33 @@ class Site(NamedTuple):
     number: int
 
 
-def find(elf: Elf) -> list[Site]:
-    """The sites that can be replaced. Raises NotUnderstood, and ImportError without capstone."""
+class Found(NamedTuple):
+    """What has been found of a library."""
+
+    sites: list[Site]
+    """Those that can be replaced."""
+    single: int
+    """Where the libc keeps whether the program surely has one thread: a byte, else 0."""
+
+
+def find(elf: Elf) -> Found:
+    """What can be replaced. Raises NotUnderstood, and ImportError without capstone."""
     code = elf.code
     text = elf.data[code.offset : code.offset + code.file_size]
     numbers = b"|".join(re.escape(struct.pack("<I", TABLE[name].number)) for name in CALLS)
     pattern = re.compile(rb"(?s)\xb8(?=(" + numbers + rb")\x0f\x05)")
-    starts = elf.functions()
     found = [
-        Site(code.address + m.start(), *struct.unpack("<I", m[1])) for m in pattern.finditer(text)
+        Site(code.address + match.start(), *struct.unpack("<I", match[1]))
+        for match in pattern.finditer(text)
     ]
     reached = _branches_into(text, code.address, found)
-    sites = [
-        site
-        for site in found
-        if site not in reached and _is_plain(text, code.address, starts, site)
-    ]
-    if not sites:
-        raise NotUnderstood("no path call that could be replaced")
-    return sites
+    starts = elf.functions()
+    functions = {site: _disassembled(text, code.address, starts, site) for site in found}
+    sites = [site for site in found if site not in reached and _is_plain(functions[site], site)]
+    flags = {flag for site in sites if (flag := _single(functions[site], site))}
+    if len(flags) != 1:
+        raise NotUnderstood("no path call that could be replaced, or no word on threads")
+    return Found(sites, flags.pop())
 
 
 def _branches_into(text: bytes, base: int, sites: Sequence[Site]) -> set[Site]:
@@ -75,23 +84,42 @@ def _short_targets(text: bytes, base: int, sites: Sequence[Site]) -> Iterator[in
             yield base + match.end() + 1 + (distance - 256 if distance > 127 else distance)
 
 
-def _is_plain(text: bytes, base: int, starts: Sequence[int], site: Site) -> bool:
-    """Do instructions begin and end where the site does, and is it no cancellation point of a
-    program with threads, which may be left at any instruction?"""
+class _Instruction(NamedTuple):
+    address: int
+    size: int
+    name: str
+    operands: str
+
+
+def _disassembled(text: bytes, base: int, starts: Sequence[int], site: Site) -> list[_Instruction]:
+    """The function of a site, up to the site; nothing where that begins no instruction."""
     import capstone
 
     index = bisect_right(starts, site.address)
     if not index:
-        return False
+        return []
     start = starts[index - 1]
-    end = starts[index] if index < len(starts) else base + len(text)
+    end = site.address - base + SIZE
     machine = capstone.Cs(capstone.CS_ARCH_X86, capstone.CS_MODE_64)
-    names: list[str] = []
-    for address, size, name, _ in machine.disasm_lite(text[start - base : end - base], start):
-        if address == site.address:
-            may_be_left = (
-                BY_NUMBER[site.number].name in ("open", "openat") and "call" in names[-_NEAR:]
-            )
-            return size == SIZE - 2 and name == "mov" and not may_be_left
-        names.append(name)
-    return False
+    found = [_Instruction(*one) for one in machine.disasm_lite(text[start - base : end], start)]
+    is_whole = len(found) > 1 and found[-2].address == site.address
+    return found[:-1] if is_whole else []
+
+
+def _is_plain(function: Sequence[_Instruction], site: Site) -> bool:
+    """Does an instruction begin where the site does, and is it no cancellation point of a program
+    with threads, which may be left at any instruction?"""
+    if not function or function[-1].name != "mov" or function[-1].size != SIZE - 2:
+        return False
+    is_point = BY_NUMBER[site.number].name in ("open", "openat")
+    return not (is_point and any(one.name == "call" for one in function[-_NEAR - 1 :]))
+
+
+def _single(function: Sequence[_Instruction], site: Site) -> int | None:
+    """What open(2) looks at before its site: SINGLE_THREAD_P of glibc."""
+    if BY_NUMBER[site.number].name not in ("open", "openat"):
+        return None
+    for one in function:
+        if one.name == "cmp" and (match := _FLAG.fullmatch(one.operands)):
+            return one.address + one.size + int(match[1], 16)
+    return None

@@ -1,0 +1,177 @@
+"""The in-process tier: programs make calls themselves, and nobody can tell but by the time."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from tests.system.control import NAME, Ground, ground
+from tests.system.users import NOBODY, python
+from tests.system.view import Place, run_in_view
+from tests.system.view import place as new_place
+from tests.system.witness import build
+
+__all__ = ["ground"]  # the fixture
+pytestmark = pytest.mark.timeout(120)
+
+
+@pytest.fixture(params=(0, NOBODY), ids=("root", "nobody"))
+def place(request: pytest.FixtureRequest) -> Iterator[Place]:
+    with new_place("mnt", request.param) as found:
+        yield found
+
+
+LIBC = "/lib/x86_64-linux-gnu/libc.so.6"
+
+
+def run(modules: list[str], words: list[str], user: int, **kw: object) -> str:
+    """What a program says in a view with the in-process tier."""
+    options = [word for module in modules for word in ("-m", module)]
+    words = [python(user), "-m", "viewos", "run", "--inproc", *options, "--", *words]
+    done = run_in_view(None, words, user=user, **kw)  # type: ignore[arg-type]
+    return (done.stdout + done.stderr).decode()
+
+
+STATS = """
+import os, sys
+name = sys.argv[1]
+for _ in range(2000): os.stat(name), os.access(name, 4), os.close(os.open(name, 0))
+"""
+
+
+@pytest.mark.parametrize("name", ["/mnt/file", "/etc/passwd", "file"])
+def test_its_calls_do_not_reach_the_monitor(place: Place, name: str) -> None:
+    (place.real / "file").touch()
+    log = place.real / "log"
+    words = [
+        "run",
+        "-v",
+        "--log",
+        str(log),
+        "--inproc",
+        "-m",
+        f"vfs:/mnt={place.real}",
+        "-C",
+        "/mnt",
+        "--",
+    ]
+    words += ["/usr/bin/python3", "-ISc", STATS, name]
+    done = run_in_view(None, [python(place.user), "-m", "viewos", *words], user=place.user)
+    assert not done.stderr, done.stderr
+    found = re.search(r"accelerator: (\d+) calls settled, (\d+) left", log.read_text())
+    assert found is not None
+    assert int(found[1]) + int(found[2]) < 1000
+
+
+@pytest.mark.parametrize(("how", "expected"), [
+    ("looks", "signals came, interrupted 0, wrong 0, lost 0\n"),
+    ("threads", "failed 0\n"),
+    ("cancel", "cancelled\n"),
+    ("seccomp", "looked\n"),
+    ("prctl", "looked\n"),
+    ("stacks", "child 0\n"),
+])  # fmt: skip
+def test_a_program_cannot_tell(place: Place, how: str, expected: str) -> None:
+    program = build("inproc")
+    natively = run_in_view(None, [program, str(place.real), how], user=place.user).stdout.decode()
+    assert natively == expected
+    for modules, where in (([f"vfs:/mnt={place.real}"], "/mnt"), (["vfs:/=/"], str(place.real))):
+        assert run(modules, [program, where, how], place.user) == expected
+
+
+def test_it_sees_the_library_that_is_there(place: Place) -> None:
+    """By /proc/PID/maps, by its contents, by the loader; there are no two of it."""
+    script = f"""
+set -e
+grep -c memfd /proc/self/maps /proc/self/smaps /proc/self/numa_maps || :
+grep libc.so.6 /proc/self/maps | awk '{{print $4, $5, $6}}' | uniq
+sha256sum < {LIBC}; ldd /bin/true | sed 's/ (.*//'
+/usr/bin/python3 -ISc '
+import ctypes
+libc = ctypes.CDLL("{LIBC}")
+class Info(ctypes.Structure):
+    _fields_ = [("name", ctypes.c_char_p), *((n, ctypes.c_void_p) for n in "abc")]
+info = Info(); libc.dladdr(libc.open, ctypes.byref(info)); print(info.name)
+code = [line for line in open("/proc/self/maps") if "libc.so.6" in line and "r-xp" in line]
+print(len(code) < 3)
+'
+"""
+    expected = run_in_view(["vfs:/mnt=/usr"], ["sh", "-c", script], user=place.user).stdout.decode()
+    assert run(["vfs:/mnt=/usr"], ["sh", "-c", script], place.user) == expected
+    assert expected.splitlines()[-1] == "True"
+
+
+def test_the_debuggers_program_has_the_libc_alone(place: Place) -> None:
+    calls = "openat,openat2,rt_sigprocmask"
+    script = f"strace -e trace={calls} cat /etc/hostname 2>&1 >/dev/null | cut -d'(' -f1 | sort -u"
+    expected = run_in_view(None, ["sh", "-c", script], user=place.user).stdout.decode()
+    assert run(["vfs:/mnt=/usr"], ["sh", "-c", script], place.user) == expected
+
+
+CHROOT = """
+import os, sys
+os.stat("/file" if os.path.exists("/file") else "/"); os.chroot(sys.argv[1]); os.chdir("/")
+print(os.listdir("/"), os.path.exists("/file"), os.path.exists("/etc/passwd"))
+print(open("/file").read(), os.path.realpath("/link"))
+"""
+
+
+@pytest.mark.parametrize("module", ["uid:0", "hostname:x"])
+def test_chroot(place: Place, module: str) -> None:
+    """A virtual root's, and a real one's: its paths are no longer what the program has known."""
+    if module != "uid:0" and place.user:
+        return
+    (place.real / "file").write_text("here")
+    (place.real / "link").symlink_to("/file")
+    words = ["/usr/bin/python3", "-ISc", CHROOT, str(place.real)]
+    text = run(["vfs:/=/", module], words, place.user)
+    assert text == "['file', 'link'] True False\nhere /file\n" or text == (
+        "['link', 'file'] True False\nhere /file\n"
+    )
+
+
+def test_a_nested_view(place: Place) -> None:
+    (place.real / "file").write_text("inner")
+    inner = f"{python(place.user)} -m viewos run -m vfs:/opt={place.real} -- "
+    script = (
+        f"cat /opt/file 2>&1; {inner} cat /opt/file;"
+        f" {inner} sh -c 'cd /opt; cat file; stat -c %s /opt/file'; cat /opt/file 2>&1 || :"
+    )
+    text = run(["vfs:/mnt=/usr"], ["sh", "-c", script], place.user)
+    missing = "cat: /opt/file: No such file or directory\n"
+    assert text == f"{missing}innerinner5\n{missing}"
+
+
+LOOP = """
+import os, time
+while True:
+    try: print(open("b/in-a").read(), flush=True)
+    except FileNotFoundError: print("not there", flush=True)
+    time.sleep(0.01)
+"""
+
+
+def test_the_view_changes_and_is_traced_while_it_runs(ground: Ground) -> None:
+    (ground.path / "a/in-a").write_text("seen")
+    path = f"{ground.path}/b/in-a"
+    loop = LOOP.replace('"b/in-a"', repr(path))
+    program = ["/usr/bin/python3", "-ISc", loop]
+    with ground.view(["vfs:/mnt=/usr"], program, "--inproc") as view:
+        assert view.stdout is not None
+        lines = view.stdout
+
+        def until(line: bytes) -> None:
+            for found in lines:
+                if found == line + b"\n":
+                    return
+
+        until(b"not there")
+        assert ground.says("mount", "-V", NAME, f"{ground.path}/a", f"{ground.path}/b") == ""
+        until(b"seen")
+        words = ["trace", "-V", NAME, "-e", f"path={path}"]
+        traced = ground.says(*words, before=["timeout", "-s", "INT", "2"])
+        assert "in-a" in traced
+        assert ground.says("umount", "-V", NAME, f"{ground.path}/b") == ""
+        until(b"not there")

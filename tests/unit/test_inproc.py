@@ -1,0 +1,232 @@
+"""The in-process tier: what it is sure of is what the Python resolver says; its code is whole."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import mmap
+import os
+import struct
+from pathlib import Path
+
+import capstone
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.unit.test_resolver import (
+    MOUNTS,
+    Ground,
+    claims_of,
+    ground,
+    paths,
+    resolve,
+    standing,
+    thoroughly,
+    trees,
+)
+from viewos.abi.syscalls import BY_NUMBER
+from viewos.claims import ClaimMap
+from viewos.monitor.inproc import native
+from viewos.monitor.inproc.elf import PAGE, Elf, NotUnderstood
+from viewos.monitor.inproc.image import SHARED_SIZE, Image, build
+from viewos.monitor.inproc.shared import LOOKS, OPENS, READS, Shared, kinds
+from viewos.monitor.inproc.sites import CALLS, SIZE, Site, find
+from viewos.monitor.paths import Resolver
+
+__all__ = ["ground"]  # the fixture
+pytestmark = pytest.mark.timeout(300)
+LIBC = Path("/lib/x86_64-linux-gnu/libc.so.6")
+O_DIRECTORY, NO_SYMLINKS, SYS_OPENAT2 = 0o200000, 4, 437
+libc = ctypes.CDLL(None, use_errno=True)
+
+
+def said(claims: ClaimMap) -> bytes:
+    memory = mmap.mmap(-1, SHARED_SIZE)
+    Shared(memory, 1).say(claims, 15)
+    return memory[:]
+
+
+def has_links(path: bytes, follow: bool) -> bool:
+    """The kernel's word, as the code in the program asks for it."""
+    how = struct.pack("=QQQ", os.O_WRONLY | O_DIRECTORY | (0 if follow else os.O_NOFOLLOW), 0, 4)
+    assert libc.syscall(SYS_OPENAT2, -100, path, how, len(how)) == -1
+    return ctypes.get_errno() not in (errno.EISDIR, errno.ENOTDIR, errno.ENOENT)
+
+
+def real(path: bytes) -> tuple[object, ...]:
+    """What stands there: an object, or the same way of not being there."""
+    try:
+        found = os.lstat(path)
+    except OSError as error:
+        return (error.errno,)
+    return found.st_dev, found.st_ino
+
+
+# ---- the classifier ----
+
+
+@thoroughly
+@given(
+    tree=trees(),
+    chosen=st.sets(st.integers(0, 7), max_size=4),
+    wanted=st.lists(paths() | paths().map(lambda p: b"/mnt/" + p), min_size=1, max_size=8),
+    follow=st.booleans(),
+)
+def test_what_it_is_sure_of_is_what_python_says(
+    ground: Ground,
+    tree: dict[bytes, bytes | None],
+    chosen: set[int],
+    wanted: list[bytes],
+    follow: bool,
+) -> None:
+    ground.make(tree)
+    claims = claims_of(*standing(tree, ground.top, chosen))
+    shared, resolver = said(claims), Resolver(claims, MOUNTS)
+    before = os.getcwdb()
+    os.chdir(ground.top)
+    try:
+        for path in map(ground.named, wanted):
+            found = native.find(shared, path, LOOKS, False) if path else None
+            if found is None or has_links(found, follow):
+                continue
+            if not path.startswith(b"/") and claims.reverse(ground.top) != ground.top:
+                continue  # a directory with a name of its own: the caller's to know
+            known = resolve(resolver, ground.top, path, follow=follow)
+            if isinstance(known, int):
+                assert real(found) == (known,), (path, sorted(chosen), found)
+            else:
+                assert real(found) == real(known.real), (path, sorted(chosen), found, known)
+    finally:
+        os.chdir(before)
+
+
+@pytest.mark.parametrize(("path", "found"), [
+    (b"/usr/bin/env", b"/usr/bin/env"), (b"/etc/../etc/passwd", b"/etc/../etc/passwd"),
+    (b"a", b"a"), (b"./a/b/", b"./a/b/"), (b"/mnt/a", b"TOP/a"), (b"/mnt//a//b/", b"TOP/a/b/"),
+    (b"/mnt/a/.", None),
+    (b"/", b"/"), (b".", b"."), (b"//x", b"//x"), (b"/../etc", b"/../etc"),
+    (b"/mnt", None), (b"/mnt/", None), (b"/mnt/a/..", None), (b"../x", None), (b"x/mnt/y", None),
+    (b"/usr/../mnt/a", None), (b"/mnt/../etc", None), (b"/" + 300 * b"x", None),
+    (b"x" * 255, b"x" * 255), (b"y" * 256, None), (b"/mnt/" + 240 * b"x", None),
+])  # fmt: skip
+def test_it_is_sure_of_what_programs_do(ground: Ground, path: bytes, found: bytes | None) -> None:
+    shared = said(claims_of((b"/mnt", ground.top)))
+    wanted = found and found.replace(b"TOP", ground.top)
+    assert native.find(shared, path, LOOKS, False) == wanted
+
+
+@pytest.mark.parametrize(("path", "kind", "is_sure"), [
+    (b"maps", OPENS, False), (b"/somewhere/123/mountinfo", OPENS, False), (b"mounts", OPENS, False),
+    (b"numa_maps", OPENS, False), (b"limits", OPENS, False), (b"maps", LOOKS, True),
+    (b"map", OPENS, True), (b"mapsx", OPENS, True), (b"exe", READS, False),
+    (b"/x/cwd", READS, False),
+    (b"fd/12", READS, False), (b"7f00-7fff", READS, False), (b"link", READS, True),
+    (b"exe", OPENS, True), (b"root", READS, False),
+])  # fmt: skip
+def test_what_procfs_says_of_names_is_the_monitors(path: bytes, kind: int, is_sure: bool) -> None:
+    assert (native.find(said(ClaimMap()), path, kind, False) is not None) is is_sure
+
+
+def test_read_only_claims_and_those_of_modules(ground: Ground) -> None:
+    claims = claims_of((b"/mnt", ground.top))
+    for prefix, claim in claims.by_prefix.items():
+        claims.by_prefix[prefix] = claim._replace(read_only=True)
+    shared = said(claims)
+    assert native.find(shared, b"/mnt/a", OPENS, False) is not None
+    assert native.find(shared, b"/mnt/a", OPENS, True) is None
+    assert native.find(shared, b"a", OPENS, True) is None  # the cwd may lie in it
+    assert native.find(shared, b"/etc/a", OPENS, True) is not None
+
+
+def test_kinds_of_which_a_module_answers_one_are_the_monitors() -> None:
+    assert kinds(CALLS) == 15
+    assert kinds([name for name in CALLS if name != "statx"]) == 15 & ~LOOKS
+    assert kinds([]) == 0
+
+
+def test_more_claims_than_there_is_room_for(ground: Ground) -> None:
+    many = claims_of(*((b"/mnt/%d" % n, ground.top) for n in range(3000)))
+    memory = mmap.mmap(-1, SHARED_SIZE)
+    shared = Shared(memory, 1)
+    shared.say(claims_of((b"/mnt", ground.top)), 15)
+    assert memory[8] == 15
+    shared.say(many, 15)
+    assert memory[8] == 0
+
+
+# ---- the code ----
+
+
+def test_the_code_refers_to_nothing_outside() -> None:
+    blob, entry = native.code()
+    assert 0 <= entry < len(blob)
+    machine = capstone.Cs(capstone.CS_ARCH_X86, capstone.CS_MODE_64)
+    seen = 0
+    for address, size, name, operands in machine.disasm_lite(blob, 0):
+        seen = address + size
+        assert "rip" not in operands and "fs:" not in operands and "xmm" not in operands
+        if name == "call" or name.startswith("j"):
+            assert 0 <= int(operands, 16) < len(blob), (hex(address), name, operands)
+    assert seen == len(blob)
+
+
+@pytest.fixture(scope="module")
+def library() -> Elf:
+    return Elf(LIBC.read_bytes())
+
+
+@pytest.fixture(scope="module")
+def image(library: Elf) -> Image:
+    ours = Elf(Path(native.__file__).read_bytes())
+    return build(library, find(library), ours, *native.code())
+
+
+def test_the_sites_of_this_libc(library: Elf) -> None:
+    found = [BY_NUMBER[site.number].name for site in find(library).sites]
+    assert {"newfstatat", "openat", "access", "readlink"} <= set(found)
+
+
+def test_only_the_sites_and_the_headers_differ(library: Elf, image: Image) -> None:
+    changed = {
+        at
+        for at, (old, new) in enumerate(zip(library.data, image.data, strict=False))
+        if old != new
+    }
+    offset = library.code.offset - library.code.address
+    allowed = {site.address + offset + n for site in find(library).sites for n in range(SIZE)}
+    assert changed <= allowed | {*range(32, 40), 56, 57}
+
+
+def test_the_copy_is_a_library_with_three_more_segments(library: Elf, image: Image) -> None:
+    copy = Elf(image.data)
+    assert copy.build_id == library.build_id
+    added = copy.segments[len(library.segments) :]
+    assert [segment.flags for segment in added] == [5, 4, 6]
+    assert all(segment.address % PAGE == segment.offset % PAGE == 0 for segment in added)
+    assert added[1].offset == image.shared and added[2].offset == image.switch
+    starts = [start for start, _ in copy.unwound()]
+    assert starts == sorted(starts) and len(starts) > len(library.functions())
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"\x7fELF", b"#!/bin/sh\n", bytes(100), b"\x7fELF\x01" + bytes(64)]
+)
+def test_what_is_no_library_is_not_understood(data: bytes) -> None:
+    with pytest.raises(NotUnderstood):
+        Elf(data)
+
+
+def test_jumps_into_a_site(library: Elf) -> None:
+    """A site is left as it is when something could jump to its middle, near or far."""
+    sites = find(library).sites
+    for distance, jump in ((20, b"\xeb"), (4096, b"\xe9")):
+        data = bytearray(library.data)
+        site = sites[0]
+        offset = library.code.offset - library.code.address
+        at = site.address + offset - distance
+        width = 1 if jump == b"\xeb" else 4
+        target = distance - 1 - width + 5
+        data[at : at + 1 + width] = jump + target.to_bytes(width, "little", signed=True)
+        assert site not in find(Elf(bytes(data))).sites
+    assert isinstance(site, Site)
