@@ -100,6 +100,8 @@ def test_attaching_inside(tool: str, ground: Place) -> None:
 
 @pytest.mark.parametrize("tool", ["strace", "gdb"])
 def test_attaching_from_outside(tool: str, ground: Place) -> None:
+    if tool == "strace" and os.environ.get("VIEWOS_TEST_INPROC") == "1":
+        pytest.skip("from outside the calls are seen as they are made: docs/inproc.md")
     at, real = ground.directory, ground.real
     command = [*prefix(ground.modules, user=ground.user), f"{at}/worker", at]
     argv = [PYTHON, "-I", f"{real}/debugged.py", tool, f"{real}/log", *command]
@@ -141,7 +143,7 @@ def test_attaching_to_a_blocked_open(tool: str, ground: Place) -> None:
     }[tool]
     script = f"""
         cd {at}; mkfifo fifo ready; cat fifo >out & pid=$!
-        until grep -q '^257 ' /proc/$pid/syscall; do :; done
+        until grep -Eq '^(257|437) ' /proc/$pid/syscall; do :; done
         {attach} & exec 4<ready
         until read line <&4; case $line in *attached*) ;; *) false; esac; do :; done
         cat <&4 >said & echo hello >fifo; wait $pid; echo cat ended with $?; wait; cat out

@@ -347,7 +347,13 @@ def test_calls_do_the_same_in_a_nested_view(seed: int) -> None:
     program = build("callfuzz", folder=Path(__file__).parent / "fuzz")
     with ground("bound", 0) as here:
         (claim,) = here.modules or ("",)
-        words = [*prefix([claim]), program, str(seed), str(CALLS), str(here.directory)]
+        words = [
+            *prefix([claim], inproc=False),
+            program,
+            str(seed),
+            str(CALLS),
+            str(here.directory),
+        ]
         run = run_in_view(["vfs:/media=/mnt"], words, timeout=90, cwd=str(here.directory.parent))
         top = next(p for p in here.directory.parents if p.name.startswith("viewos-fuzz-"))
         dump = subprocess.run([program, "dump", str(top)], capture_output=True, check=True)

@@ -28,12 +28,15 @@ class LeftOver(AssertionError):
     """Processes of a run outlived it."""
 
 
-def prefix(modules: Sequence[str] | None, *, user: int | None = None) -> list[str]:
-    """The words in front of a command that run it in a view of `modules`; None: natively."""
+def prefix(
+    modules: Sequence[str] | None, *, user: int | None = None, inproc: bool = True
+) -> list[str]:
+    """The words in front of a command that run it in a view of `modules`; None: natively.
+    `inproc`: with the in-process tier, where VIEWOS_TEST_INPROC=1 asks for it."""
     if modules is None:
         return []
     options = [word for module in modules for word in ("-m", module)]
-    if os.environ.get("VIEWOS_TEST_INPROC") == "1":
+    if inproc and os.environ.get("VIEWOS_TEST_INPROC") == "1":
         options.append("--inproc")
     return [python(user), "-m", "viewos", "run", *options, "--"]
 
@@ -42,6 +45,8 @@ def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """The environment of a run: an interpreter of any user finds viewos and what it needs."""
     site = [path for path in sys.path if path.endswith("site-packages")]
     env = {**os.environ, "PYTHONPATH": ":".join([str(REPOSITORY), *site]), "LC_ALL": "C.UTF-8"}
+    if os.environ.get("VIEWOS_TEST_INPROC") == "1":  # not where a test looks
+        env["XDG_CACHE_HOME"] = f"{tempfile.gettempdir()}/viewos-tests-cache"
     return {**env, **(extra or {})}
 
 

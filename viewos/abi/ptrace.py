@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import struct
 
+PTRACE_TRACEME = 0
 PTRACE_GETREGS = 12
 PTRACE_SETREGS = 13
+PTRACE_ATTACH = 16
 PTRACE_DETACH = 17
 PTRACE_SYSCALL = 24
 PTRACE_CONT = 7

@@ -154,6 +154,11 @@ CHECKS = (
         " viewos again",
     ),
     Check(
+        "inproc", "programs can make path calls by themselves (--inproc)", host.inproc,
+        cost="`viewos run --inproc` does not start",
+        remedy="pip install capstone, and a C compiler when viewos is installed",
+    ),
+    Check(
         "handles", "files here can be told from later ones with their inode number", host.handles,
         cost="what the uid module remembers of a removed file may be taken for that of a new one",
         remedy="a kernel since 6.5, or work on another file system (ext4, xfs, btrfs, tmpfs)",

@@ -121,6 +121,18 @@ def accelerator() -> str:
     return ""
 
 
+def inproc() -> str:
+    """Can programs be given an instrumented libc?"""
+    from viewos.errors import ViewosError
+    from viewos.monitor.inproc import check
+
+    try:
+        check()
+    except ViewosError as error:
+        raise Missing(str(error)) from error
+    return ""
+
+
 def is_in_a_view() -> bool:
     """Does a monitor serve this process, and would it nest views?"""
     from viewos.errors import ViewosError

@@ -6,6 +6,7 @@ import errno
 
 from viewos.abi.nesting import PR_VIEWOS
 from viewos.abi.prctl import PR_GET_DUMPABLE, PR_SET_DUMPABLE, PR_SET_SECCOMP
+from viewos.abi.ptrace import PTRACE_ATTACH, PTRACE_SEIZE, PTRACE_TRACEME
 from viewos.abi.syscalls import OPERATIONS, PATH_SYSCALLS
 from viewos.claims import Claim
 from viewos.filter import ArgumentRule, FilterPlan
@@ -64,6 +65,8 @@ def plan(view: View, cookie: int) -> FilterPlan:
     if view.inproc:  # a filter of the program's own judges calls that it has not made
         trap.add("seccomp")
         rules.append(ArgumentRule("prctl", 0, "==", PR_SET_SECCOMP))
+        begins = (PTRACE_TRACEME, PTRACE_ATTACH, PTRACE_SEIZE)
+        rules += [ArgumentRule("ptrace", 0, "==", request) for request in begins]
     kept = _tests_of_one_argument(rules)
     trap |= {rule.name for rule in rules} - {rule.name for rule in kept}
     passes_by = bool(view.claims) or view.nestable or acts_on_sockets

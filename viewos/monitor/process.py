@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from viewos.abi.nesting import PR_VIEWOS
 from viewos.abi.prctl import PR_GET_DUMPABLE, PR_SET_DUMPABLE, PR_SET_SECCOMP
+from viewos.abi.ptrace import PTRACE_TRACEME
 from viewos.abi.row import signed32
 from viewos.monitor.outcome import CONTINUE, Outcome
 from viewos.monitor.pathcalls import path_call, resolve_all
@@ -38,7 +39,16 @@ def _leave_program(router: Router, call: Call) -> None:
     """The process's paths are about to mean something else."""
     inproc = router.nesting.inproc
     if inproc is not None:
-        inproc.leave(router, call)
+        inproc.leave(router, call.tid)
+
+
+def tracing(router: Router, call: Call) -> Outcome:
+    """ptrace(2) begins: whoever looks at a program sees its own calls."""
+    inproc = router.nesting.inproc
+    if inproc is not None:
+        is_own = call.raw[0] == PTRACE_TRACEME
+        inproc.leave(router, call.tid if is_own else signed32(call.raw[1]))
+    return CONTINUE
 
 
 def filtering(router: Router, call: Call) -> Outcome:

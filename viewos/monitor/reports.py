@@ -45,7 +45,7 @@ def open_(router: Router, call: Call) -> int | Outcome:
     """open(2) and its kin."""
     places = resolve_all(router, call)
     inproc = router.nesting.inproc
-    if inproc is not None and places is not None and inproc.is_for_libc(call):
+    if inproc is not None and places and inproc.is_for_libc(call, places[0].virtual):
         given = inproc.offer(router, call, places[0].real)
         if given is not None:
             return given

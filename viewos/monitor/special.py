@@ -41,6 +41,7 @@ SPECIAL: dict[str, Callable[[Router, Call], int | Outcome]] = {
     "prlimit64": process.prlimit,
     "landlock_restrict_self": process.landlock,
     "seccomp": process.filtering,
+    "ptrace": process.tracing,
     "getdents64": listing.getdents,
     "getdents": listing.getdents,
     "bind": sockets.named,

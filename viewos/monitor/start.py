@@ -23,6 +23,8 @@ from viewos.view import View
 SERVING = "viewos.monitor.router"
 """What serving takes: the monitor imports it while the program's process makes the filter."""
 
+INPROC = ("viewos.monitor.inproc.cache", "viewos.monitor.inproc.shared")
+
 
 class Tracing(NamedTuple):
     """What `viewos trace` wants."""
@@ -77,7 +79,7 @@ def run(
             chdir=directory,
             env=env,
             clean_up=lambda: tear_down(view),
-            warm_up=lambda: import_module(SERVING),
+            warm_up=lambda: [import_module(name) for name in (SERVING, *INPROC * view.inproc)],
         )
     except BaseException:
         tear_down(view)

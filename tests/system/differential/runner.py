@@ -49,7 +49,9 @@ class Outcome:
     tree: Mapping[str, Entry]
 
 
-_PURE = ("env", "VIEWOS_PURE=1"), ("env", "-u", "VIEWOS_PURE")
+_PURE = "VIEWOS_PURE=1"
+_CACHE = f"XDG_CACHE_HOME={tempfile.gettempdir()}/viewos-tests-{{}}"
+"""Variables for viewos alone: the programs do not see them."""
 
 
 def is_pure(user: int, view: str) -> bool:
@@ -69,8 +71,9 @@ def run(case: Case, user: int, view: str | None) -> Outcome:
         if view is not None:
             claim = "vfs:/=/" if view == "identity" else f"vfs:{WHERE}={real}"
             *launch, end = prefix([claim], user=user)
-            before_it, after_it = _PURE if is_pure(user, view) else ((), ())
-            words = [*before_it, *launch, "--log", log, end, *after_it, *words]
+            own = [_CACHE.format(user)] + [_PURE] * is_pure(user, view)
+            unset = [word for one in own for word in ("-u", one.partition("=")[0])]
+            words = ["env", *own, *launch, "--log", log, end, "env", *unset, *words]
             _touch(log, user)
         result = run_in_view(
             None,

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from viewos.abi.syscalls import TABLE
 from viewos.errors import ViewosError
-from viewos.monitor.memory import TraceeGone
+from viewos.monitor.memory import Fault, TraceeGone, Unreadable
 
 if TYPE_CHECKING:
     from viewos.call import Call
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from viewos.monitor.nesting import Nesting
     from viewos.monitor.router import Router
 
-LIBRARY = b"libc.so.6"
+_LIBRARY = re.compile(rb"/libc(\.so\.6|-2\.\d+\.so)$")
 _LOADER = re.compile(rb"/ld-(linux-x86-64\.so\.2|2\.\d+\.so)$")
 _NAME = "viewos-libc"
 _AT_SECURE = 23
@@ -46,7 +46,7 @@ def check() -> None:
     except ImportError as error:
         raise ViewosError(f"--inproc: {error} (viewos was built without a C compiler)") from error
     if find_spec("capstone") is None:  # it takes 50 ms to import, and is seldom needed
-        raise ViewosError("--inproc: there is no capstone (pip install 'viewos[inproc]')")
+        raise ViewosError("--inproc: there is no capstone (pip install capstone)")
 
 
 class _Library(NamedTuple):
@@ -83,12 +83,11 @@ class InProcess:
     # ---- giving it to programs ------------------------------------------------------------------
 
     @staticmethod
-    def is_for_libc(call: Call) -> bool:
-        """May it be a loader that opens the libc?"""
+    def is_for_libc(call: Call, name: bytes) -> bool:
+        """May it be a loader that opens the libc? `name`: by which the view knows the file."""
         flags = 0 if call.name == "openat2" else call.args.flags
-        return flags & 0xFFFFFFFF == os.O_RDONLY | os.O_CLOEXEC and (
-            os.path.basename(call.args.path) == LIBRARY
-        )
+        is_loading = flags & 0xFFFFFFFF == os.O_RDONLY | os.O_CLOEXEC
+        return is_loading and _LIBRARY.search(name) is not None
 
     def offer(self, router: Router, call: Call, real: bytes) -> int | None:
         """The loader of a program opens a library: a descriptor of the copy, given to it; None:
@@ -212,12 +211,14 @@ class InProcess:
             calls = 0
         copy.shared.say(router.view.claims, calls)
 
-    def leave(self, router: Router, call: Call) -> None:
-        """From now on the process's calls mean something else: the monitor has to answer them."""
+    def leave(self, router: Router, pid: int) -> None:
+        """From now on a process's calls mean something else, or somebody looks at them: it makes
+        them as ever."""
         if not self._copies:
             return
         try:
-            maps = router.tasks.get(call.tid)[0].read("maps")
+            with open(f"/proc/{pid}/maps", "rb") as file:
+                maps = file.read()
         except OSError:
             return
         for copy in list(self._copies.values()):
@@ -226,8 +227,8 @@ class InProcess:
                 % (copy.library.image.switch, copy.label)
             )
             for match in wanted.finditer(maps):
-                with suppress(TraceeGone):
-                    router.memory.write(call.tid, int(match[1], 16), b"\1\0\0\0")
+                with suppress(TraceeGone, Unreadable, Fault):
+                    router.memory.write(pid, int(match[1], 16), b"\1\0\0\0")
 
     def hide(self, text: bytes) -> bytes:
         """A report of mappings, with the library's own name for that of the copy."""

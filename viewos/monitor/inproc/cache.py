@@ -17,7 +17,7 @@ _HEAD = struct.Struct("<32sQQ")
 def key(library: bytes, blob: bytes) -> str:
     """What an image depends on."""
     mixed = hashlib.sha256()
-    ours = [Path(module.__file__).read_bytes() for module in (elf, image, sites)]
+    ours = [Path(str(module.__file__)).read_bytes() for module in (elf, image, sites)]
     for part in (library, blob, *ours):
         mixed.update(hashlib.sha256(part).digest())
     return mixed.hexdigest()
