@@ -123,6 +123,9 @@ def test_it_is_sure_of_what_programs_do(ground: Ground, path: bytes, found: byte
     (b"/x/cwd", READS, False),
     (b"fd/12", READS, False), (b"7f00-7fff", READS, False), (b"link", READS, True),
     (b"exe", OPENS, True), (b"root", READS, False),
+    (b"12", READS, False), (b"/usr/lib/gcc/12", READS, True),
+    (b"/x/map_files/7f00-7fff", READS, False), (b"/./a", READS, True),
+    (b"./12", READS, False), (b"fd/./12", READS, False), (b"/12", READS, True),
 ])  # fmt: skip
 def test_what_procfs_says_of_names_is_the_monitors(path: bytes, kind: int, is_sure: bool) -> None:
     assert (native.find(said(ClaimMap()), path, kind, False) is not None) is is_sure

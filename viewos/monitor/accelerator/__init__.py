@@ -155,6 +155,21 @@ class Accelerator:
         """From now on Python is asked where a program opens its libc."""
         self._native.offer_libc()
 
+    def offer(
+        self,
+        view: int,
+        descriptor: int,
+        filters: int,
+        library: tuple[int, int],
+        at: int,
+        code: bytes,
+    ) -> None:
+        """Let programs of a view be given `descriptor` for the `library` (device, inode), where
+        `code` stands around the instruction `at` that opens it."""
+        if view in self._slots:
+            slot = self._slots[view]
+            self._native.set_offer(slot, descriptor, filters, *library, at, code)
+
     def hand_on(self) -> None:
         """Before Python answers a call: tell it which tasks are not what they were."""
         renewed = self._native.renewed()

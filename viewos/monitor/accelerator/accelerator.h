@@ -96,6 +96,17 @@ struct pass { /* a call that a module passes in any case */
     } tests[TESTS];
 };
 
+/* ---- the instrumented libc of a view: offer.c ------------------------------------------------------ */
+
+enum { OFFER_CODE = 32 };
+
+struct offer {
+    int descriptor, filters;
+    uint64_t device, inode;    /* of the library that it stands for */
+    uint64_t instruction;      /* of the loader, by which it is opened */
+    char code[OFFER_CODE];     /* around it */
+};
+
 /* ---- views: the outermost, and those nested in it -------------------------------------------- */
 
 enum { VIEWS = 1024 };
@@ -103,6 +114,7 @@ enum { VIEWS = 1024 };
 struct level {
     const struct table *claims; /* held by Python to the end; NULL: that view is Python's */
     struct owners *owners;      /* NULL: the kernel's */
+    const struct offer *_Atomic offer; /* NULL: none yet */
     bool no_continue;
     _Atomic uint64_t settled;
     _Atomic uint32_t names_version; /* odd while they change */
@@ -240,11 +252,15 @@ bool owners_statx(struct owners *, int directory, const char *path, int flags, s
 /* execute.c */
 bool is_found_by_the_kernel(struct call *);
 
+/* offer.c */
+int offered(struct call *, const struct place *);
+
 /* emulate.c */
 uint64_t argument(const struct call *, int index);
 uint32_t value(const struct call *, int n);
 uint32_t open_flags(const struct call *);
 enum outcome emulate(struct call *);
+enum outcome inject(struct call *, int fd, uint32_t flags);
 enum outcome do_getcwd(struct call *);
 enum outcome do_fstat(struct call *, int fd);
 enum outcome deliver(struct call *, uint64_t address, const void *data, size_t size);

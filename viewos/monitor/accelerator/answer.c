@@ -157,8 +157,10 @@ static enum outcome decide(struct call *c)
         if (found != CONTINUE)
             return found == ANSWER ? CONTINUE : PASS;
         const struct place *p = c->places + i;
-        if (c->rule->action == ACTION_OPEN && is_for_libc(c))
-            return PASS;
+        if (c->rule->action == ACTION_OPEN && is_for_libc(c)) {
+            int fd = offered(c, p);
+            return fd < 0 ? PASS : inject(c, fd, O_CLOEXEC);
+        }
         if (p->lost) /* of two paths the other one may be wrong in another way */
             return c->rule->path_count == 1 ? CONTINUE : PASS;
         /* What procfs says of names is mapped back. */

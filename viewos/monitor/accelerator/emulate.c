@@ -98,7 +98,7 @@ static bool take_umask(struct call *c, bool needs_descriptor, mode_t *before)
 }
 
 /* Our own copy is closed before the tracee runs: locks, ETXTBSY, ends of pipes. */
-static enum outcome inject(struct call *c, int fd, uint32_t flags)
+enum outcome inject(struct call *c, int fd, uint32_t flags)
 {
     struct seccomp_notif_addfd add = {
         .id = c->notification->id,

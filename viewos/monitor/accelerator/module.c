@@ -55,9 +55,12 @@ static void accelerator_dealloc(Accelerator *self)
     if (self->a) {
         tasks_close(self->a);
         for (size_t i = 0; i < VIEWS; i++) {
-            if (self->a->views[i])
-                owners_free(self->a->views[i]->owners);
-            PyMem_Free(self->a->views[i]);
+            struct level *level = self->a->views[i];
+            if (!level)
+                continue;
+            owners_free(level->owners);
+            PyMem_Free((void *)level->offer);
+            PyMem_Free(level);
         }
     }
     PyMem_Free(self->a);
@@ -132,6 +135,9 @@ static PyObject *settled_in(Accelerator *self, PyObject *view)
 static PyMethodDef accelerator_methods[] = {
     {"offer_libc", (PyCFunction)offer_libc, METH_NOARGS,
      "offer_libc(): from now on Python is asked where a program opens its libc."},
+    {"set_offer", (PyCFunction)set_offer, METH_VARARGS,
+     "set_offer(view, descriptor, filters, device, inode, instruction, code): what programs like\n"
+     "one that Python has looked at get for their libc."},
     {"set_mounts", (PyCFunction)set_mounts, METH_O,
      "set_mounts(table): the mount table, None while it may change."},
     {"add_view", (PyCFunction)add_view, METH_VARARGS,

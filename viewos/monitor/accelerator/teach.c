@@ -32,6 +32,34 @@ PyObject *offer_libc(Accelerator *self, PyObject *Py_UNUSED(ignored))
     Py_RETURN_NONE;
 }
 
+PyObject *set_offer(Accelerator *self, PyObject *args)
+{
+    unsigned long view;
+    unsigned long long device, inode, instruction;
+    int descriptor, filters;
+    const char *code;
+    Py_ssize_t size;
+    if (!PyArg_ParseTuple(args, "kiiKKKy#", &view, &descriptor, &filters, &device, &inode,
+                          &instruction, &code, &size))
+        return NULL;
+    struct level *level = level_of(self, view);
+    if (!level || size != OFFER_CODE)
+        return PyErr_Format(PyExc_ValueError, "a view that is known, and %d bytes", OFFER_CODE);
+    if (level->offer)
+        Py_RETURN_NONE; /* the first one stays: calls may be using it */
+    struct offer *offer = PyMem_Calloc(1, sizeof *offer);
+    if (!offer)
+        return PyErr_NoMemory();
+    offer->descriptor = descriptor;
+    offer->filters = filters;
+    offer->device = device;
+    offer->inode = inode;
+    offer->instruction = instruction;
+    memcpy(offer->code, code, OFFER_CODE);
+    level->offer = offer;
+    Py_RETURN_NONE;
+}
+
 PyObject *add_view(Accelerator *self, PyObject *args)
 {
     unsigned long number;

@@ -128,8 +128,17 @@ CODE uint64_t word(const char *name, size_t size)
      (uint64_t)(e) << 32 | (uint64_t)(f) << 40 | (uint64_t)(g) << 48 | (uint64_t)(h) << 56)
 
 /* Might it be a file or a link of procfs that tells names? */
-CODE bool tells_names(const char *name, size_t size, uint32_t kind)
+CODE bool tells_names(const char *path, uint32_t kind)
 {
+    const char *end = path;
+    while (*end)
+        end++;
+    while (end > path && end[-1] == '/')
+        end--;
+    const char *name = end;
+    while (name > path && name[-1] != '/')
+        name--;
+    size_t size = (size_t)(end - name);
     uint64_t is = word(name, size);
     if (kind == OPENS)
         return is == W('m', 'a', 'p', 's', 0, 0, 0, 0) || is == W('s', 'm', 'a', 'p', 's', 0, 0, 0) ||
@@ -138,8 +147,20 @@ CODE bool tells_names(const char *name, size_t size, uint32_t kind)
                is == W('m', 'o', 'u', 'n', 't', 's', 0, 0) ||
                is == W('m', 'o', 'u', 'n', 't', 's', 't', 'a') ||
                is == W('l', 'i', 'm', 'i', 't', 's', 0, 0);
-    return kind == READS && (is == W('e', 'x', 'e', 0, 0, 0, 0, 0) || is == W('c', 'w', 'd', 0, 0, 0, 0, 0) ||
-                             is == W('r', 'o', 'o', 't', 0, 0, 0, 0) || is_number(name, size));
+    if (kind != READS)
+        return false;
+    if (is == W('e', 'x', 'e', 0, 0, 0, 0, 0) || is == W('c', 'w', 'd', 0, 0, 0, 0, 0) ||
+        is == W('r', 'o', 'o', 't', 0, 0, 0, 0))
+        return true;
+    /* Of fd and map_files, into which the directory of a relative path may lead. */
+    if (!is_number(name, size))
+        return false;
+    for (end = name; end > path; end--)
+        if (end[-1] != '/' && !(end[-1] == '.' && (end - 1 == path || end[-2] == '/')))
+            break;
+    if (end == path)
+        return *path != '/';
+    return end - path < 2 || (end[-2] == 'f' && end[-1] == 'd') || (end[-2] == 'e' && end[-1] == 's');
 }
 
 CODE bool is_dots(const char *name, size_t size)
@@ -177,8 +198,7 @@ CODE bool enter(struct route *w, const char *name, size_t size)
 CODE bool look(struct route *w, const struct path_call *p)
 {
     bool is_absolute = *p->path == '/';
-    const char *at = p->path, *name = at;
-    size_t size = 0;
+    const char *at = p->path;
     if (is_absolute)
         w->claim = table_find(w->claims, at, 1);
     for (;;) {
@@ -186,9 +206,10 @@ CODE bool look(struct route *w, const struct path_call *p)
             at++;
         if (!*at)
             break;
-        for (name = at; *at && *at != '/';)
+        const char *name = at;
+        while (*at && *at != '/')
             at++;
-        size = (size_t)(at - name);
+        size_t size = (size_t)(at - name);
         if (is_absolute) {
             if (!enter(w, name, size))
                 return false;
@@ -204,7 +225,7 @@ CODE bool look(struct route *w, const struct path_call *p)
                 return false;
         }
     }
-    return !tells_names(name, size, p->kind);
+    return true;
 }
 
 /* The path at the backing; NULL: not certain. The length of the given one is at most ROOM - 1. */
@@ -243,8 +264,8 @@ CODE const char *translate(struct route *w, const char *path)
     return w->real;
 }
 
-/* Where the kernel finds what the path means, if no symbolic link is in it; NULL: not certain. */
-CODE const char *find(const struct shared *shared, const struct path_call *p, struct route *w)
+/* The path for the kernel, if no symbolic link is in it; NULL: not certain. */
+CODE const char *find_any(const struct shared *shared, const struct path_call *p, struct route *w)
 {
     const struct claims *claims = (const void *)((const char *)shared + shared->current);
     w->claims = (const void *)((const char *)shared + claims->by_prefix);
@@ -261,6 +282,12 @@ CODE const char *find(const struct shared *shared, const struct path_call *p, st
     if (w->claim->flags & CLAIM_MODULE || (p->writes && w->claim->flags & CLAIM_READ_ONLY))
         return NULL;
     return translate(w, p->path);
+}
+
+CODE const char *find(const struct shared *shared, const struct path_call *p, struct route *w)
+{
+    const char *path = find_any(shared, p, w);
+    return path && !tells_names(path, p->kind) ? path : NULL;
 }
 
 CODE int64_t open_without_links(const struct shared *shared, int directory, const char *path,
