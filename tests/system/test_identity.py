@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 
-from .differential.case import USERS, VIEWS, Case
+from .differential import files, kernel, listing, processes
+from .differential.case import INPROC, NOBODY, USERS, VIEWS, Case
 from .differential.cases import CASES
 from .differential.runner import Outcome, Runs, differences, programs, run
 
 
 def _param(name: str, user: int, view: str) -> Any:
-    gap = CASES[name].gaps.get(view)
+    gap = CASES[name].gaps.get("mnt" if view == INPROC else view)
     marks = [] if gap is None else [pytest.mark.xfail(reason=gap)]
     return pytest.param(name, user, view, id=f"{name}-{user}-{view}", marks=marks)
 
@@ -27,6 +28,13 @@ RUNS = [
     for user in case.users
     for view in case.views
 ]
+RUNS += [
+    _param(name, NOBODY, INPROC)
+    for table in (files.TABLE, kernel.TABLE, listing.TABLE, processes.TABLE)
+    for name in table
+    if NOBODY in CASES[name].users and "mnt" in CASES[name].views
+]
+"""With the in-process tier. VIEWOS_TEST_INPROC=1 has all of tests/system run with it."""
 
 
 @pytest.fixture(scope="module")

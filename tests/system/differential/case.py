@@ -9,6 +9,8 @@ NOBODY = 65534
 USERS = (0, NOBODY)
 DASH = ("dash", "-c")
 VIEWS = ("identity", "mnt")
+INPROC = "inproc"
+"""As "mnt", with the in-process tier."""
 BASH = ("bash", "--norc", "-c")
 BUSYBOX = ("busybox", "sh", "-c")
 

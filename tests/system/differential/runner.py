@@ -23,7 +23,7 @@ from pathlib import Path
 from tests.system.view import prefix, run_in_view
 from tests.system.witness import build, cache
 
-from .case import NOBODY, Case
+from .case import INPROC, NOBODY, Case
 from .tree import Entry, scan
 
 PROGRAMS = Path(__file__).parent / "programs"
@@ -60,19 +60,20 @@ def is_pure(user: int, view: str) -> bool:
 
 
 def run(case: Case, user: int, view: str | None) -> Outcome:
-    """Run the case as that user, natively (None), or in one of VIEWS."""
+    """Run the case as that user, natively (None), in one of VIEWS, or INPROC."""
     with _directory(user) as real:
         if case.given:
             _prepare(case, user, real)
         before: tuple[str, ...] = (*MOUNTED, real)
         words, log = _words(case.shell, case.script), os.path.join(os.path.dirname(real), "log")
-        if view == "mnt":
+        if view in ("mnt", INPROC):
             before = ()
         if view is not None:
             claim = "vfs:/=/" if view == "identity" else f"vfs:{WHERE}={real}"
             *launch, end = prefix([claim], user=user)
             own = [_CACHE.format(user)] + [_PURE] * is_pure(user, view)
             unset = [word for one in own for word in ("-u", one.partition("=")[0])]
+            launch += ["--inproc"] * (view == INPROC and "--inproc" not in launch)
             words = ["env", *own, *launch, "--log", log, end, "env", *unset, *words]
             _touch(log, user)
         result = run_in_view(
@@ -188,7 +189,7 @@ class Runs:
 
     def get(self, case: Case, user: int, view: str | None) -> Outcome:
         """The outcome of that run."""
-        for each in (None, *case.views):
+        for each in (None, view) if view == INPROC else (None, *case.views):
             if (case, user, each) not in self._made:
                 self._made[case, user, each] = self._pool.submit(run, case, user, each)
         return self._made[case, user, view].result()
