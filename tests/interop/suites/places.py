@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,7 +48,12 @@ class Place:
         words = ["env", "-C", str(cwd), *argv]
         if self.name != NATIVE:
             claim = "vfs:/=/" if self.name == "identity" else f"vfs:/mnt={self.real}"
-            words = [*viewos_words(self.user), "run", "-m", claim, "--", *words]
+            launch = [*viewos_words(self.user), "run", "-m", claim]
+            if os.environ.get("VIEWOS_TEST_INPROC") == "1":
+                cache = f"XDG_CACHE_HOME={tempfile.gettempdir()}/viewos-tests-{self.user}"
+                launch = ["env", cache, *launch, "--inproc"]
+                words = ["env", "-u", "XDG_CACHE_HOME", *words]
+            words = [*launch, "--", *words]
         if os.getuid() != 0:
             return words
         if self.user != ROOT:
