@@ -148,7 +148,8 @@ class VirtualModule:
     def passes(self) -> Iterable[tuple[str, Mapping[str, tuple[int, int]]]]:
         """Calls that the module passes whatever else they are: (system call, {argument: (mask,
         value)}), where each argument has that value in the bits of the mask; for the monitor to
-        pass by itself where no other module takes part."""
+        pass by itself where no other module takes part. Of calls that take paths: open and openat;
+        empty files of which `show_owners` has told are asked for all the same."""
         return ()
 
     def show_owners(self, told: Told) -> Owners | None:

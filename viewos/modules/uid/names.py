@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from io import FileIO
 from typing import TYPE_CHECKING
 
@@ -51,6 +51,12 @@ class NameModule(AttributeModule):
         yield CallTest("openat", "flags", "&", os.O_CREAT)
         yield CallTest("umask", "mask", "&", 0o700)
         yield CallTest("getsockopt", "optname", "==", SO_PEERCRED)
+
+    def passes(self) -> Iterable[tuple[str, Mapping[str, tuple[int, int]]]]:
+        """What makes no file."""
+        for name in ("open", "openat"):
+            yield name, {"flags": (os.O_CREAT, 0)}
+            yield name, {"flags": (os.O_PATH, os.O_PATH)}
 
     def umask(self, call: Call) -> Verdict:
         """umask(2) that takes from the owner."""

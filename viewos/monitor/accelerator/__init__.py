@@ -223,10 +223,12 @@ class Accelerator:
 
         constants = set(rules.IDS if ours.ids is not None else ())
         constants |= {"uname"} if ours.names is not None else set()
-        constants |= {BY_NUMBER[nr].name for nr, _ in ours.passes}
+        passes = [BY_NUMBER[nr] for nr, _ in ours.passes]
+        constants |= {row.name for row in passes if not row.paths}
+        passed = {row.name for row in passes if row.paths}
         self._ids[number] = ours.ids
         self._prefixes[number] = {bytes(c.prefix): index for index, c in enumerate(view.claims)}
-        packed = rules.pack(is_data, ours.has_more, constants)
+        packed = rules.pack(is_data, ours.has_more, constants, passed)
         self._native.add_view(slot, claims, packed, view.no_continue)
         if owning is not None and shows:
             owning.teach(self._native)

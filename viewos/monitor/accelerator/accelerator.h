@@ -50,7 +50,8 @@ struct path_argument {
 struct rule {
     uint8_t action, path_count;
     int8_t values[4]; /* indices of further arguments, by action; -1: the call lacks it */
-    uint8_t spare[2];
+    bool asks;        /* a module is asked, but for what `passes` holds */
+    uint8_t spare;
     struct path_argument paths[2];
 };
 
@@ -246,6 +247,7 @@ void owners_free(struct owners *);
 bool owners_map(struct owners *, bool is_group, uint32_t from, uint32_t to);
 void owners_maybe(struct owners *, uint64_t inode);
 void owners_remember(struct owners *, const struct remembered *);
+bool owners_may(const struct owners *, uint64_t inode);
 bool owners_stat(struct owners *, int directory, const char *path, int flags, struct stat *);
 bool owners_statx(struct owners *, int directory, const char *path, int flags, struct statx *);
 

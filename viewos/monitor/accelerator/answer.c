@@ -145,6 +145,16 @@ static bool is_for_libc(const struct call *c)
            !strcmp(c->path + length + 1 - sizeof name, name);
 }
 
+/* May what is opened be a device that was made in the view? */
+static bool is_plain_file(const struct call *c, const struct place *p)
+{
+    struct stat st;
+    if (fstatat(AT_FDCWD, p->real, &st, AT_SYMLINK_NOFOLLOW))
+        return true;
+    return !S_ISREG(st.st_mode) || st.st_size ||
+           (c->level->owners && !owners_may(c->level->owners, st.st_ino));
+}
+
 static enum outcome decide(struct call *c)
 {
     bool all_continue = true, is_native = false;
@@ -163,6 +173,8 @@ static enum outcome decide(struct call *c)
         }
         if (p->lost) /* of two paths the other one may be wrong in another way */
             return c->rule->path_count == 1 ? CONTINUE : PASS;
+        if (c->rule->asks && !is_plain_file(c, p))
+            return PASS;
         /* What procfs says of names is mapped back. */
         if (p->proc && (c->rule->action == ACTION_OPEN || c->rule->action == ACTION_READLINK))
             return PASS;
@@ -209,6 +221,8 @@ enum outcome answer(struct call *c)
         return do_uname(c);
     if (c->rule->action == ACTION_FILTER)
         return do_filter(c);
+    if (c->rule->asks && do_filter(c) != CONTINUE)
+        return PASS;
     if (c->rule->action == ACTION_FSTAT)
         outcome = do_fstat(c, (int)argument(c, c->rule->values[2]));
     else if (c->rule->action == ACTION_GETCWD) {

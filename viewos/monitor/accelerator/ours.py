@@ -63,7 +63,7 @@ def _passes(view: View, chains: Chains) -> tuple[tuple[int, tuple[tuple[int, int
         for name, tests in module.passes():
             row = TABLE[name]
             is_alone = [one for one, _ in chains.get(row.number, ())] == [layer]
-            if is_alone and not row.paths and name not in SPECIAL:
+            if is_alone and (name in rules.OPENS if row.paths else name not in SPECIAL):
                 packed = tuple((row.position(arg), *test) for arg, test in tests.items())
                 found.append((row.number, packed))
     return tuple(found[:MOST_PASSES])

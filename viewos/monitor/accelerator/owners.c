@@ -158,8 +158,7 @@ static bool has_handle(int directory, const char *path, int flags, const struct 
 /* Show the file as its owner's in the view; false: not certain. */
 static bool show(struct owners *o, int directory, const char *path, int flags, struct owned *f)
 {
-    uint64_t bit = mixed(f->inode) % BITS;
-    if (!(o->maybe[bit / 64] >> bit % 64 & 1)) {
+    if (!owners_may(o, f->inode)) {
         f->uid = map_show(&o->uids, f->uid);
         f->gid = map_show(&o->gids, f->gid);
         return true;
@@ -175,6 +174,13 @@ static bool show(struct owners *o, int directory, const char *path, int flags, s
     if (slot.rdev)
         f->rdev = slot.rdev;
     return true;
+}
+
+/* May the module show more of the file than what others have? */
+bool owners_may(const struct owners *o, uint64_t inode)
+{
+    uint64_t bit = mixed(inode) % BITS;
+    return o->maybe[bit / 64] >> bit % 64 & 1;
 }
 
 bool owners_stat(struct owners *o, int directory, const char *path, int flags, struct stat *st)

@@ -11,7 +11,7 @@ from viewos.abi.syscalls import BY_NUMBER
 CALLS = 512
 _FLAG = struct.Struct("=3I")
 _PATH = struct.Struct("=bbBBB3x24s")
-_RULE = struct.Struct("=BB4b2x64s")
+_RULE = struct.Struct("=BB4bBx64s")
 SIZE = _RULE.size
 _LOOK, _LINK, _NOTHING_TO_DO = 1, 12, 17
 _INTENTS = {
@@ -40,6 +40,9 @@ _ACTIONS: dict[str, tuple[int, tuple[str, ...]]] = {
     "utimensat": (15, ("times", "flags")),
 }
 
+OPENS = ("open", "openat")
+"""The calls of paths of which a module can pass some."""
+
 
 def _packed_path(path: PathArg) -> bytes | None:
     if path.when is not None or path.inside is not None or path.intent not in _INTENTS:
@@ -60,14 +63,15 @@ def _packed_path(path: PathArg) -> bytes | None:
     return _PATH.pack(path.path, dirfd, _INTENTS[path.intent], default, len(flags), words)
 
 
-def _packed(row: Row, action: int, names: tuple[str, ...]) -> bytes:
+def _packed(row: Row, action: int, names: tuple[str, ...], asks: bool) -> bytes:
     paths = [_packed_path(path) for path in row.paths]
     if len(paths) > 2 or any(path is None for path in paths):
         return bytes(SIZE)
     places = {arg.name: index for index, arg in enumerate(row.args)}
     values = [places.get(name, -1) for name in names]
     values += [-1] * (4 - len(values))
-    return _RULE.pack(action, len(paths), *values, b"".join(path for path in paths if path))
+    words = b"".join(path for path in paths if path)
+    return _RULE.pack(action, len(paths), *values, asks, words)
 
 
 _ID, _UNAME, _FILTER = 33, 34, 35
@@ -78,25 +82,26 @@ def pack(
     is_ours: Callable[[Row], bool],
     has_more: Callable[[Row], bool],
     constants: Collection[str] = (),
+    passed: Collection[str] = (),
 ) -> bytes:
     """The rules of all calls.
 
     Arguments: `is_ours` says whether only the monitor answers a call, and no module; `has_more`
     whether there is more to it than its paths; `constants`: the calls that a module answers by data
-    (`IDS`, uname), or passes.
+    (`IDS`, uname), or passes; `passed`: calls of paths of which it passes some.
     """
     rules = [bytes(SIZE)] * CALLS
     for number, row in BY_NUMBER.items():
         if row.name in constants:
             which = IDS.index(row.name) if row.name in IDS else -1
             kind = _UNAME if row.name == "uname" else _FILTER if which < 0 else _ID
-            rules[number] = _RULE.pack(kind, 0, which, -1, -1, -1, b"")
+            rules[number] = _RULE.pack(kind, 0, which, -1, -1, -1, False, b"")
             continue
-        if number >= CALLS or not is_ours(row):
+        if number >= CALLS or not (is_ours(row) or row.name in passed):
             continue
         action = _ACTIONS.get(row.name)
         if action is None and not has_more(row):
             action = (_LOOK if row.paths else _NOTHING_TO_DO), ()
         if action is not None:
-            rules[number] = _packed(row, *action)
+            rules[number] = _packed(row, *action, row.name in passed)
     return b"".join(rules)
