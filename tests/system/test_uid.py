@@ -175,9 +175,12 @@ CHROOT = """
         mkdir -p rt/bin rt/etc rt/x/y rt/d; cp /bin/busybox rt/bin/; cd rt/bin
         for i in sh ls cat pwd id readlink stat chroot mkdir mknod; do ln -s busybox $i; done
         cd ../..; ln -s /x/y rt/abs; echo root:x:0:0::/:/bin/sh > rt/etc/passwd
-        printf '#!/bin/sh\necho script $0\n' > rt/x/s; chmod 755 rt/x/s
+        printf '#!/bin/sh\\necho script $0\\n' > rt/x/s; chmod 755 rt/x/s
         chroot rt /bin/sh -c '
             pwd; ls /; cd /x/y; pwd; cd ../../..; pwd; ls -d abs/..; ls /abs/..; cat /etc/passwd
+            cd /; ls ..; ls ../..; cat ../../etc/passwd; cat x/../../etc/passwd
+            cd x; ls ../..; ls ../../x/..
+            busybox ln -s ../../etc up; ls up/; stat -c %n ../../../x; ls /..; ls /../x/../../etc
             /x/s; ls /usr; chroot /x /s; chroot / /bin/pwd; stat -c %u /etc/passwd; cd /x; pwd
             mknod /d/null c 1 3; stat -c "%F %t %T" /d/null; readlink /abs; id -u'
         chroot nowhere true; chroot rt/etc/passwd true; chroot --userspec=5:6 rt /bin/id -u
@@ -186,10 +189,11 @@ CHROOT = """
 
 
 @as_root
-def test_another_root_directory(scratch: Path) -> None:
+@pytest.mark.parametrize("pure", ["", "1"])
+def test_another_root_directory(scratch: Path, pure: str) -> None:
     natively = _run(None, 0, scratch / "native", CHROOT)
     modules = ["vfs:/=/", "uid:0:0"]
-    virtually = _run(modules, USER, scratch / "view", CHROOT)
+    virtually = _run(modules, USER, scratch / "view", CHROOT, pure)
     assert virtually == natively.replace("native", "view")
 
 

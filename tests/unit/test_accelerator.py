@@ -25,7 +25,7 @@ from viewos.abi.syscalls import BY_NUMBER, TABLE
 from viewos.claims import ClaimMap
 from viewos.monitor.accelerator import extension, rules, tables
 from viewos.monitor.accelerator.native import Receiver
-from viewos.monitor.paths import Place, Resolver
+from viewos.monitor.paths import Place, Resolver, Start
 
 __all__ = ["ground"]  # the fixture
 pytestmark = pytest.mark.timeout(300)
@@ -47,10 +47,16 @@ def receiver_of(claims: ClaimMap) -> Receiver:
 
 
 def sure(
-    receiver: Receiver, claims: ClaimMap, top: bytes, path: bytes, follow: bool, keep_last: bool
+    receiver: Receiver,
+    claims: ClaimMap,
+    top: bytes,
+    path: bytes,
+    follow: bool,
+    keep_last: bool,
+    root: bytes | None = None,
 ) -> Place | None:
     """The accelerator's answer, in Python's form; None: it leaves it to Python."""
-    found = receiver.resolve(top, path, follow, keep_last, NO_HINT)
+    found = receiver.resolve(top, path, follow, keep_last, NO_HINT, root)
     if found is None:
         return None
     virtual, real, claim, plain, absolute, native = found
@@ -86,6 +92,50 @@ def test_what_it_is_sure_of_is_what_python_says(
         if found is not None:
             known = resolve(resolver, ground.top, path, follow=follow, keep_last=keep_last)
             assert comparable(found) == comparable(known), (path, sorted(chosen), found, known)
+
+
+@thoroughly
+@given(
+    tree=trees(),
+    chosen=st.sets(st.integers(0, 7), max_size=4),
+    wanted=st.lists(paths() | paths().map(lambda p: b"/" + p), min_size=1, max_size=8),
+    below=st.sampled_from([b"", b"/a", b"/a/b", b"/c"]),
+    follow=st.booleans(),
+    keep_last=st.booleans(),
+)
+def test_in_a_root_of_its_own(
+    ground: Ground,
+    tree: dict[bytes, bytes | None],
+    chosen: set[int],
+    wanted: list[bytes],
+    below: bytes,
+    follow: bool,
+    keep_last: bool,
+) -> None:
+    """As above, for a process that has changed its root directory in the view."""
+    ground.make(tree)
+    claims = claims_of(*standing(tree, ground.top, chosen))
+    receiver, resolver = receiver_of(claims), Resolver(claims, MOUNTS)
+    root = Start(ground.top + below, b"/")
+    for path in wanted:
+        found = sure(receiver, claims, ground.top, path, follow, keep_last, root.virtual)
+        if found is not None:
+            known = resolve(
+                resolver, ground.top, path, follow=follow, keep_last=keep_last, root=root
+            )
+            assert comparable(found) == comparable(known), (path, sorted(chosen), found, known)
+
+
+def test_it_is_sure_in_a_root_of_its_own(ground: Ground) -> None:
+    ground.make({b"/a": None, b"/a/b": b"", b"/a/link": b"/b", b"/b": b""})
+    claims = claims_of((b"/", b"/"))
+    for path, real in ((b"/b", b"/a/b"), (b"/../b", b"/a/b"), (b"/link", b"/a/b"), (b"b", b"/b")):
+        found = sure(receiver_of(claims), claims, ground.top, path, True, False, ground.top + b"/a")
+        assert (
+            found is not None
+            and found.real == ground.top + real
+            and not (found.plain and path.startswith(b"/"))
+        )
 
 
 @pytest.mark.parametrize("path", [

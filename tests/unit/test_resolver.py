@@ -108,13 +108,19 @@ def claims_of(*pairs: tuple[bytes, bytes]) -> ClaimMap:
 
 
 def resolve(
-    resolver: Resolver, top: bytes, path: bytes, *, follow: bool, keep_last: bool = False
+    resolver: Resolver,
+    top: bytes,
+    path: bytes,
+    *,
+    follow: bool,
+    keep_last: bool = False,
+    root: Start = ROOT,
 ) -> Place | int:
     """Where it leads from `top`, or the errno."""
     virtual = resolver.claims.reverse(top)
     start = None if virtual is None else Start(virtual, top)
     try:
-        return resolver.resolve(TASK, ROOT, start, path, follow=follow, keep_last=keep_last)
+        return resolver.resolve(TASK, root, start, path, follow=follow, keep_last=keep_last)
     except OSError as error:
         return error.errno or 0
 

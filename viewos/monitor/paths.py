@@ -193,7 +193,7 @@ class Resolver:
         if start is None:
             return KERNEL
         if not rules:
-            place = self._fast(start, path, absolute, follow, keep_last, intent)
+            place = self._fast(start, root, path, absolute, follow, keep_last, intent)
             if place is not None:
                 return place
         if rules & RESOLVE_IN_ROOT:
@@ -217,6 +217,7 @@ class Resolver:
     def _fast(
         self,
         start: Start,
+        root: Start,
         path: bytes,
         absolute: bool,
         follow: bool,
@@ -233,7 +234,8 @@ class Resolver:
         while rest[:2] == b"..":  # `..` of a canonical directory is lexical
             if len(rest) > 2 and rest[2:3] != b"/":
                 break
-            if absolute or virtual == b"/" or kernel == b"/" or not _is_searchable(kernel):
+            at_root = virtual in (root.virtual, b"/") or kernel == b"/"
+            if absolute or at_root or not _is_searchable(kernel):
                 return None
             virtual, kernel = os.path.dirname(virtual), os.path.dirname(kernel)
             rest = rest[2:].lstrip(b"/")

@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from viewos.monitor.task import Tasks
     from viewos.view import ProcessState, View
 
-_UNKNOWN, _KNOWN, _CONFINED, _BEHIND_LOADER = 0, 1, 2, 4
+_KNOWN, _CONFINED, _BEHIND_LOADER, _ROOTED = 1, 2, 4, 8
+_MOST_STATES, _LONGEST = 4096, 4096
+"""STATES, LONGEST of accelerator.h."""
 _NO_HINT, _REAL = -2, -1
 _VIEWS = 1024
 _MOST_IDS = 32
@@ -133,6 +135,7 @@ class Accelerator:
         self._free = itertools.count()
         self._pauses = 0
         self._told: dict[int, ProcessState] = {}
+        self._rooted: set[int] = set()
         self._native: Native = module.Accelerator(
             credentials=b"".join(b"\n" + line for line in tasks.ours),
             mount_namespace=tasks.mount_namespace,
@@ -256,6 +259,11 @@ class Accelerator:
             if state.view == number:
                 self._learn_state(index, state)
 
+    def _learn_root(self, index: int, root: bytes) -> None:
+        if index < _MOST_STATES and len(root) < _LONGEST and index not in self._rooted:
+            self._rooted.add(index)
+            self._native.set_root(index, root)
+
     def _learn_state(self, index: int, state: ProcessState) -> None:
         """A state is about to be carried by processes, or is of a view that has been changed."""
         self._told[index] = state
@@ -273,7 +281,8 @@ class Accelerator:
         if state.executable is not None:
             kind |= _BEHIND_LOADER
         if state.root is not None:
-            kind = _UNKNOWN
+            kind |= _ROOTED
+            self._learn_root(index, state.root)
         self._native.set_state(index, kind, cwd, self._slots[state.view])
 
     def _learn_mounts(self, mounts: MountTable) -> None:

@@ -60,13 +60,20 @@ enum { CALLS = 512, PR_VIEWOS = 0x56494557 /* abi/nesting.py */ };
 /* ---- state of processes ----------------------------------------------------------------------- */
 
 enum { STATES = 4096 };
-enum { STATE_KNOWN = 1, STATE_CONFINED = 2, STATE_BEHIND_LOADER = 4 };
+enum { STATE_KNOWN = 1, STATE_CONFINED = 2, STATE_BEHIND_LOADER = 4, STATE_ROOTED = 8 };
 enum { CWD_NO_HINT = -2, CWD_REAL = -1 }; /* else the index of a claim */
 
 struct state {
     int32_t cwd;
     uint16_t view; /* its place among the views */
     uint8_t kind;  /* 0: unknown */
+};
+
+/* The root directory of a process that changed it where the kernel would not let it: a name of the
+ * view. The kernel's root stays. */
+struct root {
+    size_t length;
+    char text[LONGEST];
 };
 
 /* ---- answers that do not depend on the call: constants.c --------------------------------------- */
@@ -164,6 +171,7 @@ struct accelerator {
     _Atomic uint64_t generation; /* of the cache of tasks */
     _Atomic uint32_t state_count;
     _Atomic uint64_t states[STATES]; /* each a struct state, which changes as a whole */
+    const struct root *_Atomic roots[STATES]; /* of those that are STATE_ROOTED */
     _Atomic int64_t ids[STATES][IDS]; /* uid, euid, gid, egid; -1: Python knows */
     struct task tasks[TASKS];
     /* Tasks that execute another program: Python has to forget them too. */
@@ -198,6 +206,7 @@ struct call {
     struct task *task;
     struct state state;
     size_t state_index;
+    const struct root *root; /* NULL: the view's */
     int64_t result; /* when it is settled */
     char path[LONGEST], text[LONGEST], todo[2 * LONGEST], status[LONGEST];
     struct place places[2], scratch;

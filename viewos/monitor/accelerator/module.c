@@ -63,6 +63,8 @@ static void accelerator_dealloc(Accelerator *self)
             PyMem_Free(level);
         }
     }
+    for (size_t i = 0; self->a && i < STATES; i++)
+        PyMem_Free((void *)self->a->roots[i]);
     PyMem_Free(self->a);
     Py_XDECREF(self->claims);
     Py_XDECREF(self->mounts);
@@ -135,6 +137,8 @@ static PyObject *settled_in(Accelerator *self, PyObject *view)
 static PyMethodDef accelerator_methods[] = {
     {"offer_libc", (PyCFunction)offer_libc, METH_NOARGS,
      "offer_libc(): from now on Python is asked where a program opens its libc."},
+    {"set_root", (PyCFunction)set_root, METH_VARARGS,
+     "set_root(index, path): the root directory of a state, before that is set."},
     {"set_offer", (PyCFunction)set_offer, METH_VARARGS,
      "set_offer(view, descriptor, filters, device, inode, instruction, code): what programs like\n"
      "one that Python has looked at get for their libc."},

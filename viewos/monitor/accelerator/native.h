@@ -26,6 +26,7 @@ PyObject *offer_libc(Accelerator *, PyObject *);
 PyObject *set_offer(Accelerator *, PyObject *);
 PyObject *add_view(Accelerator *, PyObject *);
 PyObject *set_state(Accelerator *, PyObject *);
+PyObject *set_root(Accelerator *, PyObject *);
 PyObject *set_ids(Accelerator *, PyObject *);
 PyObject *set_names(Accelerator *, PyObject *);
 PyObject *add_pass(Accelerator *, PyObject *);

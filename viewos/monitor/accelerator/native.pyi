@@ -8,6 +8,7 @@ class Accelerator:
         token_base: int,
     ) -> None: ...
     def offer_libc(self) -> None: ...
+    def set_root(self, index: int, path: bytes, /) -> None: ...
     def set_offer(
         self,
         view: int,
@@ -49,5 +50,12 @@ class Receiver:
     ) -> None: ...
     def receive(self, seat: int, me: int, /) -> bytes | int | None: ...
     def resolve(
-        self, start: bytes, path: bytes, follow: bool, keep_last: bool, hint: int, /
+        self,
+        start: bytes,
+        path: bytes,
+        follow: bool,
+        keep_last: bool,
+        hint: int,
+        root: bytes | None = None,
+        /,
     ) -> tuple[bytes, bytes, int, bool, bool, bool] | None: ...

@@ -92,8 +92,10 @@ static PyObject *resolve_path(Receiver *self, PyObject *args)
     Py_ssize_t start_size, path_size;
     int follow, keep_last, hint;
     PyObject *result = NULL;
-    if (!PyArg_ParseTuple(args, "y#y#ppi", &start, &start_size, &path, &path_size, &follow,
-                          &keep_last, &hint))
+    const char *root_text = NULL;
+    Py_ssize_t root_size = 0;
+    if (!PyArg_ParseTuple(args, "y#y#ppi|z#", &start, &start_size, &path, &path_size, &follow,
+                          &keep_last, &hint, &root_text, &root_size))
         return NULL;
     struct call *c = self->call;
     struct place *p = c->places;
@@ -103,6 +105,10 @@ static PyObject *resolve_path(Receiver *self, PyObject *args)
     if (!outermost)
         Py_RETURN_NONE;
     PyObject *held = take_mounts(self);
+    struct root root = {.length = (size_t)root_size};
+    if (root_text && root_size < LONGEST)
+        memcpy(root.text, root_text, (size_t)root_size);
+    c->root = root_text ? &root : NULL;
     c->claims = outermost->claims;
     memcpy(c->path, path, (size_t)path_size);
     c->path[path_size] = 0;
@@ -119,6 +125,7 @@ static PyObject *resolve_path(Receiver *self, PyObject *args)
             (Py_ssize_t)p->real_length, p->claim ? (int)(p->claim - c->claims->entries) : -1,
             p->plain ? Py_True : Py_False, p->absolute ? Py_True : Py_False,
             p->native ? Py_True : Py_False);
+    c->root = NULL;
     drop_mounts(self, held);
     if (result || PyErr_Occurred())
         return result;
@@ -131,7 +138,7 @@ static PyMethodDef receiver_methods[] = {
      "`seat` is the address of a Seat. The first notification that is Python's, as bytes; None when\n"
      "another leads; an int is the errno of a receive that failed."},
     {"resolve", (PyCFunction)resolve_path, METH_VARARGS,
-     "resolve(start, path, follow, keep_last, hint): for tests, the resolver alone.\n\n"
+     "resolve(start, path, follow, keep_last, hint, root=None): for tests, the resolver alone.\n\n"
      "(virtual, real, index of the claim or -1, plain, absolute, native), or None: not certain."},
     {NULL},
 };

@@ -104,9 +104,19 @@ static bool enter_name(struct place *p, const char *name, size_t size)
            enter(p->kernel, &p->kernel_length, name, size);
 }
 
+static bool set_out(struct call *call, struct place *p)
+{
+    const struct root *root = call->root;
+    return set(p->virtual_, &p->virtual_length, root ? root->text : "/", root ? root->length : 1) &&
+           set(p->kernel, &p->kernel_length, "/", 1);
+}
+
 static bool ascend(struct progress *w)
 {
-    leave(w->place->virtual_, &w->place->virtual_length);
+    const struct root *root = w->call->root;
+    struct place *p = w->place;
+    if (!root || !is_text(p->virtual_, p->virtual_length, root->text, root->length))
+        leave(p->virtual_, &p->virtual_length);
     leave(w->place->kernel, &w->place->kernel_length);
     return arrive(w);
 }
@@ -188,8 +198,7 @@ static bool follow_link(struct progress *w, const char *text, size_t length)
         return true;
     p->absolute = true;
     w->inside = false;
-    return set(p->virtual_, &p->virtual_length, "/", 1) &&
-           set(p->kernel, &p->kernel_length, "/", 1) && arrive(w);
+    return set_out(w->call, p) && arrive(w);
 }
 
 /* One name, followed if it is a link. */
@@ -276,9 +285,7 @@ bool resolve(struct call *call, const char *path, size_t length, struct walk how
     place->slash = path[length - 1] == '/';
     place->plain = true;
     place->lost = false;
-    if (place->absolute &&
-        !(set(place->virtual_, &place->virtual_length, "/", 1) &&
-          set(place->kernel, &place->kernel_length, "/", 1)))
+    if (place->absolute && !set_out(call, place))
         return false;
     w.entered = w.inside = !place->absolute;
     if (!arrive(&w) || !walk(&w, how))

@@ -22,6 +22,9 @@ static bool choose(struct call *call)
     struct accelerator *a = call->accelerator;
     if (!state_of(a, (int)call->notification->pid, &call->state, &call->state_index))
         return false;
+    call->root = call->state.kind & STATE_ROOTED ? a->roots[call->state_index] : NULL;
+    if (call->state.kind & STATE_ROOTED && !call->root)
+        return false;
     call->level = a->views[call->state.view];
     if (!call->level || !call->level->claims)
         return false;

@@ -101,6 +101,24 @@ PyObject *set_state(Accelerator *self, PyObject *args)
     Py_RETURN_NONE;
 }
 
+PyObject *set_root(Accelerator *self, PyObject *args)
+{
+    unsigned long index;
+    const char *text;
+    Py_ssize_t size;
+    if (!PyArg_ParseTuple(args, "ky#", &index, &text, &size))
+        return NULL;
+    if (index >= STATES || size >= LONGEST || self->a->roots[index])
+        return PyErr_Format(PyExc_ValueError, "the root of a state is set once");
+    struct root *root = PyMem_Calloc(1, sizeof *root);
+    if (!root)
+        return PyErr_NoMemory();
+    root->length = (size_t)size;
+    memcpy(root->text, text, (size_t)size);
+    self->a->roots[index] = root;
+    Py_RETURN_NONE;
+}
+
 PyObject *set_ids(Accelerator *self, PyObject *args)
 {
     unsigned long index;
