@@ -207,6 +207,7 @@ struct call {
     struct state state;
     size_t state_index;
     const struct root *root; /* NULL: the view's */
+    bool must_exist;         /* the file that is opened, or a module is asked */
     int64_t result; /* when it is settled */
     char path[LONGEST], text[LONGEST], todo[2 * LONGEST], status[LONGEST];
     struct place places[2], scratch;
@@ -281,7 +282,7 @@ void ids_set(struct accelerator *, size_t index, const int64_t values[IDS]);
 void names_set(struct level *, const struct names *);
 enum outcome do_id(struct call *);
 enum outcome do_uname(struct call *);
-enum outcome do_filter(struct call *);
+enum outcome do_filter(struct call *, uint32_t without);
 
 /* answer.c */
 enum outcome answer(struct call *);

@@ -145,12 +145,21 @@ static bool is_for_libc(const struct call *c)
            !strcmp(c->path + length + 1 - sizeof name, name);
 }
 
-/* May what is opened be a device that was made in the view? */
+/* Does a module pass the open? With O_CREAT one of a file that exists is as one without. */
+static bool is_passed_open(struct call *c)
+{
+    if (do_filter(c, 0) == CONTINUE)
+        return true;
+    c->must_exist = (open_flags(c) & (O_CREAT | O_EXCL)) == O_CREAT;
+    return c->must_exist && do_filter(c, O_CREAT) == CONTINUE;
+}
+
+/* May what is opened be a device that was made in the view, or is it about to be made? */
 static bool is_plain_file(const struct call *c, const struct place *p)
 {
     struct stat st;
     if (fstatat(AT_FDCWD, p->real, &st, AT_SYMLINK_NOFOLLOW))
-        return true;
+        return !c->must_exist;
     return !S_ISREG(st.st_mode) || st.st_size ||
            (c->level->owners && !owners_may(c->level->owners, st.st_ino));
 }
@@ -223,8 +232,9 @@ enum outcome answer(struct call *c)
     if (c->rule->action == ACTION_UNAME)
         return do_uname(c);
     if (c->rule->action == ACTION_FILTER)
-        return do_filter(c);
-    if (c->rule->asks && do_filter(c) != CONTINUE)
+        return do_filter(c, 0);
+    c->must_exist = false;
+    if (c->rule->asks && !is_passed_open(c))
         return PASS;
     if (c->rule->action == ACTION_FSTAT)
         outcome = do_fstat(c, (int)argument(c, c->rule->values[2]));
