@@ -119,11 +119,13 @@ print(open("/file").read(), os.path.realpath("/link"))
 """
 
 
-@pytest.mark.parametrize("module", ["uid:0", "hostname:x"])
+@pytest.mark.parametrize(
+    ("module", "place"),
+    [("uid:0", 0), ("uid:0", NOBODY), ("hostname:x", 0)],
+    indirect=["place"],
+)
 def test_chroot(place: Place, module: str) -> None:
     """A virtual root's, and a real one's: its paths are no longer what the program has known."""
-    if module != "uid:0" and place.user:
-        return
     (place.real / "file").write_text("here")
     (place.real / "link").symlink_to("/file")
     words = ["/usr/bin/python3", "-ISc", CHROOT, str(place.real)]
@@ -131,6 +133,19 @@ def test_chroot(place: Place, module: str) -> None:
     assert text == "['file', 'link'] True False\nhere /file\n" or text == (
         "['link', 'file'] True False\nhere /file\n"
     )
+
+
+@pytest.mark.parametrize("place", [NOBODY], indirect=True)  # a real root's is the kernel's
+def test_chroot_to_where_the_same_libc_is(place: Place) -> None:
+    """Programs that start there know nothing of the root: their calls are the monitor's."""
+    root = place.real / "root"
+    (root / "usr").mkdir(parents=True)
+    for name in ("bin", "lib", "lib64"):
+        (root / name).symlink_to(f"usr/{name}")
+    os.chown(root, place.user, place.user)
+    script = f"test -r /etc/passwd && chroot {root} /bin/sh -c 'test -r /etc/passwd || ls /'"
+    text = run(["vfs:/=/", f"vfs:{root}/usr=/usr", "uid:0"], ["sh", "-c", script], place.user)
+    assert text == "bin\nlib\nlib64\nusr\n"
 
 
 def test_a_nested_view(place: Place) -> None:

@@ -48,7 +48,7 @@ int offered(struct call *c, const struct place *p)
 {
     const struct offer *o = c->level->offer;
     struct stat st;
-    if (!o || !c->task->like_us || c->state.kind & STATE_CONFINED || !is_loader(c, o) ||
+    if (!o || c->root || !c->task->like_us || c->state.kind & STATE_CONFINED || !is_loader(c, o) ||
         fstatat(AT_FDCWD, p->real, &st, AT_SYMLINK_NOFOLLOW) || st.st_dev != o->device ||
         st.st_ino != o->inode || !is_undisturbed(c, o) || is_secure(c->task))
         return -1;
