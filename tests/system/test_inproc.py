@@ -191,32 +191,3 @@ def test_the_view_changes_and_is_traced_while_it_runs(ground: Ground) -> None:
         assert "in-a" in traced
         assert ground.says("umount", "-V", NAME, f"{ground.path}/b") == ""
         until(b"not there")
-
-
-RACE = """
-import ctypes, os, sys
-os.chdir(sys.argv[1])
-libc = ctypes.CDLL(None)
-if not (child := os.fork()):
-    while True: libc.syscall(316, -100, b"place", -100, b"other", 2)  # RENAME_EXCHANGE
-seen = set()
-for _ in range(20000):
-    try:
-        with open(sys.argv[1] + "/place/f") as file: seen.add(file.read())
-    except OSError as error: seen.add(error.errno)
-os.kill(child, 9); os.wait()
-print(sorted(seen))
-"""
-
-
-def test_a_directory_that_becomes_a_link_into_a_claim(place: Place) -> None:
-    """An open that races with it finds the one or the other, and never what the claim hides."""
-    for name in ("other", "hidden", "backing"):
-        (place.real / name).mkdir()
-        (place.real / name / "f").write_text(name)
-    (place.real / "place").symlink_to(place.real / "hidden")
-    for each in (place.real, *place.real.rglob("*")):
-        os.chown(each, place.user, place.user, follow_symlinks=False)
-    words = ["/usr/bin/python3", "-ISc", RACE, str(place.real)]
-    claim = f"vfs:{place.real}/hidden={place.real}/backing"
-    assert run([claim], words, place.user) == "['backing', 'other']\n"
