@@ -128,6 +128,11 @@ def raw_statfs(path: bytes) -> bytes:
     return buffer.raw
 
 
+def filesystem_type(path: bytes) -> int:
+    """statfs(2)'s f_type (linux/magic.h). Raises OSError."""
+    return int.from_bytes(raw_statfs(path)[:8], "little")
+
+
 CLONE_FS = 0x200
 
 

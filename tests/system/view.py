@@ -20,12 +20,24 @@ from tests.system.users import REPOSITORY, as_user, python
 
 MARK = "VIEWOS_TEST_RUN"
 """An environment variable that every process of a run inherits, the monitor included."""
+INPROC = "VIEWOS_TEST_INPROC"
+"""Set to 1 it has the views of tests run with the in-process tier."""
 PATIENCE = 5.0
 """Seconds that the monitor and background processes get to leave after the command."""
 
 
 class LeftOver(AssertionError):
     """Processes of a run outlived it."""
+
+
+def in_process() -> bool:
+    """Do views of tests run with the in-process tier?"""
+    return os.environ.get(INPROC) == "1"
+
+
+def cache_variable(user: int) -> str:
+    """NAME=VALUE that lets viewos keep what it keeps where no test looks."""
+    return f"XDG_CACHE_HOME={tempfile.gettempdir()}/viewos-tests-{user}"
 
 
 def prefix(
@@ -36,7 +48,7 @@ def prefix(
     if modules is None:
         return []
     options = [word for module in modules for word in ("-m", module)]
-    if inproc and os.environ.get("VIEWOS_TEST_INPROC") == "1":
+    if inproc and in_process():
         options.append("--inproc")
     return [python(user), "-m", "viewos", "run", *options, "--"]
 
@@ -45,8 +57,9 @@ def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """The environment of a run: an interpreter of any user finds viewos and what it needs."""
     site = [path for path in sys.path if path.endswith("site-packages")]
     env = {**os.environ, "PYTHONPATH": ":".join([str(REPOSITORY), *site]), "LC_ALL": "C.UTF-8"}
-    if os.environ.get("VIEWOS_TEST_INPROC") == "1":  # not where a test looks
-        env["XDG_CACHE_HOME"] = f"{tempfile.gettempdir()}/viewos-tests-cache"
+    if in_process():
+        name, _, value = cache_variable(os.geteuid()).partition("=")
+        env[name] = value
     return {**env, **(extra or {})}
 
 

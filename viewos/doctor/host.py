@@ -11,7 +11,6 @@ from viewos.abi.machine import MACHINE
 from viewos.doctor.finding import Missing
 
 _PROC_SUPER_MAGIC = 0x9FA0
-_F_TYPE = slice(0, 8)
 
 
 def architecture() -> str:
@@ -34,7 +33,7 @@ def proc() -> str:
 
     def body() -> str:
         try:
-            kind = int.from_bytes(kernel.raw_statfs(b"/proc")[_F_TYPE], "little")
+            kind = kernel.filesystem_type(b"/proc")
             ourselves = os.readlink("/proc/self")
         except OSError as error:
             raise Missing(f"/proc: {error.strerror}: no procfs is mounted there") from error

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import posixpath
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -170,7 +169,6 @@ _KERNELS: dict[str, tuple[bytes, int]] = {
     "cgroup2": (b"/sys/fs/cgroup", 0x63677270),
 }
 """Types of which the machine has one for all: where, and statfs's f_type (linux/magic.h)."""
-_F_TYPE = slice(0, 8)
 
 
 def _kernels(resolver: Resolver, kind: str) -> bytes:
@@ -179,7 +177,7 @@ def _kernels(resolver: Resolver, kind: str) -> bytes:
     where, magic = _KERNELS[kind]
     real = resolver.canonical(where)[1]
     try:
-        found = int.from_bytes(kernel.raw_statfs(real)[_F_TYPE], sys.byteorder)
+        found = kernel.filesystem_type(real)
     except OSError:
         found = 0
     if found != magic:

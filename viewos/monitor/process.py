@@ -28,38 +28,36 @@ _LIMIT = struct.Struct("=QQ")
 def credentials(router: Router, call: Call) -> int | Outcome:
     """The task's credentials or name spaces are about to change."""
     if call.name in ("unshare", "setns"):
-        _leave_program(router, call)
+        _leave_program(router, call.tid)
     router.tasks.forget_all() if call.name in ("unshare", "setns") else router.tasks.forget(
         call.tid
     )
     return CONTINUE
 
 
-def _leave_program(router: Router, call: Call) -> None:
-    """The process's paths are about to mean something else."""
+def _leave_program(router: Router, pid: int) -> None:
+    """A process's paths are about to mean something else, or it is looked at."""
     inproc = router.nesting.inproc
     if inproc is not None:
-        inproc.leave(router, call.tid)
+        inproc.leave(router, pid)
 
 
 def tracing(router: Router, call: Call) -> Outcome:
     """ptrace(2) begins: whoever looks at a program sees its own calls."""
-    inproc = router.nesting.inproc
-    if inproc is not None:
-        is_own = call.raw[0] == PTRACE_TRACEME
-        inproc.leave(router, call.tid if is_own else signed32(call.raw[1]))
+    is_own = call.raw[0] == PTRACE_TRACEME
+    _leave_program(router, call.tid if is_own else signed32(call.raw[1]))
     return CONTINUE
 
 
 def filtering(router: Router, call: Call) -> Outcome:
     """seccomp(2): a filter of the program's own would judge calls that it has not made."""
-    _leave_program(router, call)
+    _leave_program(router, call.tid)
     return CONTINUE
 
 
 def chroot(router: Router, call: Call) -> int | Outcome:
     """chroot(2), pivot_root(2): paths of the task start elsewhere from now on."""
-    _leave_program(router, call)
+    _leave_program(router, call.tid)
     answer = path_call(router, call)
     router.tasks.forget_all()
     return answer
@@ -70,7 +68,7 @@ def change_root(router: Router, call: Call) -> None:
 
     Raises OSError: what chroot(2) says of the path; EOPNOTSUPP where not every path is looked at.
     """
-    _leave_program(router, call)
+    _leave_program(router, call.tid)
     top = router.view.claims.find(b"/")
     places = resolve_all(router, call) if top is not None and top.operations is None else None
     if places is None or not call.task.like_us:
@@ -88,7 +86,7 @@ def change_root(router: Router, call: Call) -> None:
 
 def mounting(router: Router, call: Call) -> int | Outcome:
     """mount(2) and its kin: the table of mounts is read again, when the call has been done."""
-    _leave_program(router, call)
+    _leave_program(router, call.tid)
     answer = path_call(router, call) if call.row.paths else CONTINUE
     router.mounts.expect_change()
     return answer
@@ -108,7 +106,7 @@ def prctl(router: Router, call: Call) -> int | Outcome:
     the monitor. PR_VIEWOS is for the monitor alone."""
     option, value = signed32(call.raw[0]), call.raw[1]
     if option == PR_VIEWOS:
-        _leave_program(router, call)
+        _leave_program(router, call.tid)
         return router.nesting.asked(router, call)
     if option == PR_SET_SECCOMP:
         return filtering(router, call)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import prctl
 
-from tests.system.view import REPOSITORY
+from tests.system.view import INPROC, REPOSITORY
 
 from . import report
 from .places import USERS, VIEWS
@@ -57,7 +57,7 @@ def main(argv: Sequence[str]) -> int:
         report.write_docs([r for path in args.docs_from for r in report.read_json(path)], DOCS)
         return 0
     if args.inproc:
-        os.environ["VIEWOS_TEST_INPROC"] = "1"
+        os.environ[INPROC] = "1"
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(130))
     prctl.set_child_subreaper(True)  # what a test orphans can be reaped, and is
     chosen = [

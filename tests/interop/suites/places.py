@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.system.view import REPOSITORY
+from tests.system.view import REPOSITORY, cache_variable, in_process
 
 ROOT, NOBODY = 0, 65534
 USERS = {"root": ROOT, "nobody": NOBODY}
@@ -49,9 +48,8 @@ class Place:
         if self.name != NATIVE:
             claim = "vfs:/=/" if self.name == "identity" else f"vfs:/mnt={self.real}"
             launch = [*viewos_words(self.user), "run", "-m", claim]
-            if os.environ.get("VIEWOS_TEST_INPROC") == "1":
-                cache = f"XDG_CACHE_HOME={tempfile.gettempdir()}/viewos-tests-{self.user}"
-                launch = ["env", cache, *launch, "--inproc"]
+            if in_process():
+                launch = ["env", cache_variable(self.user), *launch, "--inproc"]
                 words = ["env", "-u", "XDG_CACHE_HOME", *words]
             words = [*launch, "--", *words]
         if os.getuid() != 0:

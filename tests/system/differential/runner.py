@@ -20,7 +20,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.system.view import prefix, run_in_view
+from tests.system.view import cache_variable, prefix, run_in_view
 from tests.system.witness import build, cache
 
 from .case import INPROC, NOBODY, Case
@@ -50,8 +50,6 @@ class Outcome:
 
 
 _PURE = "VIEWOS_PURE=1"
-_CACHE = f"XDG_CACHE_HOME={tempfile.gettempdir()}/viewos-tests-{{}}"
-"""Variables for viewos alone: the programs do not see them."""
 
 
 def is_pure(user: int, view: str) -> bool:
@@ -71,7 +69,7 @@ def run(case: Case, user: int, view: str | None) -> Outcome:
         if view is not None:
             claim = "vfs:/=/" if view == "identity" else f"vfs:{WHERE}={real}"
             *launch, end = prefix([claim], user=user)
-            own = [_CACHE.format(user)] + [_PURE] * is_pure(user, view)
+            own = [cache_variable(user)] + [_PURE] * is_pure(user, view)  # for viewos alone
             unset = [word for one in own for word in ("-u", one.partition("=")[0])]
             launch += ["--inproc"] * (view == INPROC and "--inproc" not in launch)
             words = ["env", *own, *launch, "--log", log, end, "env", *unset, *words]

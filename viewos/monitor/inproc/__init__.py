@@ -69,7 +69,7 @@ class _Copy(NamedTuple):
     descriptor: int
     shared: Shared
     label: bytes
-    """The start of its lines in /proc/PID/maps: device and inode."""
+    """It, as /proc/PID/maps names it."""
 
 
 class InProcess:
@@ -80,7 +80,6 @@ class InProcess:
         self._lock = threading.Lock()
         self._libraries: dict[tuple[int, int, int, int], _Library | None] = {}
         self._copies: dict[tuple[int, _Library], _Copy] = {}
-        self._by_label: dict[bytes, _Copy] = {}
         self._filters = _filters("self") + 1
         """How many seccomp filters a program of the view is under that has added none."""
 
@@ -181,7 +180,6 @@ class InProcess:
             except OSError as error:
                 self._log.warning(f"memfd: {error}: programs are slower", once="inproc memfd")
                 return None
-            self._by_label[copy.label] = copy
             self._say(router, copy)
         return copy
 
@@ -197,8 +195,7 @@ class InProcess:
             pass  # a security module may forbid it: to us, and not to a program's loader
         _seal(descriptor)
         found = os.fstat(descriptor)
-        device = b"%02x:%02x" % (os.major(found.st_dev), os.minor(found.st_dev))
-        label = b"%s %d" % (device, found.st_ino)
+        label = _label(found.st_dev, found.st_ino)
         return _Copy(library, descriptor, Shared(memory, self._cookie), label)
 
     # ---- keeping it right ------------------------------------------------------------------------
@@ -242,10 +239,9 @@ class InProcess:
 
     def hide(self, text: bytes) -> bytes:
         """A report of mappings, with the library's own name for that of the copy."""
-        for label, copy in list(self._by_label.items()):
+        for copy in list(self._copies.values()):
             library = copy.library
-            device = b"%02x:%02x" % (os.major(library.device), os.minor(library.device))
-            place = b"%s %d " % (device, library.inode)
+            place = _label(library.device, library.inode) + b" "
 
             def named(
                 match: re.Match[bytes], place: bytes = place, path: bytes = library.path
@@ -253,11 +249,16 @@ class InProcess:
                 return (match[1] + place).ljust(73) + path
 
             lines = rb"(?m)^([0-9a-f]+-\S+ \S+ \S+ )%s +/memfd:%s \(deleted\)$"
-            text = re.sub(lines % (label, _NAME.encode()), named, text)
+            text = re.sub(lines % (copy.label, _NAME.encode()), named, text)
             text = text.replace(
                 b"file=/memfd:%s\\040(deleted)" % _NAME.encode(), b"file=" + library.path
             )
         return text
+
+
+def _label(device: int, inode: int) -> bytes:
+    """A file, as /proc/PID/maps names it."""
+    return b"%02x:%02x %d" % (os.major(device), os.minor(device), inode)
 
 
 def _memfd() -> int:

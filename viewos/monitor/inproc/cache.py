@@ -8,7 +8,7 @@ import struct
 from contextlib import suppress
 from pathlib import Path
 
-from viewos.monitor.inproc import elf, image, sites
+from viewos.monitor.inproc import elf, image, shared, sites
 from viewos.monitor.inproc.image import Image
 
 _HEAD = struct.Struct("<32sQQ")
@@ -17,7 +17,7 @@ _HEAD = struct.Struct("<32sQQ")
 def key(library: bytes, blob: bytes) -> str:
     """What an image depends on."""
     mixed = hashlib.sha256()
-    ours = [Path(str(module.__file__)).read_bytes() for module in (elf, image, sites)]
+    ours = [Path(str(module.__file__)).read_bytes() for module in (elf, image, shared, sites)]
     for part in (library, blob, *ours):
         mixed.update(hashlib.sha256(part).digest())
     return mixed.hexdigest()

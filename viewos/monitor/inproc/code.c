@@ -47,7 +47,7 @@ struct shared {
 struct claims {
     uint32_t read_only; /* one of them is */
     uint32_t modules;   /* one of them is a module's own: its files are nowhere */
-    uint32_t by_prefix, by_name; /* struct table: of the claims, and of their last names */
+    uint32_t by_prefix, by_name; /* from here, struct table: of claims, and of their last names */
 };
 
 struct arguments { /* in the order in which image.py pushes them */
@@ -268,8 +268,8 @@ CODE const char *translate(struct route *w, const char *path)
 CODE const char *find_any(const struct shared *shared, const struct path_call *p, struct route *w)
 {
     const struct claims *claims = (const void *)((const char *)shared + shared->current);
-    w->claims = (const void *)((const char *)shared + claims->by_prefix);
-    w->names = (const void *)((const char *)shared + claims->by_name);
+    w->claims = (const void *)((const char *)claims + claims->by_prefix);
+    w->names = (const void *)((const char *)claims + claims->by_name);
     w->claim = NULL;
     w->length = 0;
     w->has_dots = false;

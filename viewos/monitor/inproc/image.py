@@ -12,6 +12,7 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from viewos.abi.syscalls import TABLE
 from viewos.monitor.inproc.elf import (
     PAGE,
     PF_R,
@@ -24,12 +25,14 @@ from viewos.monitor.inproc.elf import (
     Elf,
     Segment,
 )
+from viewos.monitor.inproc.shared import KINDS, OPENS
 from viewos.monitor.inproc.sites import SIZE, Found, Site
 
 SHARED_SIZE = 128 * 1024
-_ENTRIES = struct.Struct("<QH")  # e_phoff of the header at 32, e_phnum at 56
-_RETRIED = frozenset({4, 6, 262, 332, 21, 269, 439, 89, 267})
-"""Calls that never give EINTR natively: all but open and openat (numbers_x86_64.py)."""
+_E_PHOFF, _E_PHNUM = 32, 56
+"""Where they stand in the header of the file (elf(5))."""
+_RETRIED = frozenset(TABLE[name].number for name, kind in KINDS.items() if kind != OPENS)
+"""Calls that never give EINTR natively."""
 
 
 class Image(NamedTuple):
@@ -77,8 +80,8 @@ def build(library: Elf, found: Found, code: Elf, blob: bytes, entry: int) -> Ima
     for stub in stubs:
         place = stub.site.address - library.code.address + library.code.offset
         _put(data, place, stub.jump())
-    struct.pack_into("<Q", data, 32, offset)
-    struct.pack_into("<H", data, 56, len(moved) + len(added))
+    struct.pack_into("<Q", data, _E_PHOFF, offset)
+    struct.pack_into("<H", data, _E_PHNUM, len(moved) + len(added))
     data += bytes(offset - len(data)) + text + bytes(SHARED_SIZE + PAGE)
     return Image(bytes(data), offset + len(text), offset + len(text) + SHARED_SIZE)
 

@@ -28,20 +28,19 @@ def kinds(calls: Iterable[str]) -> int:
     return (OPENS | LOOKS | TESTS | READS) & ~sum({KINDS[name] for name in left})
 
 
-def pack(claims: ClaimMap, at: int) -> bytes | None:
-    """The claims as they stand at an offset; None: Python has to judge."""
+def pack(claims: ClaimMap) -> bytes | None:
+    """struct claims of code.c, and its tables; None: Python has to judge."""
     by_prefix = tables.of_claims(claims)
     if by_prefix is None:
         return None
     names = {claim.prefix.rpartition(b"/")[2] for claim in claims} - {b""}
     by_name = tables.pack([tables.Entry(b"/" + name, b"", 0) for name in sorted(names)])
-    first = at + _CLAIMS.size
     padded = by_prefix + bytes(-len(by_prefix) % 8)
     head = _CLAIMS.pack(
         any(claim.read_only for claim in claims),
         any(claim.module is not None for claim in claims),
-        first,
-        first + len(padded),
+        _CLAIMS.size,
+        _CLAIMS.size + len(padded),
     )
     return head + padded + by_name
 
@@ -59,14 +58,12 @@ class Shared:
     def say(self, claims: ClaimMap | None, calls: int) -> None:
         """Let programs make calls of these kinds, by these claims. A program that is reading what
         was said before still finds it: the room is used in turn."""
-        packed = None if claims is None else pack(claims, self._next)
-        if packed is not None and self._next + len(packed) > len(self._memory):
-            self._next = _FIRST
-            packed = pack(claims, self._next) if claims is not None else None
+        packed = None if claims is None else pack(claims)
         if packed is None or len(packed) > (len(self._memory) - _FIRST) // 2:
             self._words[2] = 0
             return
-        place = self._next
+        is_full = self._next + len(packed) > len(self._memory)
+        place = _FIRST if is_full else self._next
         self._memory[place : place + len(packed)] = packed
         self._words[0], self._words[1] = self._cookie & 0xFFFFFFFF, self._cookie >> 32
         # One word is stored at once: a program sees the old claims, or the new ones.

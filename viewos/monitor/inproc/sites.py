@@ -10,10 +10,9 @@ from typing import NamedTuple
 
 from viewos.abi.syscalls import BY_NUMBER, TABLE
 from viewos.monitor.inproc.elf import Elf, NotUnderstood
+from viewos.monitor.inproc.shared import KINDS, OPENS
 
-CALLS = (
-    "open openat stat lstat newfstatat statx access faccessat faccessat2 readlink readlinkat"
-).split()
+CALLS = tuple(KINDS)
 """The calls that a program can make by itself: code.c has an answer for each."""
 SIZE = 7
 """Bytes of a site."""
@@ -106,18 +105,22 @@ def _disassembled(text: bytes, base: int, starts: Sequence[int], site: Site) -> 
     return found[:-1] if is_whole else []
 
 
+def _is_open(site: Site) -> bool:
+    return KINDS[BY_NUMBER[site.number].name] == OPENS
+
+
 def _is_plain(function: Sequence[_Instruction], site: Site) -> bool:
     """Does an instruction begin where the site does, and is it no cancellation point of a program
     with threads, which may be left at any instruction?"""
     if not function or function[-1].name != "mov" or function[-1].size != SIZE - 2:
         return False
-    is_point = BY_NUMBER[site.number].name in ("open", "openat")
+    is_point = _is_open(site)
     return not (is_point and any(one.name == "call" for one in function[-_NEAR - 1 :]))
 
 
 def _single(function: Sequence[_Instruction], site: Site) -> int | None:
     """What open(2) looks at before its site: SINGLE_THREAD_P of glibc."""
-    if BY_NUMBER[site.number].name not in ("open", "openat"):
+    if not _is_open(site):
         return None
     for one in function:
         if one.name == "cmp" and (match := _FLAG.fullmatch(one.operands)):
