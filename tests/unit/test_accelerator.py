@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
+from collections.abc import Iterable
 
 import pytest
 from hypothesis import given
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from tests.unit.test_resolver import (
     MOUNTS,
+    ROOT,
     Ground,
     claims_of,
     comparable,
@@ -68,6 +70,24 @@ def sure(
 # ---- the resolver ----
 
 
+def _agree(
+    claims: ClaimMap,
+    top: bytes,
+    wanted: Iterable[bytes],
+    follow: bool,
+    keep_last: bool,
+    root: bytes | None = None,
+) -> None:
+    """What the accelerator is sure of is what Python says. `root`: of the process, in the view."""
+    receiver, resolver = receiver_of(claims), Resolver(claims, MOUNTS)
+    start = ROOT if root is None else Start(root, b"/")
+    for path in wanted:
+        found = sure(receiver, claims, top, path, follow, keep_last, root)
+        if found is not None:
+            known = resolve(resolver, top, path, follow=follow, keep_last=keep_last, root=start)
+            assert comparable(found) == comparable(known), (path, list(claims), found, known)
+
+
 @thoroughly
 @given(
     tree=trees(),
@@ -86,12 +106,7 @@ def test_what_it_is_sure_of_is_what_python_says(
 ) -> None:
     ground.make(tree)
     claims = claims_of(*standing(tree, ground.top, chosen))
-    receiver, resolver = receiver_of(claims), Resolver(claims, MOUNTS)
-    for path in map(ground.named, wanted):
-        found = sure(receiver, claims, ground.top, path, follow, keep_last)
-        if found is not None:
-            known = resolve(resolver, ground.top, path, follow=follow, keep_last=keep_last)
-            assert comparable(found) == comparable(known), (path, sorted(chosen), found, known)
+    _agree(claims, ground.top, map(ground.named, wanted), follow, keep_last)
 
 
 @thoroughly
@@ -115,15 +130,7 @@ def test_in_a_root_of_its_own(
     """As above, for a process that has changed its root directory in the view."""
     ground.make(tree)
     claims = claims_of(*standing(tree, ground.top, chosen))
-    receiver, resolver = receiver_of(claims), Resolver(claims, MOUNTS)
-    root = Start(ground.top + below, b"/")
-    for path in wanted:
-        found = sure(receiver, claims, ground.top, path, follow, keep_last, root.virtual)
-        if found is not None:
-            known = resolve(
-                resolver, ground.top, path, follow=follow, keep_last=keep_last, root=root
-            )
-            assert comparable(found) == comparable(known), (path, sorted(chosen), found, known)
+    _agree(claims, ground.top, wanted, follow, keep_last, ground.top + below)
 
 
 def test_it_is_sure_in_a_root_of_its_own(ground: Ground) -> None:
