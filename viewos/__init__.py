@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from viewos.call import Call
     from viewos.claims import Claim, RealPath, VirtualPath
     from viewos.errors import SpecError, ViewosError
-    from viewos.files import File, Identity, Known, Names, Owners, Told
+    from viewos.files import File, Identity, Known, Names, Owners, Told, Words
     from viewos.library.popen import Popen
     from viewos.library.view import View
     from viewos.message import Message, Received
@@ -30,7 +30,7 @@ __all__ = [
     "InetAddress", "Interrupted", "Item", "Items", "Known", "Message", "Names", "Owners", "Popen",
     "RealPath", "Received", "SharedSocket", "SocketAddress", "SpecError", "Told", "TreeModule",
     "UnixAddress", "Utsname", "Verdict", "View", "ViewosError", "VirtualModule", "VirtualPath",
-    "absolute", "hook",
+    "Words", "absolute", "hook",
 ]  # fmt: skip
 
 _HOMES = {
@@ -39,7 +39,7 @@ _HOMES = {
     "viewos.call": ("Call",),
     "viewos.claims": ("Claim", "RealPath", "VirtualPath"),
     "viewos.errors": ("SpecError", "ViewosError"),
-    "viewos.files": ("File", "Identity", "Known", "Names", "Owners", "Told"),
+    "viewos.files": ("File", "Identity", "Known", "Names", "Owners", "Told", "Words"),
     "viewos.library.popen": ("Popen",),
     "viewos.library.view": ("View",),
     "viewos.message": ("Message", "Received"),

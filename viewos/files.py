@@ -10,7 +10,7 @@ import errno
 import os
 import struct
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from viewos import kernel
 from viewos.abi.fcntl import AT_EMPTY_PATH, AT_SYMLINK_FOLLOW
@@ -48,6 +48,10 @@ class Identity(NamedTuple):
         return self.handle[:1] == b"h"
 
 
+Words: TypeAlias = memoryview
+"""Of eight bytes each, in native order."""
+
+
 class Owners(NamedTuple):
     """How a module shows the owners of files of which it knows nothing more."""
 
@@ -57,6 +61,10 @@ class Owners(NamedTuple):
     owner: int | None
     """The uid of all others; None: the real one."""
     group: int | None
+    while_equal: tuple[Words, Words] | None = None
+    """Where others share what the module knows: words of memory that they change before their call
+    is answered, and the same words as they were when all that is known had been told. The module
+    is asked for every file as long as the two differ."""
 
     def show(self, uid: int, gid: int) -> tuple[int, int]:
         """The owner and group in the view, for real ones."""
@@ -88,7 +96,7 @@ class Names(NamedTuple):
 
 
 Told = Callable[[int, Known | None], object]
-"""Given an inode number, and what is known of the file where that is certain."""
+"""Given an inode number, and what is known of the file; None: the module is to be asked for it."""
 
 
 class File:

@@ -67,7 +67,8 @@ def said(modules: list[str], program: str, user: int, *, pure: bool) -> tuple[st
         for module in modules:
             words += ["-m", module]
         env = {"VIEWOS_PURE": "1" if pure else "0"}
-        done = run_in_view(None, [*words, "--", "python3", "-c", program], user=user, env=env)
+        argv = [*words, "--", "python3", "-c", program]
+        done = run_in_view(None, argv, user=user, env=env, cwd=here.real)
         log = (Path(here.real) / "log").read_text()
     text = done.stdout.decode() + done.stderr.decode() + f"status {done.returncode}"
     line = re.search(r"accelerator: .*", log)
@@ -83,6 +84,27 @@ def test_ids(spec: str, user: int) -> None:
     assert line and not re.search(r"\bget(e)?[ug]id\b", line), line
     first = "(0, 0, 0, 0)" if spec.startswith("uid:0") else "(1000, 1000, 1001, 1001)"
     assert got.startswith(first)
+
+
+STATS = """
+import os
+open("file", "w").close()
+os.chown("file", 5, 6)
+for _ in range(500):
+    os.stat("/etc/passwd")
+    found = os.stat("file")
+print(found.st_uid, found.st_gid, os.stat("/etc/passwd").st_uid)
+"""
+
+
+@pytest.mark.parametrize("save", ["", ",save=owners"])
+def test_owners(save: str) -> None:
+    """Also where other views may share what is remembered."""
+    expected, _ = said([f"uid:0{save}"], STATS, NOBODY, pure=True)
+    got, line = said([f"uid:0{save}"], STATS, NOBODY, pure=False)
+    assert got == expected == "5 6 0\nstatus 0"
+    left = re.search(r"\bnewfstatat (\d+)", line)
+    assert left is None or int(left[1]) < 20, line
 
 
 def test_ids_in_nested_views() -> None:

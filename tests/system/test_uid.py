@@ -315,6 +315,54 @@ def test_views_at_the_same_time(scratch: Path) -> None:
     assert out == b"now\n5:6\n"
 
 
+_CHANGES = """
+import os, sys
+reads, writes, turns = map(int, sys.argv[1:])
+for turn in range(turns):
+    os.chown("file", turn, turn + 1)
+    os.write(writes, b"x")
+    os.read(reads, 1)
+"""
+_LOOKS = """
+import os, sys
+reads, writes, turns = map(int, sys.argv[1:])
+for turn in range(turns):
+    os.read(reads, 1)
+    for _ in range(9):
+        found = os.stat("file")
+        assert (found.st_uid, found.st_gid) == (turn, turn + 1), (turn, found)
+        assert os.stat("other").st_uid == 0
+    os.write(writes, b"x")
+"""
+
+
+def test_what_another_view_changes_is_seen_at_once(scratch: Path) -> None:
+    """By the accelerator too, which answers what nobody has changed since."""
+    modules, place = [f"uid:0,save={scratch / 'log'}"], scratch / "view"
+    place.mkdir()
+    for path in (scratch, place):
+        path.chmod(0o777)
+    for name in ("file", "other"):
+        (place / name).touch()
+        os.chown(place / name, USER, -1)
+    ends = [os.pipe(), os.pipe()]
+    look, change = (ends[0][0], ends[1][1]), (ends[1][0], ends[0][1])
+
+    def program(script: str, fds: tuple[int, int]) -> list[str]:
+        return ["python3", "-c", script, *map(str, fds), "300"]
+
+    with started(
+        modules, program(_LOOKS, look), user=USER, cwd=place, pass_fds=look, stderr=subprocess.PIPE
+    ) as looking:
+        run_in_view(
+            modules, program(_CHANGES, change), user=USER, cwd=place, pass_fds=change, check=True
+        )
+        _, errors = looking.communicate(timeout=60)
+    for end in (*look, *change):
+        os.close(end)
+    assert looking.returncode == 0, errors.decode()
+
+
 def test_fakeroot_and_this_one_understand_each_other(scratch: Path) -> None:
     scratch.chmod(0o777)
     place, theirs, ours = scratch / "view", scratch / "theirs", scratch / "ours"

@@ -14,7 +14,7 @@ import pytest
 
 from viewos import File, Identity, ViewosError
 from viewos.modules.uid import faked, journal
-from viewos.modules.uid.journal import Journal, pack, unpack, words
+from viewos.modules.uid.journal import Entry, Journal, pack, unpack, words
 from viewos.modules.uid.table import Record, Table
 
 SOME = Record(5, 6, stat.S_IFREG | 0o4755, 0, ((b"trusted.a", b"1"),), False, 0o100644, 65024)
@@ -24,9 +24,21 @@ def _identity(number: int) -> Identity:
     return Identity(7, number, b"h1 \0\1" + number.to_bytes(4, "little"))
 
 
+def _new(log: Journal) -> list[Entry]:
+    found = list[Entry]()
+    log.update(lambda *entry: found.append(entry))
+    return found
+
+
+def _write_one(log: Journal, number: int, record: Record | None) -> list[Entry]:
+    found = list[Entry]()
+    log.write(_identity(number), record, lambda *entry: found.append(entry))
+    return found
+
+
 def _write(log: Journal, count: int, first: int = 0) -> None:
     for number in range(first, first + count):
-        log.write(_identity(number), Record(number, number))
+        _write_one(log, number, Record(number, number))
 
 
 @pytest.mark.parametrize(
@@ -50,11 +62,11 @@ def test_what_is_torn_is_not_read() -> None:
 
 def test_two_that_share_a_log(tmp_path: Path) -> None:
     one, other = Journal(str(tmp_path / "log")), Journal(str(tmp_path / "log"))
-    assert list(one.refresh()) == list(other.refresh()) == []
-    one.write(_identity(1), SOME)
-    assert list(other.refresh()) == [(_identity(1), SOME)]
-    other.write(_identity(1), None)
-    assert list(one.refresh())[-1] == (_identity(1), None)
+    assert _new(one) == _new(other) == []
+    _write_one(one, 1, SOME)
+    assert _new(other) == [(_identity(1), SOME)]
+    _write_one(other, 1, None)
+    assert _new(one)[-1] == (_identity(1), None)
     one.close()
     other.close()
 
@@ -62,13 +74,12 @@ def test_two_that_share_a_log(tmp_path: Path) -> None:
 def test_a_writer_that_died_in_the_middle(tmp_path: Path) -> None:
     path = tmp_path / "log"
     log = Journal(str(path))
-    log.write(_identity(1), SOME)
+    assert _write_one(log, 1, SOME) == [(_identity(1), SOME)]
     whole, torn = pack(_identity(2), SOME), pack(_identity(3), SOME)[:-1]
     with open(path, "ab") as file:
         file.write(whole + torn)
-    assert [identity for identity, _ in log.refresh()] == [_identity(1)]
-    log.write(_identity(4), SOME)
-    assert [identity.inode for identity, _ in log.refresh()] == [2, 4]
+    assert _new(log) == []
+    assert [identity.inode for identity, _ in _write_one(log, 4, SOME)] == [2, 4]
     assert [identity.inode for identity, _ in journal.read(path) or ()] == [1, 2, 4]
     log.close()
 
@@ -83,7 +94,7 @@ def test_a_header_of_noughts_hides_no_entry(tmp_path: Path) -> None:
             file.write(bytes(8))
             if not left:
                 file.truncate(64)
-        log.write(_identity(9), SOME)
+        _write_one(log, 9, SOME)
         assert [identity.inode for identity, _ in journal.read(path) or ()] == [*left, 9]
     log.close()
 
@@ -123,7 +134,7 @@ def test_killed_at_any_moment(tmp_path: Path, seed: int) -> None:
                 log = Journal(path)
                 number = 1_000_000 * (2 * turn + half)
                 while True:
-                    log.write(_identity(number), Record(number, number))
+                    _write_one(log, number, Record(number, number))
                     os.write(write, number.to_bytes(8, "little"))
                     number += 1
             os.close(write)
@@ -146,15 +157,15 @@ def test_a_log_is_written_anew(tmp_path: Path) -> None:
     path = str(tmp_path / "log")
     one, other = Journal(path), Journal(path)
     for _ in range(6):
-        _write(one, 1000)
+        _write(other, 1000)
     table = Table(one)
     table.refresh()
     before = os.path.getsize(path)
     one.tidy(table, len(table))
     assert os.path.getsize(path) < before / 4
-    assert len(dict(other.refresh())) == 1000
-    other.write(_identity(1), SOME)
-    assert dict(one.refresh())[_identity(1)] == SOME
+    assert len(dict(_new(other))) == 1000
+    _write_one(other, 1, SOME)
+    assert dict(_new(one))[_identity(1)] == SOME
     one.close()
     other.close()
 

@@ -24,6 +24,9 @@ from viewos.modules.uid.table import Record
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from viewos import Words
+    from viewos.modules.uid.table import Take
+
 MAGIC = b"viewos uid log 1"
 _HEADER, _END, _REPLACED = 64, 2, 3
 """The size of the header, and which of its words say how far the log is valid, and that another
@@ -104,6 +107,8 @@ class Journal:
         self._lock = threading.RLock()
         self._depth = 0
         self._fd = -1
+        self._seen = memoryview(bytearray(2 * _WORD.size)).cast("Q")
+        """The header's words _END and _REPLACED, when all before had been read."""
         self._open()
         self._taken = 0
         """How many entries have been read."""
@@ -130,7 +135,7 @@ class Journal:
         self._words = words(mmap.mmap(fd, _HEADER))
         self._words[_REPLACED] = 0  # who was about to replace it has died
         fcntl.flock(fd, fcntl.LOCK_UN)
-        old, self._fd, self._at = self._fd, fd, _HEADER
+        old, self._fd, self._seen[0] = self._fd, fd, _HEADER
         if old >= 0:
             os.close(old)
 
@@ -144,23 +149,22 @@ class Journal:
                 " (another file can be taken over with load=, and save= names a new one)"
             )
 
-    def refresh(self) -> Iterable[Entry]:
+    def update(self, take: Take) -> None:
         """See `Store`."""
-        if self._words[_REPLACED]:
-            self._open()
-        end = self._words[_END]
-        return () if end == self._at else self._read(end)
-
-    def _read(self, end: int) -> list[Entry]:
+        if self._words[_END] == self._seen[0] and not self._words[_REPLACED]:
+            return
         with self._lock:
-            start, entries = self._at, list[Entry]()
-            if end <= start:
-                return entries
-            for at, entry in unpack(os.pread(self._fd, end - start, start)):
-                entries.append(entry)
-                self._at = start + at
-            self._taken += len(entries)
-        return entries
+            if self._words[_REPLACED]:
+                self._open()
+            start, end = self._seen[0], self._words[_END]
+            for at, entry in unpack(os.pread(self._fd, max(0, end - start), start)):
+                take(*entry)
+                self._taken += 1
+                self._seen[0] = start + at
+
+    def unseen(self) -> tuple[Words, Words]:
+        """See `Store`. Once the file has been replaced they differ for good."""
+        return self._words[_END : _REPLACED + 1], self._seen
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -189,7 +193,7 @@ class Journal:
             self._words[_END] = end
             os.ftruncate(self._fd, end)
 
-    def write(self, identity: Identity, record: Record | None) -> None:
+    def write(self, identity: Identity, record: Record | None, take: Take) -> None:
         """See `Store`."""
         with self.locked():
             data = pack(identity, record)
@@ -198,6 +202,12 @@ class Journal:
             while rest:
                 rest = rest[os.pwrite(self._fd, rest, end + len(data) - len(rest)) :]
             self._words[_END] = end + len(data)
+            if self._seen[0] < end:
+                self.update(take)
+            else:
+                take(identity, record)
+                self._taken += 1
+                self._seen[0] = end + len(data)
 
     def tidy(self, records: Iterable[tuple[Identity, Record]], live: int) -> None:
         """Write the log anew when most of it is out of date."""

@@ -44,8 +44,8 @@ class StatModule(IdentityModule):
         return record._replace(mode=_mode_of(record, mode)), mode, record
 
     def show_owners(self, told: Told) -> Owners | None:
-        """As `stat` does; where views share records, each file is looked up."""
-        return self._owners if self._table.watch(told) else None
+        """As `stat` does."""
+        return self._owners._replace(while_equal=self._table.watch(told))
 
     def stat(self, call: Call) -> Verdict:
         """stat(2), lstat(2), fstatat(2), statx(2)."""

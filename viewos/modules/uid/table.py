@@ -10,14 +10,14 @@ from __future__ import annotations
 import stat
 import struct
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from viewos import Identity, Known
 
 if TYPE_CHECKING:
-    from viewos import File, Told
+    from viewos import File, Told, Words
 
 _DEV_INO = struct.Struct("=QQ")
 _MODE = struct.Struct("=I")
@@ -55,17 +55,23 @@ class Record(NamedTuple):
         return self._replace(attributes=tuple(sorted(found.items())))
 
 
+Take = Callable[[Identity, Record | None], object]
+
+
 class Store(Protocol):
     """Where a table's records are kept beyond the life of the view."""
 
-    def refresh(self) -> Iterable[tuple[Identity, Record | None]]:
-        """What others have written since the last time."""
+    def update(self, take: Take) -> None:
+        """Give `take` what has been written since the last time."""
 
     def locked(self) -> AbstractContextManager[object]:
         """Held while something is looked up and changed."""
 
-    def write(self, identity: Identity, record: Record | None) -> None:
-        """Keep a record, or forget it."""
+    def write(self, identity: Identity, record: Record | None, take: Take) -> None:
+        """Keep a record, or forget it, and give it to `take`, with what others had written."""
+
+    def unseen(self) -> tuple[Words, Words]:
+        """See `Owners.while_equal`."""
 
     def close(self) -> None:
         """Nothing more will be written."""
@@ -82,6 +88,7 @@ class Table:
         self._file_systems: dict[int, int] = {}
         """st_dev -> the file system's own identity."""
         self._lock = threading.RLock()
+        """Nothing is asked of the store while it is held."""
         self._told: Told | None = None
         self.has_attributes = self.has_set_gid = self.has_devices = False
         """Is there a file with attributes of its own, a directory with the bit, a device?"""
@@ -90,24 +97,29 @@ class Table:
         """In a forked child: a thread that is not there may have held the lock."""
         self._lock = threading.RLock()
 
-    def watch(self, told: Told) -> bool:
-        """Have each file told of which something is remembered; False: others may remember too."""
-        if self._store is not None:
-            return False
-        self._told = told
-        for _, inode in (*self._records, *self._adopted):
-            told(inode, None)
-        return True
+    def watch(self, told: Told) -> tuple[Words, Words] | None:
+        """Have each file told of which something is remembered. What tells whether others have
+        remembered more; None: there are no others."""
+        with self._lock:
+            self._told = told
+            for _, inode in (*self._records, *self._adopted):
+                told(inode, None)
+        return None if self._store is None else self._store.unseen()
 
-    def _tell(self, device: int, inode: int, handle: bytes, record: Record) -> None:
-        if self._told is not None:
-            shown = record.uid, record.gid, record.mode or 0, record.rdev
-            self._told(inode, Known(device, inode, handle, *shown))
+    def _tell(self, device: int, place: Place) -> None:
+        """What is remembered now, which need not be what has been found a moment before."""
+        if self._told is None:
+            return
+        with self._lock:
+            found = self._records.get(place)
+            if found is not None:
+                handle, record = found
+                shown = record.uid, record.gid, record.mode or 0, record.rdev
+                self._told(place[1], Known(device, place[1], handle, *shown))
 
     def find(self, file: File, data: bytes | None = None) -> Record | None:
         """What is remembered of a file. `data`: its `struct stat`, where that is known already."""
-        if self._store is not None:
-            self._take(self._store.refresh())
+        self.refresh()
         if not self._records and not self._adopted:
             return None
         device, inode = _DEV_INO.unpack_from(data or file.stat())
@@ -118,7 +130,7 @@ class Table:
         handle, record = found
         if handle != file.handle():
             return None
-        self._tell(device, inode, handle, record)
+        self._tell(device, place)
         return record
 
     def put(self, file: File, record: Record) -> None:
@@ -127,10 +139,8 @@ class Table:
         device, inode = _DEV_INO.unpack_from(data)
         identity = Identity(self._file_system(file, device), inode, file.handle())
         record = record._replace(device=device, real=_MODE.unpack_from(data, _MODE_AT)[0])
-        if self._store is not None:
-            self._store.write(identity, record)
-        self._insert(identity, record)
-        self._tell(device, inode, identity.handle, record)
+        self._write(identity, record)
+        self._tell(device, identity[:2])
 
     def changing(self) -> AbstractContextManager[object]:
         """Held around `find` and the `put` that depends on it."""
@@ -139,7 +149,7 @@ class Table:
     def refresh(self) -> None:
         """Take what others have written."""
         if self._store is not None:
-            self._take(self._store.refresh())
+            self._store.update(self._take)
 
     def adopt(self, records: Iterable[tuple[Place, Record]]) -> None:
         """Take records that are found by (st_dev, inode), until their files are seen."""
@@ -150,9 +160,7 @@ class Table:
     def take(self, records: Iterable[tuple[Identity, Record | None]]) -> None:
         """Take records of another table."""
         for identity, record in records:
-            if self._store is not None:
-                self._store.write(identity, record)
-            self._take([(identity, record)])
+            self._write(identity, record)
 
     def close(self) -> None:
         """Close the store."""
@@ -190,16 +198,21 @@ class Table:
             self.put(file, record)
         return record
 
-    def _take(self, records: Iterable[tuple[Identity, Record | None]]) -> None:
-        for identity, record in records:
+    def _write(self, identity: Identity, record: Record | None) -> None:
+        if self._store is None:
+            self._take(identity, record)
+        else:
+            self._store.write(identity, record, self._take)
+
+    def _take(self, identity: Identity, record: Record | None) -> None:
+        with self._lock:
             if record is None:
                 self._records.pop(identity[:2], None)
             else:
-                self._insert(identity, record)
-
-    def _insert(self, identity: Identity, record: Record) -> None:
-        self._records[identity.file_system, identity.inode] = identity.handle, record
-        self._note(record)
+                self._records[identity[:2]] = identity.handle, record
+                self._note(record)
+            if self._told is not None:
+                self._told(identity.inode, None)
 
     def _note(self, record: Record) -> None:
         self.has_attributes = self.has_attributes or bool(record.attributes)

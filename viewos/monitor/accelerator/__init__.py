@@ -85,8 +85,11 @@ class Owning:
         """Give the C side what is known, and what is going to be."""
         if self.owners is None:
             return
-        others = [-1 if one is None else one for one in self.owners[2:]]
-        native.set_owners(self._view, dict(self.owners.uids), dict(self.owners.gids), *others)
+        owners = self.owners
+        owner, group = (-1 if one is None else one for one in (owners.owner, owners.group))
+        native.set_owners(
+            self._view, dict(owners.uids), dict(owners.gids), owner, group, owners.while_equal
+        )
         self._native = native
         for told in self._early:
             self._tell(*told)

@@ -252,7 +252,11 @@ bool resolve(struct call *, const char *path, size_t length, struct walk, struct
 /* owners.c */
 struct stat;
 struct statx;
-struct owners *owners_new(int64_t owner, int64_t group); /* of others; -1: the real one */
+struct unseen { /* others have changed something, unless the words are equal */
+    size_t count;
+    const _Atomic uint64_t *now, *seen;
+};
+struct owners *owners_new(int64_t owner, int64_t group, struct unseen); /* of others; -1: the real one */
 void owners_free(struct owners *);
 bool owners_map(struct owners *, bool is_group, uint32_t from, uint32_t to);
 void owners_maybe(struct owners *, uint64_t inode);

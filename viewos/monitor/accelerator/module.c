@@ -45,9 +45,9 @@ static int accelerator_init(Accelerator *self, PyObject *args, PyObject *kwargs)
         take_text(a->mount_namespace, sizeof a->mount_namespace, mounts, mounts_size, "ns/mnt") ||
         take_text(a->user_namespace, sizeof a->user_namespace, users, users_size, "ns/user"))
         return -1;
-    self->claims = PyList_New(0);
+    self->held = PyList_New(0);
     self->mounts = Py_NewRef(Py_None);
-    return self->claims ? 0 : -1;
+    return self->held ? 0 : -1;
 }
 
 static void accelerator_dealloc(Accelerator *self)
@@ -66,7 +66,7 @@ static void accelerator_dealloc(Accelerator *self)
     for (size_t i = 0; self->a && i < STATES; i++)
         PyMem_Free((void *)self->a->roots[i]);
     PyMem_Free(self->a);
-    Py_XDECREF(self->claims);
+    Py_XDECREF(self->held);
     Py_XDECREF(self->mounts);
     PyTypeObject *type = Py_TYPE(self);
     type->tp_free(self);
@@ -155,7 +155,8 @@ static PyMethodDef accelerator_methods[] = {
     {"add_pass", (PyCFunction)add_pass, METH_VARARGS,
      "add_pass(view, number, tests): continue that call where for each (argument, mask, value) it is so."},
     {"set_owners", (PyCFunction)set_owners, METH_VARARGS,
-     "set_owners(view, uids, gids, owner, group): how a module shows the owners of files; -1: as they are."},
+     "set_owners(view, uids, gids, owner, group, while_equal): how a module shows the owners of files; -1: "
+     "as they are."},
     {"may_remember", (PyCFunction)may_remember, METH_VARARGS,
      "may_remember(view, inode): the module may know better of a file with that number."},
     {"remember", (PyCFunction)remember, METH_VARARGS,

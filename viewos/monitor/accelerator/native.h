@@ -10,7 +10,7 @@
 typedef struct {
     PyObject_HEAD
     struct accelerator *a;
-    PyObject *claims; /* a list of bytes: of all views */
+    PyObject *held;   /* a list: the claims of all views as bytes, and other memory that C looks at */
     PyObject *mounts; /* bytes, or None: about to change */
 } Accelerator;
 

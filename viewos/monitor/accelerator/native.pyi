@@ -31,8 +31,9 @@ class Accelerator:
         self, view: int, number: int, tests: tuple[tuple[int, int, int], ...], /
     ) -> None: ...
     def set_owners(
-        self, view: int, uids: dict[int, int], gids: dict[int, int], owner: int, group: int, /
-    ) -> None: ...
+        self, view: int, uids: dict[int, int], gids: dict[int, int], owner: int, group: int,
+        while_equal: tuple[memoryview, memoryview] | None, /,
+    ) -> None: ...  # fmt: skip
     def may_remember(self, view: int, inode: int, /) -> None: ...
     def remember(
         self, view: int, device: int, inode: int, rdev: int, uid: int, gid: int, mode: int,

@@ -27,6 +27,7 @@ struct map {
 
 struct owners {
     struct map uids, gids;
+    struct unseen unseen;
     _Atomic uint64_t maybe[BITS / 64]; /* by inode: may something be remembered of it? */
     struct slot slots[SLOTS];
 };
@@ -63,12 +64,13 @@ static uint32_t map_show(const struct map *map, uint32_t id)
 
 /* ---- Python's side, under its lock ---------------------------------------------------------- */
 
-struct owners *owners_new(int64_t owner, int64_t group)
+struct owners *owners_new(int64_t owner, int64_t group, struct unseen unseen)
 {
     struct owners *o = calloc(1, sizeof *o); /* untouched pages cost nothing */
     if (o) {
         o->uids.others = owner;
         o->gids.others = group;
+        o->unseen = unseen;
     }
     return o;
 }
@@ -83,20 +85,26 @@ bool owners_map(struct owners *o, bool is_group, uint32_t from, uint32_t to)
     return map_add(is_group ? &o->gids : &o->uids, from, to);
 }
 
+static struct slot *home(struct owners *o, uint64_t inode)
+{
+    return o->slots + mixed(inode) % (SLOTS - PROBES);
+}
+
 void owners_maybe(struct owners *o, uint64_t inode)
 {
     uint64_t bit = mixed(inode) % BITS;
     atomic_fetch_or(o->maybe + bit / 64, UINT64_C(1) << bit % 64);
-}
-
-static struct slot *home(struct owners *o, uint64_t device, uint64_t inode)
-{
-    return o->slots + mixed(inode ^ device << 40) % (SLOTS - PROBES);
+    for (struct slot *at = home(o, inode), *end = at + PROBES; at < end; at++)
+        if (at->inode == inode) {
+            atomic_fetch_add(&at->sequence, 1);
+            at->handle.size = 0; /* no file's */
+            atomic_fetch_add(&at->sequence, 1);
+        }
 }
 
 void owners_remember(struct owners *o, const struct remembered *what)
 {
-    struct slot *first = home(o, what->device, what->inode), *s = first;
+    struct slot *first = home(o, what->inode), *s = first;
     for (int i = 0; i < PROBES; i++) {
         struct slot *at = first + i;
         if (at->inode == what->inode && at->device == what->device) {
@@ -122,7 +130,7 @@ void owners_remember(struct owners *o, const struct remembered *what)
 
 static bool recall(struct owners *o, uint64_t device, uint64_t inode, struct slot *to)
 {
-    struct slot *first = home(o, device, inode);
+    struct slot *first = home(o, inode);
     for (int i = 0; i < PROBES; i++) {
         struct slot *at = first + i;
         uint32_t before = at->sequence;
@@ -137,6 +145,14 @@ static bool recall(struct owners *o, uint64_t device, uint64_t inode, struct slo
         return at->sequence == before;
     }
     return false;
+}
+
+static bool is_up_to_date(const struct owners *o)
+{
+    for (size_t i = 0; i < o->unseen.count; i++)
+        if (o->unseen.now[i] != o->unseen.seen[i])
+            return false;
+    return true;
 }
 
 /* Is it the file that the handle is of? */
@@ -158,6 +174,8 @@ static bool has_handle(int directory, const char *path, int flags, const struct 
 /* Show the file as its owner's in the view; false: not certain. */
 static bool show(struct owners *o, int directory, const char *path, int flags, struct owned *f)
 {
+    if (!is_up_to_date(o))
+        return false;
     if (!owners_may(o, f->inode)) {
         f->uid = map_show(&o->uids, f->uid);
         f->gid = map_show(&o->gids, f->gid);
@@ -180,7 +198,7 @@ static bool show(struct owners *o, int directory, const char *path, int flags, s
 bool owners_may(const struct owners *o, uint64_t inode)
 {
     uint64_t bit = mixed(inode) % BITS;
-    return o->maybe[bit / 64] >> bit % 64 & 1;
+    return !is_up_to_date(o) || o->maybe[bit / 64] >> bit % 64 & 1;
 }
 
 bool owners_stat(struct owners *o, int directory, const char *path, int flags, struct stat *st)

@@ -76,7 +76,7 @@ PyObject *add_view(Accelerator *self, PyObject *args)
     level = PyMem_Calloc(1, sizeof *level);
     if (!level)
         return PyErr_NoMemory();
-    if (PyList_Append(self->claims, claims)) {
+    if (PyList_Append(self->held, claims)) {
         PyMem_Free(level);
         return NULL;
     }
@@ -222,16 +222,50 @@ static int map_ids(struct owners *owners, bool is_group, PyObject *ids)
     return PyErr_Occurred() ? -1 : 0;
 }
 
+/* The words of a buffer, which is kept to the end; NULL: an error. */
+static const void *hold_words(Accelerator *self, PyObject *of, size_t *count)
+{
+    PyObject *view = PyMemoryView_FromObject(of);
+    if (!view)
+        return NULL;
+    const Py_buffer *buffer = PyMemoryView_GET_BUFFER(view);
+    *count = (size_t)buffer->len / sizeof(uint64_t);
+    const void *words = (uintptr_t)buffer->buf % sizeof(uint64_t) ? NULL : buffer->buf;
+    if (!words)
+        PyErr_SetString(PyExc_ValueError, "words that are not aligned");
+    if (words && PyList_Append(self->held, view))
+        words = NULL;
+    Py_DECREF(view);
+    return words;
+}
+
+static bool take_unseen(Accelerator *self, PyObject *pair, struct unseen *unseen)
+{
+    PyObject *now, *seen;
+    size_t count;
+    if (pair == Py_None)
+        return true;
+    if (!PyArg_ParseTuple(pair, "OO", &now, &seen) ||
+        !(unseen->now = hold_words(self, now, &unseen->count)) ||
+        !(unseen->seen = hold_words(self, seen, &count)))
+        return false;
+    if (count != unseen->count)
+        PyErr_SetString(PyExc_ValueError, "as many words on either side");
+    return count == unseen->count;
+}
+
 PyObject *set_owners(Accelerator *self, PyObject *args)
 {
-    PyObject *uids, *gids;
+    PyObject *uids, *gids, *pair;
     long long owner, group;
     unsigned long view;
-    if (!PyArg_ParseTuple(args, "kO!O!LL", &view, &PyDict_Type, &uids, &PyDict_Type, &gids, &owner,
-                          &group))
+    struct unseen unseen = {0};
+    if (!PyArg_ParseTuple(args, "kO!O!LLO", &view, &PyDict_Type, &uids, &PyDict_Type, &gids, &owner,
+                          &group, &pair) ||
+        !take_unseen(self, pair, &unseen))
         return NULL;
     struct level *level = level_of(self, view);
-    struct owners *owners = !level || level->owners ? NULL : owners_new(owner, group);
+    struct owners *owners = !level || level->owners ? NULL : owners_new(owner, group, unseen);
     if (!owners || map_ids(owners, false, uids) || map_ids(owners, true, gids)) {
         owners_free(owners);
         return PyErr_Occurred() ? NULL : PyErr_Format(PyExc_ValueError, "owners");
