@@ -315,6 +315,32 @@ def test_views_at_the_same_time(scratch: Path) -> None:
     assert out == b"now\n5:6\n"
 
 
+_MAKES = """
+import os
+os.write(os.open("ready", os.O_WRONLY), b"x")
+os.read(os.open("go", os.O_RDONLY), 9)
+os.mkdir("d/e")
+print(os.stat("d/e").st_gid)
+"""
+
+
+def test_what_a_new_file_inherits_from_another_views_directory(scratch: Path) -> None:
+    modules, place = [f"uid:0,save={scratch / 'log'}"], scratch / "view"
+    place.mkdir()
+    for path in (scratch, place):
+        path.chmod(0o777)
+    for name in ("go", "ready"):
+        os.mkfifo(place / name)
+        os.chown(place / name, USER, -1)
+    with started(
+        modules, ["python3", "-c", _MAKES], user=USER, cwd=place, stdout=subprocess.PIPE
+    ) as making:
+        script = "head -c1 ready; mkdir d; chown 0:50 d; chmod 2775 d; echo now > go"
+        run_in_view(modules, ["sh", "-c", script], user=USER, cwd=place, check=True)
+        out, _ = making.communicate(timeout=30)
+    assert out == b"50\n"
+
+
 _CHANGES = """
 import os, sys
 reads, writes, turns = map(int, sys.argv[1:])

@@ -45,19 +45,19 @@ class ExtendedModule(NameModule):
 
     def getxattr(self, call: Call) -> Verdict:
         """getxattr(2), lgetxattr(2), getxattrat(2)."""
-        return self._get(call) if self._table.has_attributes else PASS
+        return self._get(call) if self._table.holding().attributes else PASS
 
     def fgetxattr(self, call: Call) -> Verdict:
         """fgetxattr(2)."""
-        return self._get(call) if self._table.has_attributes else PASS
+        return self._get(call) if self._table.holding().attributes else PASS
 
     def listxattr(self, call: Call) -> Verdict:
         """listxattr(2), llistxattr(2), listxattrat(2)."""
-        return self._list(call) if self._table.has_attributes else PASS
+        return self._list(call) if self._table.holding().attributes else PASS
 
     def flistxattr(self, call: Call) -> Verdict:
         """flistxattr(2)."""
-        return self._list(call) if self._table.has_attributes else PASS
+        return self._list(call) if self._table.holding().attributes else PASS
 
     def removexattr(self, call: Call) -> Verdict:
         """removexattr(2), lremovexattr(2), removexattrat(2)."""

@@ -66,17 +66,18 @@ class NameModule(AttributeModule):
 
     def _is_plain(self, who: Credentials, mode: int, wanted: int) -> bool:
         """Shows what the kernel makes for this process as it should?"""
+        has = self._table.holding()
         return (
             (who.uid.fs, who.gid.fs) == self._default_owner
             and mode & wanted == wanted
-            and not (self._strange_umask or self._table.has_set_gid or self._table.has_attributes)
+            and not (self._strange_umask or has.set_gid or has.attributes)
         )
 
     def open(self, call: Call) -> Verdict:
         """open(2), openat(2), creat(2) of a file that is made."""
         if call.name == "openat2":
             return PASS
-        if self._table.has_devices and (device := self._open_device(call)) is not None:
+        if self._table.holding().devices and (device := self._open_device(call)) is not None:
             return device
         flags, mode = _CREAT if call.name == "creat" else call.args.flags, call.args.mode
         if not flags & os.O_CREAT or flags & os.O_PATH:
@@ -167,7 +168,8 @@ class NameModule(AttributeModule):
             mode = kind | real & PERMISSIONS & asked | wanted & 0o6000
             made = Record(who.uid.fs, who.gid.fs, mode, rdev)
             table = self._table
-            parent = call.parent(index) if table.has_set_gid or table.has_attributes else None
+            has = table.holding()
+            parent = call.parent(index) if has.set_gid or has.attributes else None
             if parent is not None:
                 made = inherited(self._shown(parent)[0], made)
             if real_mode(real) != stat.S_IMODE(real) and not stat.S_ISLNK(real):

@@ -55,6 +55,14 @@ class Record(NamedTuple):
         return self._replace(attributes=tuple(sorted(found.items())))
 
 
+class Holding(NamedTuple):
+    """Is there a file with attributes of its own, a directory with the bit, a device?"""
+
+    attributes: bool
+    set_gid: bool
+    devices: bool
+
+
 Take = Callable[[Identity, Record | None], object]
 
 
@@ -90,8 +98,7 @@ class Table:
         self._lock = threading.RLock()
         """Nothing is asked of the store while it is held."""
         self._told: Told | None = None
-        self.has_attributes = self.has_set_gid = self.has_devices = False
-        """Is there a file with attributes of its own, a directory with the bit, a device?"""
+        self._has = Holding(False, False, False)
 
     def renew_lock(self) -> None:
         """In a forked child: a thread that is not there may have held the lock."""
@@ -167,6 +174,11 @@ class Table:
         if self._store is not None:
             self._store.close()
 
+    def holding(self) -> Holding:
+        """What is among the records, those of others too."""
+        self.refresh()
+        return self._has
+
     def __len__(self) -> int:
         return len(self._records) + len(self._adopted)
 
@@ -215,10 +227,12 @@ class Table:
                 self._told(identity.inode, None)
 
     def _note(self, record: Record) -> None:
-        self.has_attributes = self.has_attributes or bool(record.attributes)
-        self.has_devices = self.has_devices or bool(record.rdev)
-        if record.mode is not None and stat.S_ISDIR(record.mode) and record.mode & stat.S_ISGID:
-            self.has_set_gid = True
+        mode = record.mode or 0
+        self._has = Holding(
+            self._has.attributes or bool(record.attributes),
+            self._has.set_gid or (stat.S_ISDIR(mode) and bool(mode & stat.S_ISGID)),
+            self._has.devices or bool(record.rdev),
+        )
 
 
 def _may_be(remembered: int, real: int) -> bool:
