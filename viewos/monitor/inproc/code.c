@@ -301,9 +301,40 @@ CODE int64_t open_without_links(const struct shared *shared, int directory, cons
                 shared->cookie);
 }
 
-/* Does the kernel find no symbolic link in the path? An open that must fail: a directory cannot be
- * written to, nothing else is a directory. */
-CODE bool is_vouched(const struct shared *shared, const struct path_call *p, const char *path)
+/* Of how many names in the path is it to be asked whether they are links? Not of the last one, unless
+ * it is followed. */
+CODE size_t count_names(const struct path_call *p, const char *path)
+{
+    size_t count = 0;
+    bool is_name = false;
+    for (; *path; path++) {
+        count += is_name && *path == '/';
+        is_name = *path != '/';
+    }
+    return count + (is_name && p->follows);
+}
+
+/* Is none of them a link, each asked by itself? `text`: room for the path. */
+CODE bool are_no_links(const struct shared *shared, const struct path_call *p, const char *path, char *text)
+{
+    for (size_t left = count_names(p, path), at = 0; left; left--) {
+        for (; path[at] == '/'; at++)
+            text[at] = '/';
+        for (; path[at] && path[at] != '/'; at++)
+            text[at] = path[at];
+        text[at] = 0;
+        char byte;
+        int64_t seen = call(SYS_readlinkat, (uint64_t)(int64_t)p->directory, (uint64_t)text,
+                            (uint64_t)&byte, 1, 0, shared->cookie);
+        if (seen != -EINVAL)
+            return seen == -ENOENT || seen == -ENOTDIR;
+    }
+    return true;
+}
+
+/* The same, for all at once: an open that must fail. A directory cannot be written to, nothing else
+ * is a directory. */
+CODE bool is_opened_without(const struct shared *shared, const struct path_call *p, const char *path)
 {
     int64_t seen = open_without_links(shared, p->directory, path,
                                       O_WRONLY | O_DIRECTORY | O_CLOEXEC |
@@ -391,15 +422,14 @@ SECTION struct verdict inproc_call(const struct shared *shared, const _Atomic ui
         struct verdict verdict = {make(shared, number, a, p.path), 1};
         return verdict;
     }
-    /* The open that fails has a number for a moment, which another thread's open could miss. */
-    if (p.kind != OPENS && !*single)
-        return none;
     const char *path = find(shared, &p, &route);
     if (!path)
         return none;
     if (p.kind == OPENS)
         return open_here(shared, &p, path, number == SYS_openat ? a->r10 : a->rdx);
-    if (!is_vouched(shared, &p, path))
+    /* The open that fails has a number for a moment, which another thread's open could miss. */
+    if (*single && count_names(&p, path) > 1 ? !is_opened_without(shared, &p, path)
+                                             : !are_no_links(shared, &p, path, route.name))
         return none;
     struct verdict verdict = {make(shared, number, a, path), 1};
     return verdict;
@@ -435,10 +465,28 @@ static PyObject *found(PyObject *Py_UNUSED(module), PyObject *args)
     return PyBytes_FromString(real);
 }
 
+static PyObject *vouched(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    const char *path;
+    Py_ssize_t length;
+    int follows;
+    char text[ROOM];
+    const struct shared nobody = {0};
+    if (!PyArg_ParseTuple(args, "y#p", &path, &length, &follows))
+        return NULL;
+    if (length >= ROOM)
+        return PyErr_Format(PyExc_ValueError, "a path of less than %d bytes", ROOM);
+    struct path_call p = {.directory = AT_FDCWD, .path = path, .follows = follows};
+    return Py_BuildValue("NN", PyBool_FromLong(are_no_links(&nobody, &p, path, text)),
+                         PyBool_FromLong(is_opened_without(&nobody, &p, path)));
+}
+
 static PyMethodDef methods[] = {
     {"code", code, METH_NOARGS, "code(): (the instructions, where among them a call enters)"},
     {"find", found, METH_VARARGS,
      "find(shared, path, kind, writes): the path for the kernel, if no link is in it; None: not sure"},
+    {"vouched", vouched, METH_VARARGS,
+     "vouched(path, follows): is no link in it, by the names one by one and by an open?"},
     {NULL},
 };
 
