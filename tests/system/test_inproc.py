@@ -160,6 +160,76 @@ def test_a_nested_view(place: Place) -> None:
     assert text == f"{missing}innerinner5\n{missing}"
 
 
+OWNERS = """
+import ctypes, os, struct, subprocess
+libc = ctypes.CDLL(None)
+def owner(name):
+    data = bytearray(256)
+    buffer = (ctypes.c_char * 256).from_buffer(data)
+    assert libc.statx(-100, name.encode(), 0, 0x7ff, buffer) == 0
+    assert struct.unpack_from("=II", data, 20) == (os.stat(name).st_uid, os.lstat(name).st_gid)
+    return os.stat(name).st_uid, os.stat(name).st_gid
+for name in "/usr", "/etc/shadow", "/tmp", ".":
+    print(name, owner(name))
+os.close(os.open("new", os.O_CREAT | os.O_WRONLY, 0o640))
+print(owner("new"), oct(os.stat("new").st_mode))
+if os.getuid() == 0:
+    os.chown("new", 5, 1)
+os.rename("new", "newer")
+print(owner("newer"), os.fstat(os.open("newer", os.O_RDONLY)).st_gid)
+ends = os.pipe(), os.pipe()
+child = os.fork()
+for turn in range(300):
+    if child:
+        os.chmod("newer", 0o4600 | turn % 8)
+        os.write(ends[0][1], b"x"); os.read(ends[1][0], 1)
+    else:
+        os.read(ends[0][0], 1)
+        shown = os.stat("newer").st_mode
+        assert shown == 0o104600 | turn % 8, (turn, oct(shown))
+        os.write(ends[1][1], b"x")
+if not child:
+    os._exit(0)
+print(os.wait()[1], oct(os.stat("newer").st_mode))
+print(subprocess.run(["stat", "-c", "%u %g %a", "newer", "/usr", "/bin/sh"], capture_output=True))
+for turn in range(3000):
+    os.stat("/etc/passwd")
+"""
+
+
+@pytest.mark.parametrize("spec", ["uid:0", "uid:7:8", "uid:0,unknown=real", "uid:7,map=0=42"])
+def test_owners(place: Place, spec: str) -> None:
+    """As the monitor shows them, and seldom by asking it."""
+    said = []
+    for number, options in enumerate(([], ["--inproc"])):
+        here = place.real / str(number)
+        here.mkdir()
+        os.chown(here, place.user, place.user)
+        log = here / "log"
+        words = ["run", "-v", "--log", str(log), *options, "-m", spec, "-m", f"vfs:/mnt={here}"]
+        words = [python(place.user), "-m", "viewos", *words, "-C", "/mnt"]
+        done = run_in_view(None, [*words, "--", "python3", "-c", OWNERS], user=place.user)
+        assert done.returncode == 0, done.stderr.decode()
+        said.append(done.stdout)
+        text = log.read_text()
+    assert said[0] == said[1]
+    assert int(re.search(r"accelerator: (\d+) calls", text)[1]) < 3000  # type: ignore[index]
+
+
+def test_owners_are_shown_from_when_a_module_is_added(ground: Ground) -> None:
+    loop = "import os, time\nwhile True: print(os.stat('/usr').st_uid, flush=True); time.sleep(.01)"
+    program = ["/usr/bin/python3", "-ISc", loop]
+    with ground.view(["vfs:/mnt=/usr"], program, "--inproc", "--nestable") as view:
+        assert view.stdout is not None
+        assert next(view.stdout) == b"0\n"
+        for uid in (42, 43):
+            added = ground.says("module", "add", "-V", NAME, f"uid:0,map=0={uid}")
+            assert not added, added
+            assert any(line == b"%d\n" % uid for line in view.stdout)
+            assert ground.says("module", "rm", "-V", NAME, "uid") == ""
+            assert any(line == b"0\n" for line in view.stdout)
+
+
 LOOP = """
 import os, time
 while True:

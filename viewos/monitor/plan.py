@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 
 from viewos.abi.nesting import PR_VIEWOS
 from viewos.abi.prctl import PR_GET_DUMPABLE, PR_SET_DUMPABLE, PR_SET_SECCOMP
@@ -65,6 +66,8 @@ def plan(view: View, cookie: int) -> FilterPlan:
     if view.inproc:  # a filter of the program's own judges calls that it has not made
         trap.add("seccomp")
         rules.append(ArgumentRule("prctl", 0, "==", PR_SET_SECCOMP))
+        if "stat" in trap and not {"open", "openat"} <= trap:  # a loader's open of the libc
+            rules += [ArgumentRule("openat", 2, "==", os.O_RDONLY | os.O_CLOEXEC)]
         begins = (PTRACE_TRACEME, PTRACE_ATTACH, PTRACE_SEIZE)
         rules += [ArgumentRule("ptrace", 0, "==", request) for request in begins]
     kept = _tests_of_one_argument(rules)

@@ -176,6 +176,11 @@ class Accelerator:
             slot = self._slots[view]
             self._native.set_offer(slot, descriptor, filters, *library, at, code)
 
+    def show_in(self, view: int, memory: memoryview) -> bool:
+        """Keep there how the stat family shows owners in a view, for its programs to read. False:
+        they have to ask."""
+        return view in self._slots and self._native.show_in(self._slots[view], memory)
+
     def hand_on(self) -> None:
         """Before Python answers a call: tell it which tasks are not what they were."""
         renewed = self._native.renewed()
@@ -216,6 +221,7 @@ class Accelerator:
         claims = tables.of_claims(view.claims)
         if number in self._slots:
             self._settled[number] = self.settled_in(number)
+            self._native.show_no_more(self._slots[number])
         slot = next(self._free)
         if claims is None or slot >= _VIEWS:
             self._prefixes.pop(number, None)

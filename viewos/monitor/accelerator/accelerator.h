@@ -258,6 +258,9 @@ struct unseen { /* others have changed something, unless the words are equal */
 };
 struct owners *owners_new(int64_t owner, int64_t group, struct unseen); /* of others; -1: the real one */
 void owners_free(struct owners *);
+/* Have programs see it at `to` too, as long as nothing else is said; false: they cannot. */
+bool owners_mirror(struct owners *, struct shown *to);
+void owners_leave_mirrors(struct owners *);
 bool owners_map(struct owners *, bool is_group, uint32_t from, uint32_t to);
 void owners_maybe(struct owners *, uint64_t inode);
 void owners_remember(struct owners *, const struct remembered *);

@@ -154,6 +154,10 @@ static PyMethodDef accelerator_methods[] = {
      "set_names(view, utsname, sources): what uname says while the sources, (fd, data), are so."},
     {"add_pass", (PyCFunction)add_pass, METH_VARARGS,
      "add_pass(view, number, tests): continue that call where for each (argument, mask, value) it is so."},
+    {"show_in", (PyCFunction)show_in, METH_VARARGS,
+     "show_in(view, memory): keep what is known of owners there, for programs; False: they cannot know."},
+    {"show_no_more", (PyCFunction)show_no_more, METH_O,
+     "show_no_more(view): what stands in such memory is not valid any more."},
     {"set_owners", (PyCFunction)set_owners, METH_VARARGS,
      "set_owners(view, uids, gids, owner, group, while_equal): how a module shows the owners of files; -1: "
      "as they are."},

@@ -31,6 +31,8 @@ PyObject *set_ids(Accelerator *, PyObject *);
 PyObject *set_names(Accelerator *, PyObject *);
 PyObject *add_pass(Accelerator *, PyObject *);
 PyObject *set_owners(Accelerator *, PyObject *);
+PyObject *show_in(Accelerator *, PyObject *);
+PyObject *show_no_more(Accelerator *, PyObject *);
 PyObject *may_remember(Accelerator *, PyObject *);
 PyObject *remember(Accelerator *, PyObject *);
 

@@ -11,7 +11,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
-enum { SLOTS = 1 << 16, PROBES = 8, BITS = 1 << 20, MAPPED = 32, HANDLE_FID = 0x200 };
+enum { SLOTS = 1 << 16, PROBES = 8, HANDLE_FID = 0x200, MIRRORS = 8 };
 
 struct slot {
     _Atomic uint32_t sequence; /* odd: being written */
@@ -20,15 +20,11 @@ struct slot {
     struct handle handle;
 };
 
-struct map {
-    uint32_t count, from[MAPPED], to[MAPPED];
-    int64_t others; /* -1: as they are */
-};
-
 struct owners {
-    struct map uids, gids;
+    struct shown shown;
     struct unseen unseen;
-    _Atomic uint64_t maybe[BITS / 64]; /* by inode: may something be remembered of it? */
+    uint32_t mirror_count;
+    struct shown *mirrors[MIRRORS]; /* where programs can read it */
     struct slot slots[SLOTS];
 };
 
@@ -39,12 +35,6 @@ struct owned {
     uint64_t rdev;
 };
 
-static uint64_t mixed(uint64_t value)
-{
-    value *= 0x9e3779b97f4a7c15;
-    return value ^ value >> 29;
-}
-
 static bool map_add(struct map *map, uint32_t from, uint32_t to)
 {
     if (map->count == MAPPED)
@@ -54,22 +44,14 @@ static bool map_add(struct map *map, uint32_t from, uint32_t to)
     return true;
 }
 
-static uint32_t map_show(const struct map *map, uint32_t id)
-{
-    for (uint32_t i = 0; i < map->count; i++)
-        if (map->from[i] == id)
-            return map->to[i];
-    return map->others < 0 ? id : (uint32_t)map->others;
-}
-
 /* ---- Python's side, under its lock ---------------------------------------------------------- */
 
 struct owners *owners_new(int64_t owner, int64_t group, struct unseen unseen)
 {
     struct owners *o = calloc(1, sizeof *o); /* untouched pages cost nothing */
     if (o) {
-        o->uids.others = owner;
-        o->gids.others = group;
+        o->shown.uids.others = owner;
+        o->shown.gids.others = group;
         o->unseen = unseen;
     }
     return o;
@@ -82,7 +64,7 @@ void owners_free(struct owners *o)
 
 bool owners_map(struct owners *o, bool is_group, uint32_t from, uint32_t to)
 {
-    return map_add(is_group ? &o->gids : &o->uids, from, to);
+    return map_add(is_group ? &o->shown.gids : &o->shown.uids, from, to);
 }
 
 static struct slot *home(struct owners *o, uint64_t inode)
@@ -90,16 +72,45 @@ static struct slot *home(struct owners *o, uint64_t inode)
     return o->slots + mixed(inode) % (SLOTS - PROBES);
 }
 
-void owners_maybe(struct owners *o, uint64_t inode)
+static void set_maybe(struct shown *s, uint64_t inode)
 {
     uint64_t bit = mixed(inode) % BITS;
-    atomic_fetch_or(o->maybe + bit / 64, UINT64_C(1) << bit % 64);
+    atomic_fetch_or(s->maybe + bit / 64, UINT64_C(1) << bit % 64);
+}
+
+void owners_maybe(struct owners *o, uint64_t inode)
+{
+    set_maybe(&o->shown, inode);
+    for (uint32_t i = 0; i < o->mirror_count; i++)
+        set_maybe(o->mirrors[i], inode);
     for (struct slot *at = home(o, inode), *end = at + PROBES; at < end; at++)
         if (at->inode == inode) {
             atomic_fetch_add(&at->sequence, 1);
             at->handle.size = 0; /* no file's */
             atomic_fetch_add(&at->sequence, 1);
         }
+}
+
+bool owners_mirror(struct owners *o, struct shown *to)
+{
+    for (uint32_t i = 0; i < o->mirror_count; i++)
+        if (o->mirrors[i] == to)
+            return true;
+    if (o->unseen.count || o->mirror_count == MIRRORS)
+        return false;
+    o->mirrors[o->mirror_count++] = to;
+    to->uids = o->shown.uids;
+    to->gids = o->shown.gids;
+    for (size_t i = 0; i < BITS / 64; i++)
+        to->maybe[i] = o->shown.maybe[i];
+    to->is_known = true;
+    return true;
+}
+
+void owners_leave_mirrors(struct owners *o)
+{
+    while (o->mirror_count)
+        o->mirrors[--o->mirror_count]->is_known = false;
 }
 
 void owners_remember(struct owners *o, const struct remembered *what)
@@ -177,8 +188,8 @@ static bool show(struct owners *o, int directory, const char *path, int flags, s
     if (!is_up_to_date(o))
         return false;
     if (!owners_may(o, f->inode)) {
-        f->uid = map_show(&o->uids, f->uid);
-        f->gid = map_show(&o->gids, f->gid);
+        f->uid = map_show(&o->shown.uids, f->uid);
+        f->gid = map_show(&o->shown.gids, f->gid);
         return true;
     }
     struct slot slot;
@@ -197,8 +208,7 @@ static bool show(struct owners *o, int directory, const char *path, int flags, s
 /* May the module show more of the file than what others have? */
 bool owners_may(const struct owners *o, uint64_t inode)
 {
-    uint64_t bit = mixed(inode) % BITS;
-    return !is_up_to_date(o) || o->maybe[bit / 64] >> bit % 64 & 1;
+    return !is_up_to_date(o) || shown_maybe(&o->shown, inode);
 }
 
 bool owners_stat(struct owners *o, int directory, const char *path, int flags, struct stat *st)

@@ -1,4 +1,4 @@
-/* Tables of prefixes: the longest one that holds a path, in one pass over the path. */
+/* The longest prefix in a table that holds a path, in one pass over the path; owners. */
 #include "tables.h"
 
 #include <string.h>
@@ -84,4 +84,26 @@ TABLE_CODE size_t table_backings(const struct table *t, const char *path, size_t
 {
     const struct entry *last;
     return holders(t, true, path, length, found, room, &last);
+}
+
+/* ---- owners ---- */
+
+TABLE_CODE uint64_t mixed(uint64_t value)
+{
+    value *= 0x9e3779b97f4a7c15;
+    return value ^ value >> 29;
+}
+
+TABLE_CODE bool shown_maybe(const struct shown *s, uint64_t inode)
+{
+    uint64_t bit = mixed(inode) % BITS;
+    return s->maybe[bit / 64] >> bit % 64 & 1;
+}
+
+TABLE_CODE uint32_t map_show(const struct map *map, uint32_t id)
+{
+    for (uint32_t i = 0; i < map->count; i++)
+        if (map->from[i] == id)
+            return map->to[i];
+    return map->others < 0 ? id : (uint32_t)map->others;
 }

@@ -1,7 +1,9 @@
-/* Tables of prefixes: plain data, made by tables.py, read by the accelerator and in programs. */
+/* What the accelerator and programs read alike: tables of prefixes, which tables.py makes, and how
+ * owners are shown. */
 #ifndef TABLES_H
 #define TABLES_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -28,5 +30,24 @@ size_t table_backings(const struct table *, const char *path, size_t length,
 /* Is there an entry of that very prefix? */
 bool table_is(const struct table *, const char *path, size_t length);
 const char *table_text(const struct table *, uint32_t offset);
+
+/* ---- how the owners of files are shown of which nothing is remembered: owners.c ----------------- */
+
+enum { MAPPED = 32, BITS = 1 << 20 };
+
+struct map {
+    uint32_t count, from[MAPPED], to[MAPPED];
+    int64_t others; /* -1: as they are */
+};
+
+struct shown {
+    _Atomic uint32_t is_known;
+    struct map uids, gids;
+    _Atomic uint64_t maybe[BITS / 64]; /* by inode: may something be remembered of it? */
+};
+
+uint32_t map_show(const struct map *, uint32_t id);
+bool shown_maybe(const struct shown *, uint64_t inode);
+uint64_t mixed(uint64_t value);
 
 #endif

@@ -274,6 +274,34 @@ PyObject *set_owners(Accelerator *self, PyObject *args)
     Py_RETURN_NONE;
 }
 
+PyObject *show_in(Accelerator *self, PyObject *args)
+{
+    unsigned long view;
+    PyObject *memory;
+    if (!PyArg_ParseTuple(args, "kO", &view, &memory))
+        return NULL;
+    struct level *level = level_of(self, view);
+    if (!level || !level->owners)
+        Py_RETURN_FALSE;
+    size_t words;
+    const void *to = hold_words(self, memory, &words);
+    if (!to)
+        return NULL;
+    if (words * sizeof(uint64_t) < sizeof(struct shown))
+        return PyErr_Format(PyExc_ValueError, "at least %zu bytes", sizeof(struct shown));
+    return PyBool_FromLong(owners_mirror(level->owners, (struct shown *)(uintptr_t)to));
+}
+
+PyObject *show_no_more(Accelerator *self, PyObject *view)
+{
+    struct level *level = level_of(self, PyLong_AsUnsignedLong(view));
+    if (PyErr_Occurred())
+        return NULL;
+    if (level && level->owners)
+        owners_leave_mirrors(level->owners);
+    Py_RETURN_NONE;
+}
+
 PyObject *may_remember(Accelerator *self, PyObject *args)
 {
     unsigned long view;

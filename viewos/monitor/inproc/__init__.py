@@ -184,13 +184,12 @@ class InProcess:
         return copy
 
     def _new_copy(self, library: _Library) -> _Copy:
-        from viewos.monitor.inproc.image import SHARED_SIZE
-        from viewos.monitor.inproc.shared import Shared
+        from viewos.monitor.inproc.shared import SIZE, Shared
 
         descriptor = _memfd()
         with open(descriptor, "wb", closefd=False) as file:
             file.write(library.image.data)
-        memory = mmap.mmap(descriptor, SHARED_SIZE, offset=library.image.shared)
+        memory = mmap.mmap(descriptor, SIZE, offset=library.image.shared)
         with mmap.mmap(descriptor, mmap.PAGESIZE, flags=mmap.MAP_PRIVATE, prot=_RX):
             pass  # a security module may forbid it: to us, and not to a program's loader
         _seal(descriptor)
@@ -209,11 +208,16 @@ class InProcess:
                     self._say(router, copy)
 
     def _say(self, router: Router, copy: _Copy) -> None:
-        from viewos.monitor.inproc.shared import KINDS, kinds
+        from viewos.monitor.inproc.shared import KINDS, LOOKS, SHOWN, kinds
 
         ours = router.accelerated
+        fast = self._nesting.levels[0].router.accelerator
+        shows = fast is not None and fast.show_in(router.number, copy.shared.shown)
         trapped = self._nesting.trapped.trap  # what is not is the kernel's, also in a claim
-        calls = kinds(name for name in KINDS if name in trapped and ours.is_ours(TABLE[name]))
+        calls = kinds(
+            name for name, kind in KINDS.items()
+            if name in trapped and (ours.is_ours(TABLE[name]) or (shows and kind == LOOKS))
+        ) | (SHOWN if shows else 0)  # fmt: skip
         if router.traces or router.view.no_continue:
             calls = 0
         copy.shared.say(router.view.claims, calls)

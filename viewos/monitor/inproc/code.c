@@ -14,6 +14,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -35,7 +36,9 @@ CODE int differs(const char *a, const char *b, size_t size)
 #undef memcmp
 
 enum { ROOM = 256, PAGE = 4096 };
-enum { OPENS = 1, LOOKS = 2, TESTS = 4, READS = 8 }; /* kinds of calls */
+/* Kinds of calls; and the owners that LOOKS gives are shown as others. */
+enum { OPENS = 1, LOOKS = 2, TESTS = 4, READS = 8, SHOWN = 16 };
+enum { SHOWN_AT = 128 * 1024 }; /* behind what is said */
 
 /* What the monitor says, and may say anew at any time; image.py writes it. */
 struct shared {
@@ -403,6 +406,37 @@ CODE int64_t make(const struct shared *shared, long number, const struct argumen
                 shared->cookie);
 }
 
+/* What a call that looked at a file has given, with the owner whom the view shows. False: the monitor
+ * remembers more of it. */
+CODE bool show_owner(const struct shared *shared, long number, const struct arguments *a)
+{
+    const struct shown *shown = (const void *)((const char *)shared + SHOWN_AT);
+    if (number == SYS_statx) {
+        struct statx *x = (struct statx *)a->r8;
+        if (!shown->is_known || shown_maybe(shown, x->stx_ino))
+            return false;
+        x->stx_uid = map_show(&shown->uids, x->stx_uid);
+        x->stx_gid = map_show(&shown->gids, x->stx_gid);
+        return true;
+    }
+    struct stat *s = (struct stat *)(number == SYS_newfstatat ? a->rdx : a->rsi);
+    if (!shown->is_known || shown_maybe(shown, s->st_ino))
+        return false;
+    s->st_uid = map_show(&shown->uids, s->st_uid);
+    s->st_gid = map_show(&shown->gids, s->st_gid);
+    return true;
+}
+
+/* The call, where nothing speaks against it. */
+CODE struct verdict make_here(const struct shared *shared, uint32_t calls, long number,
+                              const struct arguments *a, const struct path_call *p, const char *path)
+{
+    struct verdict verdict = {make(shared, number, a, path), 1};
+    if (p->kind == LOOKS && calls & SHOWN && !verdict.value)
+        verdict.is_made = show_owner(shared, number, a);
+    return verdict;
+}
+
 /* Make a call of the program, or leave it. `off`: set by the monitor for this process; `single`: by
  * the libc, as long as there is one thread. */
 SECTION struct verdict inproc_call(const struct shared *shared, const _Atomic uint32_t *off, long number,
@@ -411,7 +445,8 @@ SECTION struct verdict inproc_call(const struct shared *shared, const _Atomic ui
     struct verdict none = {0, 0};
     struct path_call p;
     struct route route;
-    if (*off || !understand(number, a, &p) || !(shared->calls & p.kind))
+    uint32_t calls = shared->calls;
+    if (*off || !understand(number, a, &p) || !(calls & p.kind))
         return none;
     long length = measure(p.path);
     if (length < 0)
@@ -419,8 +454,7 @@ SECTION struct verdict inproc_call(const struct shared *shared, const _Atomic ui
     if (!length) {
         if (p.kind != LOOKS || !(p.flags & AT_EMPTY_PATH) || p.flags & AT_SYMLINK_NOFOLLOW)
             return none;
-        struct verdict verdict = {make(shared, number, a, p.path), 1};
-        return verdict;
+        return make_here(shared, calls, number, a, &p, p.path);
     }
     const char *path = find(shared, &p, &route);
     if (!path)
@@ -431,8 +465,7 @@ SECTION struct verdict inproc_call(const struct shared *shared, const _Atomic ui
     if (*single && count_names(&p, path) > 1 ? !is_opened_without(shared, &p, path)
                                              : !are_no_links(shared, &p, path, route.name))
         return none;
-    struct verdict verdict = {make(shared, number, a, path), 1};
-    return verdict;
+    return make_here(shared, calls, number, a, &p, path);
 }
 
 /* ---- for image.py, and for tests -------------------------------------------------------------------- */

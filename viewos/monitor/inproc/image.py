@@ -26,9 +26,9 @@ from viewos.monitor.inproc.elf import (
     Segment,
 )
 from viewos.monitor.inproc.shared import KINDS, OPENS
+from viewos.monitor.inproc.shared import SIZE as SHARED_SIZE
 from viewos.monitor.inproc.sites import SIZE, Found, Site
 
-SHARED_SIZE = 128 * 1024
 _E_PHOFF, _E_PHNUM = 32, 56
 """Where they stand in the header of the file (elf(5))."""
 _RETRIED = frozenset(TABLE[name].number for name, kind in KINDS.items() if kind != OPENS)

@@ -9,8 +9,11 @@ from collections.abc import Iterable
 from viewos.claims import ClaimMap
 from viewos.monitor.accelerator import tables
 
-OPENS, LOOKS, TESTS, READS = 1, 2, 4, 8
-"""Kinds of calls (code.c)."""
+OPENS, LOOKS, TESTS, READS, SHOWN = 1, 2, 4, 8, 16
+"""Kinds of calls, and that the owners which LOOKS gives are shown as others (code.c)."""
+_SAID = 128 * 1024
+"""Behind it stands struct shown of tables.h."""
+SIZE = _SAID + 132 * 1024
 KINDS = {
     **dict.fromkeys(("open", "openat"), OPENS),
     **dict.fromkeys(("stat", "lstat", "newfstatat", "statx"), LOOKS),
@@ -50,6 +53,8 @@ class Shared:
 
     def __init__(self, memory: mmap.mmap, cookie: int) -> None:
         self._memory = memory
+        self.shown = memoryview(memory)[_SAID:]
+        """How owners are shown, for the accelerator to keep."""
         self._words = memoryview(memory).cast("I")
         self._cookie = cookie
         self._next = _FIRST
@@ -59,10 +64,10 @@ class Shared:
         """Let programs make calls of these kinds, by these claims. A program that is reading what
         was said before still finds it: the room is used in turn."""
         packed = None if claims is None else pack(claims)
-        if packed is None or len(packed) > (len(self._memory) - _FIRST) // 2:
+        if packed is None or len(packed) > (_SAID - _FIRST) // 2:
             self._words[2] = 0
             return
-        is_full = self._next + len(packed) > len(self._memory)
+        is_full = self._next + len(packed) > _SAID
         place = _FIRST if is_full else self._next
         self._memory[place : place + len(packed)] = packed
         self._words[0], self._words[1] = self._cookie & 0xFFFFFFFF, self._cookie >> 32
