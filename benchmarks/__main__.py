@@ -102,7 +102,8 @@ def charts(results: dict[str, dict[str, Any]], folder: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    names = [c.name for c in CONTENDERS if c.name != "native"]
+    names = list(dict.fromkeys(name for times in results.values() for name in times))
+    names.remove("native")
     figure, axes = pyplot.subplots(figsize=(11, 0.9 * len(results) + 1.5))
     height = 0.8 / len(names)
     for row, name in enumerate(names):
@@ -123,17 +124,19 @@ def charts(results: dict[str, dict[str, Any]], folder: Path) -> None:
     figure.savefig(folder / "works.png", dpi=110)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("works", nargs="*", metavar="WORK", help="; ".join(w.name for w in WORKS))
+def main(known: list[Work], all_contenders: list[Contender], what: str | None) -> None:
+    """The command line, for these works and contenders."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=what)
+    parser.add_argument("works", nargs="*", metavar="WORK", help="; ".join(w.name for w in known))
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--contender", action="append", help="; ".join(c.name for c in CONTENDERS))
+    names = "; ".join(c.name for c in all_contenders)
+    parser.add_argument("--contender", action="append", help=names)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--charts", type=Path)
     options = parser.parse_args()
-    works = [w for w in WORKS if not options.works or w.name in options.works]
+    works = [w for w in known if not options.works or w.name in options.works]
     contenders = [
-        c for c in CONTENDERS
+        c for c in all_contenders
         if c.name == "native" or not options.contender or c.name in options.contender
     ]  # fmt: skip
     if not works or len(contenders) < 2:
@@ -154,4 +157,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(WORKS, CONTENDERS, __doc__)

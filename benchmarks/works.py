@@ -31,11 +31,11 @@ class Unavailable(Exception):
     """The work cannot be done here; says what is missing."""
 
 
-def _nothing(directory: Path) -> None:
+def nothing(directory: Path) -> None:
     pass
 
 
-def _shell(script: str) -> Callable[[str], list[str]]:
+def shell(script: str) -> Callable[[str], list[str]]:
     return lambda directory: ["sh", "-ec", f"cd {directory}\n{script}"]
 
 
@@ -70,7 +70,7 @@ def _make(jobs: int, optimise: str) -> Work:
         f"lua {optimise} -j{jobs}",
         f"make -j{jobs} of Lua with {optimise}",
         _lua,
-        _shell(f"make -s -C lua -j{jobs} OPT={optimise}"),
+        shell(f"make -s -C lua -j{jobs} OPT={optimise}"),
         _no_objects,
     )
 
@@ -88,7 +88,7 @@ done
 # ---- many files ----
 
 
-def _files(count: int, size: int = 100) -> Callable[[Path], None]:
+def files(count: int, size: int = 100) -> Callable[[Path], None]:
     def prepare(directory: Path) -> None:
         for number in range(count):
             folder = directory / "tree" / f"{number // 100:03}"
@@ -100,7 +100,7 @@ def _files(count: int, size: int = 100) -> Callable[[Path], None]:
 
 
 def _repository(directory: Path) -> None:
-    _files(10_000)(directory)
+    files(10_000)(directory)
     for words in (
         ["init", "-q"], ["add", "."],
         ["-c", "user.name=b", "-c", "user.email=b@example.org", "commit", "-qm", "all"],
@@ -108,14 +108,14 @@ def _repository(directory: Path) -> None:
         subprocess.run(["git", "-C", str(directory / "tree"), *words], check=True, timeout=120)
 
 
-def _tar(directory: Path) -> None:
-    _files(20_000)(directory)
+def archive(directory: Path) -> None:
+    files(20_000)(directory)
     subprocess.run(
         ["tar", "-C", str(directory), "-cf", str(directory / "a.tar"), "tree"], check=True
     )
 
 
-def _no_copy(directory: Path) -> None:
+def no_copy(directory: Path) -> None:
     shutil.rmtree(directory / "copy", ignore_errors=True)
     (directory / "copy").mkdir()
 
@@ -192,22 +192,22 @@ WORKS = [
     _make(2, "-O0"),
     _make(1, "-O2"),
     _make(2, "-O2"),
-    Work("configure", "what a configure script does, forty times", _nothing, _shell(_CONFIGURE)),
-    Work("git status", "git status in 10,000 files", _repository, _shell("git -C tree status -s")),
-    Work("tar c", "tar of 20,000 small files", _files(20_000), _shell("tar -cf - tree | cat >out")),
-    Work("tar x", "the same unpacked", _tar, _shell("tar -C copy -xf a.tar"), _no_copy),
-    Work("cp -a", "5,000 files copied", _files(5_000), _shell("cp -a tree copy/"), _no_copy),
-    Work("find /usr", "find /usr -size +1M", _nothing, _shell("find /usr -size +1M >/dev/null")),
-    Work("find, static", "find /usr of a static busybox", _busybox, _shell(
+    Work("configure", "what a configure script does, forty times", nothing, shell(_CONFIGURE)),
+    Work("git status", "git status in 10,000 files", _repository, shell("git -C tree status -s")),
+    Work("tar c", "tar of 20,000 small files", files(20_000), shell("tar -cf - tree | cat >out")),
+    Work("tar x", "the same unpacked", archive, shell("tar -C copy -xf a.tar"), no_copy),
+    Work("cp -a", "5,000 files copied", files(5_000), shell("cp -a tree copy/"), no_copy),
+    Work("find /usr", "find /usr -size +1M", nothing, shell("find /usr -size +1M >/dev/null")),
+    Work("find, static", "find /usr of a static busybox", _busybox, shell(
         "busybox find /usr -size +2048 >/dev/null")),
-    Work("go build", "a program with net/http and all it needs", _go, _shell(
+    Work("go build", "a program with net/http and all it needs", _go, shell(
         "GOCACHE=$PWD/cache GOFLAGS=-p=2 go build -o out ."), _no_cache),
-    Work("imports", "Python imports 200 modules", _nothing, lambda d: ["python3", "-c", _IMPORT]),
-    Work("true x 1000", "a thousand times fork and exec", _nothing, _shell(
+    Work("imports", "Python imports 200 modules", nothing, lambda d: ["python3", "-c", _IMPORT]),
+    Work("true x 1000", "a thousand times fork and exec", nothing, shell(
         "i=0; while [ $i -lt 1000 ]; do /bin/true; i=$((i+1)); done")),
-    Work("dd", "1 GB through a pipe and a file", _nothing, _shell(
+    Work("dd", "1 GB through a pipe and a file", nothing, shell(
         "dd if=/dev/zero bs=1M count=1000 status=none | dd of=out bs=1M status=none; rm out")),
-    Work("start", "true", _nothing, lambda d: ["true"]),
+    Work("start", "true", nothing, lambda d: ["true"]),
     _call("stat", "/etc/passwd"),
     _call("stat", "DIR/file", what="in the directory"),
     _call("open", "/etc/passwd"),
