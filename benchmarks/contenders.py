@@ -88,13 +88,13 @@ CONTENDERS = [
     Contender("viewos vfs:/mnt", lambda d: [*VIEWOS, "-m", f"vfs:{WHERE}={d}", "--"], maps=True),
     Contender("viewos vfs:/", lambda d: [*VIEWOS, "-m", "vfs:/=/", "--"], maps=False),
     Contender(
-        "viewos vfs:/mnt, in process",
-        lambda d: [*VIEWOS, "--inproc", "-m", f"vfs:{WHERE}={d}", "--"],
+        "viewos vfs:/mnt, trapped",
+        lambda d: [*VIEWOS, "--no-inproc", "-m", f"vfs:{WHERE}={d}", "--"],
         maps=True,
     ),
     Contender(
-        "viewos vfs:/, in process",
-        lambda d: [*VIEWOS, "--inproc", "-m", "vfs:/=/", "--"],
+        "viewos vfs:/, trapped",
+        lambda d: [*VIEWOS, "--no-inproc", "-m", "vfs:/=/", "--"],
         maps=False,
     ),
     Contender("viewos hostname", lambda d: [*VIEWOS, "-m", "hostname:bench", "--"], maps=False),

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TypedDict
 
 HERE = Path(__file__).resolve().parent
-VIEW = [sys.executable, "-m", "viewos", "run", "-m", "vfs:/=/", "--"]
+VIEW = [sys.executable, "-m", "viewos", "run", "--no-inproc", "-m", "vfs:/=/", "--"]
 WAYS: dict[str, tuple[list[str], dict[str, str]]] = {
     "native": ([], {}),
     "view": (VIEW, {}),

@@ -48,7 +48,7 @@ CONTENDERS = [
     Contender("native", lambda d: [], maps=False),
     Contender("viewos uid:0", lambda d: [*VIEWOS, "-m", "uid:0", "--"], maps=False),
     Contender(
-        "viewos uid:0, in process", lambda d: [*VIEWOS, "--inproc", "-m", "uid:0", "--"], maps=False
+        "viewos uid:0, trapped", lambda d: [*VIEWOS, "--no-inproc", "-m", "uid:0", "--"], maps=False
     ),
     Contender("fakeroot", lambda d: ["fakeroot-sysv", "--"], maps=False, program="fakeroot-sysv"),
     Contender("fakeroot-tcp", lambda d: ["fakeroot-tcp", "--"], maps=False, program="fakeroot-tcp"),

@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 
 VIEWOS = str(Path(sys.executable).with_name("viewos"))
+NO_INPROC = [VIEWOS, "run", "--no-inproc"]
 PASS, TRUE = "python -c pass", "env true"
 COMMANDS = {
     TRUE: ["env", "true"],
@@ -26,6 +27,15 @@ COMMANDS = {
     "viewos run": [VIEWOS, "run", "--", "true"],
     "viewos run -m hostname:x": [VIEWOS, "run", "-m", "hostname:x", "--", "true"],
     "viewos run -m vfs:/mnt=/tmp": [VIEWOS, "run", "-m", "vfs:/mnt=/tmp", "--", "true"],
+    "viewos run --no-inproc -m vfs:...": [*NO_INPROC, "-m", "vfs:/mnt=/tmp", "--", "true"],
+        VIEWOS,
+        "run",
+        "--no-inproc",
+        "-m",
+        "vfs:/mnt=/tmp",
+        "--",
+        "true",
+    ],
     "viewos run -m vfs:/=/": [VIEWOS, "run", "-m", "vfs:/=/", "--", "true"],
     "viewos run --layout ancestor": [VIEWOS, "run", "--layout", "ancestor", "--", "true"],
 }

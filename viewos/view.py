@@ -169,12 +169,12 @@ class View:
         *,
         no_continue: bool = False,
         nestable: bool = False,
-        inproc: bool = False,
+        inproc: bool = True,
         below: View | None = None,
     ) -> None:
         """Arguments: `nestable`: trap what any module can use, so that any view can be nested in
-        it; `inproc`: let programs make calls themselves (docs/inproc.md); `below`: the view in
-        which this one is nested."""
+        it; `inproc`: let programs make calls themselves where they can (docs/inproc.md); `below`:
+        the view in which this one is nested."""
         self.below = below
         self._numbers: Iterator[int] = itertools.count() if below is None else below._numbers
         """Shared by all views of a monitor: a layer keeps its number while others come and go."""

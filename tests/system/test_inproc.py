@@ -30,7 +30,7 @@ LIBC = "/lib/x86_64-linux-gnu/libc.so.6"
 def run(modules: list[str], words: list[str], user: int, **kw: object) -> str:
     """What a program says in a view with the in-process tier."""
     options = [word for module in modules for word in ("-m", module)]
-    words = [python(user), "-m", "viewos", "run", "--inproc", *options, "--", *words]
+    words = [python(user), "-m", "viewos", "run", *options, "--", *words]
     done = run_in_view(None, words, user=user, **kw)  # type: ignore[arg-type]
     return (done.stdout + done.stderr).decode()
 
@@ -51,7 +51,6 @@ def test_its_calls_do_not_reach_the_monitor(place: Place, name: str) -> None:
         "-v",
         "--log",
         str(log),
-        "--inproc",
         "-m",
         f"vfs:/mnt={place.real}",
         "-C",
@@ -201,7 +200,7 @@ for turn in range(3000):
 def test_owners(place: Place, spec: str) -> None:
     """As the monitor shows them, and seldom by asking it."""
     said = []
-    for number, options in enumerate(([], ["--inproc"])):
+    for number, options in enumerate((["--no-inproc"], [])):
         here = place.real / str(number)
         here.mkdir()
         os.chown(here, place.user, place.user)
@@ -219,7 +218,7 @@ def test_owners(place: Place, spec: str) -> None:
 def test_owners_are_shown_from_when_a_module_is_added(ground: Ground) -> None:
     loop = "import os, time\nwhile True: print(os.stat('/usr').st_uid, flush=True); time.sleep(.01)"
     program = ["/usr/bin/python3", "-ISc", loop]
-    with ground.view(["vfs:/mnt=/usr"], program, "--inproc", "--nestable") as view:
+    with ground.view(["vfs:/mnt=/usr"], program, "--nestable") as view:
         assert view.stdout is not None
         assert next(view.stdout) == b"0\n"
         for uid in (42, 43):
@@ -244,7 +243,7 @@ def test_the_view_changes_and_is_traced_while_it_runs(ground: Ground) -> None:
     path = f"{ground.path}/b/in-a"
     loop = LOOP.replace('"b/in-a"', repr(path))
     program = ["/usr/bin/python3", "-ISc", loop]
-    with ground.view(["vfs:/mnt=/usr"], program, "--inproc") as view:
+    with ground.view(["vfs:/mnt=/usr"], program) as view:
         assert view.stdout is not None
         lines = view.stdout
 

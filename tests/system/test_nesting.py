@@ -348,7 +348,7 @@ def test_calls_do_the_same_in_a_nested_view(seed: int) -> None:
     with ground("bound", 0) as here:
         (claim,) = here.modules or ("",)
         words = [
-            *prefix([claim], inproc=False),
+            *prefix([claim], nested=True),
             program,
             str(seed),
             str(CALLS),

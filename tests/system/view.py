@@ -21,7 +21,7 @@ from tests.system.users import REPOSITORY, as_user, python
 MARK = "VIEWOS_TEST_RUN"
 """An environment variable that every process of a run inherits, the monitor included."""
 INPROC = "VIEWOS_TEST_INPROC"
-"""Set to 1 it has the views of tests run with the in-process tier."""
+"""Set to 0 it has the views of tests run without the in-process tier."""
 PATIENCE = 5.0
 """Seconds that the monitor and background processes get to leave after the command."""
 
@@ -32,7 +32,7 @@ class LeftOver(AssertionError):
 
 def in_process() -> bool:
     """Do views of tests run with the in-process tier?"""
-    return os.environ.get(INPROC) == "1"
+    return os.environ.get(INPROC) != "0"
 
 
 def cache_variable(user: int) -> str:
@@ -41,26 +41,28 @@ def cache_variable(user: int) -> str:
 
 
 def prefix(
-    modules: Sequence[str] | None, *, user: int | None = None, inproc: bool = True
+    modules: Sequence[str] | None,
+    *,
+    user: int | None = None,
+    inproc: bool | None = None,
+    nested: bool = False,
 ) -> list[str]:
     """The words in front of a command that run it in a view of `modules`; None: natively.
-    `inproc`: with the in-process tier, where VIEWOS_TEST_INPROC=1 asks for it."""
+    `inproc`: with the in-process tier; None: unless VIEWOS_TEST_INPROC=0. `nested`: in a view."""
     if modules is None:
         return []
     options = [word for module in modules for word in ("-m", module)]
-    if inproc and in_process():
-        options.append("--inproc")
+    if not nested and not (in_process() if inproc is None else inproc):
+        options.append("--no-inproc")
     return [python(user), "-m", "viewos", "run", *options, "--"]
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """The environment of a run: an interpreter of any user finds viewos and what it needs."""
     site = [path for path in sys.path if path.endswith("site-packages")]
+    name, _, value = cache_variable(os.geteuid()).partition("=")
     env = {**os.environ, "PYTHONPATH": ":".join([str(REPOSITORY), *site]), "LC_ALL": "C.UTF-8"}
-    if in_process():
-        name, _, value = cache_variable(os.geteuid()).partition("=")
-        env[name] = value
-    return {**env, **(extra or {})}
+    return {**env, name: value, **(extra or {})}
 
 
 @contextmanager

@@ -27,7 +27,7 @@ from tests.unit.test_resolver import (
 )
 from viewos.abi.syscalls import BY_NUMBER
 from viewos.claims import ClaimMap
-from viewos.monitor.inproc import native
+from viewos.monitor.inproc import cache, native
 from viewos.monitor.inproc.elf import PAGE, Elf, NotUnderstood
 from viewos.monitor.inproc.image import SHARED_SIZE, Image, build
 from viewos.monitor.inproc.shared import LOOKS, OPENS, READS, Shared, kinds
@@ -198,31 +198,79 @@ def image(library: Elf) -> Image:
     return build(library, find(library), ours, *native.code())
 
 
+@pytest.fixture
+def copy(image: Image, tmp_path: Path) -> bytes:
+    with open(LIBC, "rb") as file, open(tmp_path / "copy", "w+b", buffering=0) as made:
+        image.write(file.fileno(), LIBC.stat().st_size, made.fileno())
+    return (tmp_path / "copy").read_bytes()
+
+
 def test_the_sites_of_this_libc(library: Elf) -> None:
     found = [BY_NUMBER[site.number].name for site in find(library).sites]
     assert {"newfstatat", "openat", "access", "readlink"} <= set(found)
 
 
-def test_only_the_sites_and_the_headers_differ(library: Elf, image: Image) -> None:
-    changed = {
-        at
-        for at, (old, new) in enumerate(zip(library.data, image.data, strict=False))
-        if old != new
-    }
+def test_only_the_sites_and_the_headers_differ(library: Elf, copy: bytes) -> None:
+    pairs = enumerate(zip(library.data, copy, strict=False))
+    changed = {at for at, (old, new) in pairs if old != new}
     offset = library.code.offset - library.code.address
     allowed = {site.address + offset + n for site in find(library).sites for n in range(SIZE)}
     assert changed <= allowed | {*range(32, 40), 56, 57}
 
 
-def test_the_copy_is_a_library_with_three_more_segments(library: Elf, image: Image) -> None:
-    copy = Elf(image.data)
-    assert copy.build_id == library.build_id
-    added = copy.segments[len(library.segments) :]
+def test_the_copy_is_a_library_with_three_more_segments(
+    library: Elf, image: Image, copy: bytes
+) -> None:
+    made = Elf(copy)
+    assert made.build_id == library.build_id
+    added = made.segments[len(library.segments) :]
     assert [segment.flags for segment in added] == [5, 4, 6]
     assert all(segment.address % PAGE == segment.offset % PAGE == 0 for segment in added)
     assert added[1].offset == image.shared and added[2].offset == image.switch
-    starts = [start for start, _ in copy.unwound()]
+    starts = [start for start, _ in made.unwound()]
     assert starts == sorted(starts) and len(starts) > len(library.functions())
+
+
+def test_an_image_on_disk(image: Image, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert cache.get("0") is None
+    cache.put("0", image)
+    assert cache.get("0") == image
+    (file,) = (tmp_path / "viewos").iterdir()
+    whole = file.read_bytes()
+    for spoilt in (b"", whole[:40], whole[:-1], whole[:100] + b"x" + whole[101:]):
+        file.write_bytes(spoilt)
+        assert cache.get("0") is None
+    file.write_bytes(whole)
+    file.chmod(0o666)
+    assert cache.get("0") is None
+    for number in range(20):
+        cache.put(f"{number}", image)
+    assert len(list((tmp_path / "viewos").iterdir())) == 16
+
+
+def test_without_a_home_it_is_kept_elsewhere(
+    image: Image, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", "/proc/nowhere")
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    cache.put("0", image)
+    assert cache.get("0") == image
+    (directory,) = tmp_path.iterdir()
+    directory.chmod(0o777)  # by others, who can now put anything there
+    assert cache.get("0") is None
+
+
+def test_another_library_is_not_made_a_copy_of(image: Image, tmp_path: Path) -> None:
+    other = tmp_path / "libc.so.6"
+    for text in (bytes(LIBC.stat().st_size), LIBC.read_bytes()[:-100]):
+        other.write_bytes(text)
+        with (
+            open(other, "rb") as file,
+            open(tmp_path / "copy", "w+b") as made,
+            pytest.raises(OSError, match=r"than it was|not what it was"),
+        ):
+            image.write(file.fileno(), LIBC.stat().st_size, made.fileno())
 
 
 @pytest.mark.parametrize(

@@ -49,9 +49,9 @@ OPTIONS = (
         "this one: calls that no module answers cost a notification each",
     ),
     Option(
-        "inproc", ("--inproc",), None,
-        "let programs of the usual libc make calls themselves of which they\n"
-        "can be certain: a build costs a third of what it costs without",
+        "no_inproc", ("--no-inproc",), None,
+        "leave the libc of programs as it is, so that all their calls are\n"
+        "made by themselves or by the monitor: a build costs three times more",
     ),
     Option(
         "no_continue", ("--no-continue",), None,
@@ -108,10 +108,11 @@ def _run(values: dict[str, Any], command: list[str]) -> NoReturn:
         from viewos.control import nested
         from viewos.control.client import monitor_at
 
-        for name in ("log", "layout", "inproc"):
+        for name in ("log", "layout", "no_inproc"):
             if values[name] not in (None, False, "auto"):
+                option = f"--{name.replace('_', '-')}"
                 raise UsageError(
-                    f"viewos run: --{name} is for the outermost view, whose monitor serves this one"
+                    f"viewos run: {option} is for the outermost view, whose monitor serves this one"
                 )
         for module in from_profiles:
             module.load()  # the monitor knows nothing of files and lines
@@ -122,10 +123,6 @@ def _run(values: dict[str, Any], command: list[str]) -> NoReturn:
             name=values["name"] or "", why=values["why"],
         )  # fmt: skip
 
-    if values["inproc"]:
-        from viewos.monitor.inproc import check
-
-        check()
     from viewos.loader import load
     from viewos.monitor.start import run
     from viewos.view import View
@@ -137,7 +134,7 @@ def _run(values: dict[str, Any], command: list[str]) -> NoReturn:
             modules,
             no_continue=values["no_continue"],
             nestable=values["nestable"],
-            inproc=values["inproc"],
+            inproc=not values["no_inproc"],
         ),
         command,
         chdir=values["chdir"],

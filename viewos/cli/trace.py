@@ -95,7 +95,7 @@ def _run(values: dict[str, Any], command: list[str]) -> NoReturn:
         )
     parse_expressions(values["expressions"])
     run(
-        View([load(text) for text in values["modules"]], nestable=values["all"]),
+        View([load(text) for text in values["modules"]], nestable=values["all"], inproc=False),
         command,
         chdir=values["chdir"],
         trace=Tracing(_writable(values["file"]), tuple(values["expressions"])),

@@ -154,9 +154,9 @@ CHECKS = (
         " viewos again",
     ),
     Check(
-        "inproc", "programs can make path calls by themselves (--inproc)", host.inproc,
-        cost="`viewos run --inproc` does not start",
-        remedy="pip install capstone, and a C compiler when viewos is installed",
+        "inproc", "programs make path calls by themselves where they can", host.inproc,
+        cost="every path call of a program wakes the monitor: a build costs three times more",
+        remedy="a C compiler when viewos is installed, and pip install capstone",
     ),
     Check(
         "handles", "files here can be told from later ones with their inode number", host.handles,

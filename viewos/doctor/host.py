@@ -122,13 +122,11 @@ def accelerator() -> str:
 
 def inproc() -> str:
     """Can programs be given an instrumented libc?"""
-    from viewos.errors import ViewosError
-    from viewos.monitor.inproc import check
+    from viewos.monitor.inproc import lacking
 
-    try:
-        check()
-    except ViewosError as error:
-        raise Missing(str(error)) from error
+    why = lacking()
+    if why:
+        raise Missing(why, *(["unset VIEWOS_PURE"] if "VIEWOS_PURE" in why else ()))
     return ""
 
 

@@ -46,8 +46,9 @@ class View(views.View):
         *,
         layout: str = "auto",
         no_continue: bool = False,
+        inproc: bool = True,
     ) -> None:
-        super().__init__(modules, no_continue=no_continue)
+        super().__init__(modules, no_continue=no_continue, inproc=inproc)
         self.layout = layout
         self.cookie = secrets.randbits(64) | 1 << 63
         self.mounts: MountTable | None = None

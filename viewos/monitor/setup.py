@@ -11,7 +11,7 @@ from functools import partial
 from viewos.claims import Claim, ClaimMap, RealPath, VirtualPath
 from viewos.errors import ViewosError, short
 from viewos.module import VirtualModule
-from viewos.monitor import authors
+from viewos.monitor import authors, inproc
 from viewos.monitor.mounts import MountTable
 from viewos.monitor.scratch import scratch_directory
 from viewos.view import View
@@ -33,6 +33,7 @@ def set_up(view: View, mounts: MountTable | None = None) -> MountTable:
             start(view, layer, module)
             add_claims(view, layer, mounts)
         show_missing_mount_points(view)
+        view.inproc = view.inproc and _may_look_at_paths(view) and not inproc.lacking()
     except BaseException as error:
         authors.stop(started, None)
         _remove_scratch(view)
@@ -40,6 +41,12 @@ def set_up(view: View, mounts: MountTable | None = None) -> MountTable:
             raise ViewosError(_scratch_failed(error)) from error
         raise
     return mounts
+
+
+def _may_look_at_paths(view: View) -> bool:
+    """Are there path calls that a program could make itself, and would have trapped?"""
+    asked = any(module.claims_later or "stat" in module.calls() for module in view.modules)
+    return not view.no_continue and (bool(view.claims) or view.nestable or asked)
 
 
 def _need_proc() -> None:

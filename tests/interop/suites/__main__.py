@@ -41,7 +41,9 @@ def parser() -> argparse.ArgumentParser:
     new.add_argument(
         "--again", type=int, default=3, metavar="N", help="native runs of what differs"
     )
-    new.add_argument("--inproc", action="store_true", help="with the in-process tier")
+    new.add_argument(
+        "--no-inproc", action="store_true", help="have all path calls of programs trapped"
+    )
     new.add_argument("--build", action="store_true", help="build, run nothing")
     new.add_argument("--write-docs", action="store_true", help=f"the table in {DOCS.name}")
     new.add_argument(
@@ -56,8 +58,8 @@ def main(argv: Sequence[str]) -> int:
     if args.docs_from:
         report.write_docs([r for path in args.docs_from for r in report.read_json(path)], DOCS)
         return 0
-    if args.inproc:
-        os.environ[INPROC] = "1"
+    if args.no_inproc:
+        os.environ[INPROC] = "0"
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(130))
     prctl.set_child_subreaper(True)  # what a test orphans can be reaped, and is
     chosen = [

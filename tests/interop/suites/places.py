@@ -48,9 +48,10 @@ class Place:
         if self.name != NATIVE:
             claim = "vfs:/=/" if self.name == "identity" else f"vfs:/mnt={self.real}"
             launch = [*viewos_words(self.user), "run", "-m", claim]
-            if in_process():
-                launch = ["env", cache_variable(self.user), *launch, "--inproc"]
-                words = ["env", "-u", "XDG_CACHE_HOME", *words]
+            if not in_process():
+                launch.append("--no-inproc")
+            launch = ["env", cache_variable(self.user), *launch]
+            words = ["env", "-u", "XDG_CACHE_HOME", *words]
             words = [*launch, "--", *words]
         if os.getuid() != 0:
             return words

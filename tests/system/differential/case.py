@@ -10,7 +10,7 @@ USERS = (0, NOBODY)
 DASH = ("dash", "-c")
 VIEWS = ("identity", "mnt")
 INPROC = "inproc"
-"""As "mnt", with the in-process tier."""
+"""As "mnt", with the in-process tier, which the others are without."""
 BASH = ("bash", "--norc", "-c")
 BUSYBOX = ("busybox", "sh", "-c")
 

@@ -68,10 +68,9 @@ def run(case: Case, user: int, view: str | None) -> Outcome:
             before = ()
         if view is not None:
             claim = "vfs:/=/" if view == "identity" else f"vfs:{WHERE}={real}"
-            *launch, end = prefix([claim], user=user)
+            *launch, end = prefix([claim], user=user, inproc=view == INPROC)
             own = [cache_variable(user)] + [_PURE] * is_pure(user, view)  # for viewos alone
             unset = [word for one in own for word in ("-u", one.partition("=")[0])]
-            launch += ["--inproc"] * (view == INPROC and "--inproc" not in launch)
             words = ["env", *own, *launch, "--log", log, end, "env", *unset, *words]
             _touch(log, user)
         result = run_in_view(

@@ -17,7 +17,6 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, NamedTuple
 
 from viewos.abi.syscalls import TABLE
-from viewos.errors import ViewosError
 from viewos.monitor.memory import Fault, TraceeGone, Unreadable
 
 if TYPE_CHECKING:
@@ -43,23 +42,25 @@ _SEALS = 0x2 | 0x4 | 0x10 | 0x1
 """F_SEAL_SHRINK, _GROW, _FUTURE_WRITE, _SEAL (linux/fcntl.h)."""
 
 
-def check() -> None:
-    """Raises ViewosError where there can be no in-process tier."""
+def lacking() -> str:
+    """Why there can be no in-process tier; empty: there can."""
+    if os.environ.get("VIEWOS_PURE") == "1":
+        return "switched off by VIEWOS_PURE=1"
     try:
         from viewos.monitor.inproc import native  # noqa: F401
-    except ImportError as error:
-        raise ViewosError(f"--inproc: {error} (viewos was built without a C compiler)") from error
+    except ImportError:
+        return "it was not built"
     if find_spec("capstone") is None:  # it takes 50 ms to import, and is seldom needed
-        raise ViewosError("--inproc: there is no capstone (pip install capstone)")
+        return "there is no capstone"
+    return ""
 
 
 class _Library(NamedTuple):
-    """A library that has been instrumented."""
+    """A library that is instrumented."""
 
     image: Image
     path: bytes
-    device: int
-    inode: int
+    found: os.stat_result
 
 
 class _Copy(NamedTuple):
@@ -129,35 +130,34 @@ class InProcess:
             return
         at = router.notification.instruction
         code = router.memory.read_exact(call.tid, at - _CODE // 2, _CODE)
-        library = copy.library.device, copy.library.inode
+        library = copy.library.found.st_dev, copy.library.found.st_ino
         fast.offer(router.number, copy.descriptor, self._filters, library, at, code)
 
     def _library(self, real: bytes) -> _Library | None:
         """The instrumented library; None: it is left alone."""
         try:
-            with open(real, "rb") as file:
-                found = os.fstat(file.fileno())
-                key = (found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size)
-                if key not in self._libraries:
-                    image = self._instrument(file.read(), real)
-                    made = image and _Library(image, real, found.st_dev, found.st_ino)
-                    self._libraries[key] = made
+            found = os.stat(real)
+            key = (found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size)
+            if key not in self._libraries:
+                image = self._instrument(found, real)
+                self._libraries[key] = image and _Library(image, real, found)
         except OSError:
             return None
         return self._libraries[key]
 
-    def _instrument(self, data: bytes, real: bytes) -> Image | None:
+    def _instrument(self, found: os.stat_result, real: bytes) -> Image | None:
         from viewos.monitor.inproc import cache, native
 
         blob, entry = native.code()
-        key = cache.key(data, blob)
+        key = cache.key(found, blob)
         made = cache.get(key)
         if made is not None:
             return made
         from viewos.monitor.inproc import elf, image, sites
 
         try:
-            library = elf.Elf(data)
+            with open(real, "rb") as file:
+                library = elf.Elf(file.read())
             with open(native.__file__, "rb") as file:
                 ours = elf.Elf(file.read())
             made = image.build(library, sites.find(library), ours, blob, entry)
@@ -187,8 +187,8 @@ class InProcess:
         from viewos.monitor.inproc.shared import SIZE, Shared
 
         descriptor = _memfd()
-        with open(descriptor, "wb", closefd=False) as file:
-            file.write(library.image.data)
+        with open(library.path, "rb", buffering=0) as file:
+            library.image.write(file.fileno(), library.found.st_size, descriptor)
         memory = mmap.mmap(descriptor, SIZE, offset=library.image.shared)
         with mmap.mmap(descriptor, mmap.PAGESIZE, flags=mmap.MAP_PRIVATE, prot=_RX):
             pass  # a security module may forbid it: to us, and not to a program's loader
@@ -245,7 +245,7 @@ class InProcess:
         """A report of mappings, with the library's own name for that of the copy."""
         for copy in list(self._copies.values()):
             library = copy.library
-            place = _label(library.device, library.inode) + b" "
+            place = _label(library.found.st_dev, library.found.st_ino) + b" "
 
             def named(
                 match: re.Match[bytes], place: bytes = place, path: bytes = library.path

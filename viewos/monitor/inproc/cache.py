@@ -2,57 +2,103 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import struct
+import zlib
+from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path
 
 from viewos.monitor.inproc import elf, image, shared, sites
-from viewos.monitor.inproc.image import Image
+from viewos.monitor.inproc.image import Image, Patch
 
-_HEAD = struct.Struct("<32sQQ")
-
-
-def key(library: bytes, blob: bytes) -> str:
-    """What an image depends on."""
-    mixed = hashlib.sha256()
-    ours = [Path(str(module.__file__)).read_bytes() for module in (elf, image, shared, sites)]
-    for part in (library, blob, *ours):
-        mixed.update(hashlib.sha256(part).digest())
-    return mixed.hexdigest()
+_HEAD = struct.Struct("<4QI")
+"""struct Image: its end, shared and switch, how many patches there are; CRC-32 of all behind it."""
+_PATCH = struct.Struct("<QB")
+_MOST = 16
+"""Files that are kept, of some 40 KB each."""
+_NAME = "libc-"
 
 
-def _file(name: str) -> Path:
-    home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    return Path(home) / "viewos" / f"libc-{name[:32]}"
+def key(library: os.stat_result, blob: bytes) -> str:
+    """What an image depends on: a library that nobody has touched since, and what makes it."""
+    made_by = zlib.crc32(blob)
+    for module in (elf, image, shared, sites):
+        with open(str(module.__file__), "rb") as file:
+            made_by = zlib.crc32(file.read(), made_by)
+    place = library.st_dev, library.st_ino, library.st_size
+    facts = (*place, library.st_mtime_ns, library.st_ctime_ns, made_by)
+    return "-".join(f"{fact:x}" for fact in facts)
 
 
 def get(name: str) -> Image | None:
     """The image of that key, if it is there and whole."""
-    try:
-        with open(_file(name), "rb") as file:
-            if os.fstat(file.fileno()).st_uid != os.geteuid():
-                return None  # somebody else's word on what programs shall run
-            text = file.read()
-    except OSError:
-        return None
-    if len(text) < _HEAD.size:
-        return None
-    digest, shared, switch = _HEAD.unpack_from(text)
-    if hashlib.sha256(text[32:]).digest() != digest:
-        return None
-    return Image(text[_HEAD.size :], shared, switch)
+    for directory in _directories():
+        with suppress(OSError), open(os.path.join(directory, _NAME + name), "rb") as file:
+            if _is_ours(os.fstat(file.fileno())) and _is_ours(os.lstat(directory)):
+                return _unpacked(file.read())
+    return None
 
 
 def put(name: str, image: Image) -> None:
     """Keep an image; where that cannot be, it is made again the next time."""
-    body = _HEAD.pack(b"", image.shared, image.switch)[32:] + image.data
-    file = _file(name)
-    part = file.with_name(f"{file.name}.{os.getpid()}")
-    with suppress(OSError):
-        file.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(hashlib.sha256(body).digest() + body)
-        os.replace(part, file)
-    with suppress(OSError):
-        part.unlink()
+    for directory in _directories():
+        with suppress(OSError):
+            os.makedirs(directory, mode=0o700, exist_ok=True)
+            if _is_ours(os.lstat(directory)):
+                _write(os.path.join(directory, _NAME + name), _packed(image))
+                _tidy(directory)
+                return
+
+
+def _directories() -> Iterator[str]:
+    """Where images are kept: in the user's cache, else where everybody may write."""
+    home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    yield os.path.join(home, "viewos")
+    yield os.path.join(os.environ.get("TMPDIR") or "/tmp", f"viewos-cache-{os.geteuid()}")
+
+
+def _is_ours(found: os.stat_result) -> bool:
+    """Nobody else may say what programs shall run."""
+    return found.st_uid == os.geteuid() and not found.st_mode & 0o022
+
+
+def _packed(image: Image) -> bytes:
+    patches = (_PATCH.pack(p.offset, len(p.old)) + p.old + p.new for p in image.patches)
+    body = b"".join(patches) + image.text
+    places = image.end, image.shared, image.switch, len(image.patches)
+    return _HEAD.pack(*places, zlib.crc32(body)) + body
+
+
+def _unpacked(text: bytes) -> Image | None:
+    if len(text) < _HEAD.size:
+        return None
+    end, shared, switch, count, checksum = _HEAD.unpack_from(text)
+    if zlib.crc32(memoryview(text)[_HEAD.size :]) != checksum:
+        return None
+    at, patches = _HEAD.size, []
+    for _ in range(count):
+        offset, size = _PATCH.unpack_from(text, at)
+        at += _PATCH.size + 2 * size
+        patches.append(Patch(offset, text[at - 2 * size : at - size], text[at - size : at]))
+    return Image(tuple(patches), end, text[at:], shared, switch)
+
+
+def _write(path: str, text: bytes) -> None:
+    part = f"{path}.{os.getpid()}"
+    try:
+        with open(part, "wb") as file:
+            file.write(text)
+        os.replace(part, path)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(part)
+        raise
+
+
+def _tidy(directory: str) -> None:
+    """Keep the newest: each libc, and each version of viewos, makes one."""
+    with os.scandir(directory) as entries:
+        files = [entry for entry in entries if entry.name.startswith(_NAME)]
+    files.sort(key=lambda entry: entry.stat().st_mtime)
+    for entry in files[:-_MOST]:
+        os.unlink(entry.path)

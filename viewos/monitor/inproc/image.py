@@ -7,6 +7,8 @@ and a word with which it switches the code off in one process (RW). Nothing else
 
 from __future__ import annotations
 
+import errno
+import os
 import struct
 from bisect import bisect_left
 from collections.abc import Sequence
@@ -35,14 +37,42 @@ _RETRIED = frozenset(TABLE[name].number for name, kind in KINDS.items() if kind 
 """Calls that never give EINTR natively."""
 
 
-class Image(NamedTuple):
-    """An instrumented copy."""
+class Patch(NamedTuple):
+    """Bytes of the library that are others in the copy."""
 
-    data: bytes
+    offset: int
+    old: bytes
+    new: bytes
+
+
+class Image(NamedTuple):
+    """What makes an instrumented copy of a library."""
+
+    patches: tuple[Patch, ...]
+    end: int
+    """Where in the file the text begins, behind all that is the library's."""
+    text: bytes
     shared: int
     """Where in the file `SHARED_SIZE` bytes for the monitor begin."""
     switch: int
     """Where in the file the page with the switch begins."""
+
+    def write(self, library: int, size: int, copy: int) -> None:
+        """Make the copy of a library of `size` bytes, both open; the copy is empty.
+
+        Raises OSError, also where the library is another one (ESTALE)."""
+        done = 0
+        while done < size:
+            sent = os.sendfile(copy, library, done, size - done)
+            if not sent:
+                raise OSError(errno.ESTALE, "shorter than it was")
+            done += sent
+        os.ftruncate(copy, self.switch + PAGE)
+        for patch in self.patches:
+            if os.pread(copy, len(patch.old), patch.offset) != patch.old:
+                raise OSError(errno.ESTALE, "not what it was")
+            os.pwrite(copy, patch.new, patch.offset)
+        os.pwrite(copy, self.text, self.end)
 
 
 def build(library: Elf, found: Found, code: Elf, blob: bytes, entry: int) -> Image:
@@ -76,14 +106,15 @@ def build(library: Elf, found: Found, code: Elf, blob: bytes, entry: int) -> Ima
     ]
     moved = [_moved(s, base, offset, headers, index_at, len(index)) for s in library.segments]
     _put(text, 0, b"".join(SEGMENT.pack(*segment) for segment in (*moved, *added)))
-    data = bytearray(library.data)
-    for stub in stubs:
-        place = stub.site.address - library.code.address + library.code.offset
-        _put(data, place, stub.jump())
-    struct.pack_into("<Q", data, _E_PHOFF, offset)
-    struct.pack_into("<H", data, _E_PHNUM, len(moved) + len(added))
-    data += bytes(offset - len(data)) + text + bytes(SHARED_SIZE + PAGE)
-    return Image(bytes(data), offset + len(text), offset + len(text) + SHARED_SIZE)
+    changes = {
+        stub.site.address - library.code.address + library.code.offset: stub.jump()
+        for stub in stubs
+    }
+    changes[_E_PHOFF] = struct.pack("<Q", offset)
+    changes[_E_PHNUM] = struct.pack("<H", len(moved) + len(added))
+    patches = tuple(Patch(at, library.data[at : at + len(new)], new) for at, new in changes.items())
+    at = offset + len(text)
+    return Image(patches, offset, bytes(text), at, at + SHARED_SIZE)
 
 
 def _align(number: int, to: int) -> int:
