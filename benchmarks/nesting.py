@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 
 VIEWOS = [sys.executable, "-m", "viewos", "run"]
+OUTERMOST = [*VIEWOS, "--no-inproc"]
 DEPTHS = (1, 2, 3, 5, 10)
 
 
@@ -25,9 +26,9 @@ def command(depth: int, tree: Path, words: list[str]) -> list[str]:
     """The words that run others in `depth` views; 1: both rules in one."""
     outer, inner = f"vfs:/mnt={tree}", "vfs:/media=/mnt"
     if depth == 1:
-        return [*VIEWOS, "-m", outer, "-m", inner, "--", *words]
+        return [*OUTERMOST, "-m", outer, "-m", inner, "--", *words]
     between = [word for _ in range(depth - 2) for word in (*VIEWOS, "--")]
-    return [*VIEWOS, "-m", outer, "--", *between, *VIEWOS, "-m", inner, "--", *words]
+    return [*OUTERMOST, "-m", outer, "--", *between, *VIEWOS, "-m", inner, "--", *words]
 
 
 def took(words: list[str]) -> float:
