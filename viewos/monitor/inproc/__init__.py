@@ -11,6 +11,7 @@ from __future__ import annotations
 import mmap
 import os
 import re
+import resource
 import threading
 from contextlib import suppress
 from importlib.util import find_spec
@@ -33,6 +34,7 @@ _NAME = "viewos-libc"
 _AT_SECURE = 23
 MOST_COPIES = 32
 """Each takes 2 MB to the end; programs of more nested views make no calls themselves."""
+_DESCRIPTORS = 128
 _CODE = 32
 """OFFER_CODE of accelerator.h."""
 _MFD_EXEC = 0x10
@@ -52,6 +54,9 @@ def lacking() -> str:
         return "it was not built"
     if find_spec("capstone") is None:  # it takes 50 ms to import, and is seldom needed
         return "there is no capstone"
+    with suppress(OSError):  # a container's filter may forbid it
+        if resource.getrlimit(resource.RLIMIT_NOFILE)[1] in range(_DESCRIPTORS):
+            return f"fewer than {_DESCRIPTORS} files may be open"
     return ""
 
 
@@ -104,7 +109,10 @@ class InProcess:
         if copy is None:
             return None
         self._teach(router, call, copy)
-        opened = os.open(f"/proc/self/fd/{copy.descriptor}", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            opened = os.open(f"/proc/self/fd/{copy.descriptor}", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return None
         return router.inject(call, opened, cloexec=True)
 
     def _is_wanted(self, router: Router, call: Call) -> bool:
