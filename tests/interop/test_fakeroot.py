@@ -65,3 +65,44 @@ def test_a_case(work: Path, name: str) -> None:
 def test_all_cases_are_there() -> None:
     found = {path.name for path in _tests().glob("t.*")}
     assert found == {f"t.{name}" for name in NAMES}
+
+
+# ---- pseudo's tests ------------------------------------------------------------------------------
+
+PSEUDO = ("chroot", "dir-move", "execl", "reexec-chroot")
+PSEUDOS_OWN = (
+    "env_i",  # its variables are in each environment
+    "pseudo_disable-fork", "pseudo_disable-fork-env_i", "pseudo_unload-fork",
+    "pseudo_unload-fork-env_i",  # PSEUDO_DISABLED and PSEUDO_UNLOAD let a program leave it
+)  # fmt: skip
+
+
+def _pseudos_tests() -> Path:
+    try:
+        return unpack("pseudo").path / "test"
+    except NotRun as why:
+        pytest.skip(f"no suites: {why}")
+
+
+@pytest.mark.parametrize("name", PSEUDO)
+def test_a_case_of_pseudos(work: Path, name: str) -> None:
+    """Their command is `./bin/pseudo`, which one of them calls a second time."""
+    shutil.copytree(_pseudos_tests(), work / "test")
+    (work / "bin").mkdir()
+    command = work / "bin" / "pseudo"
+    view = "run -m vfs:/=/ -m uid:0 --"  # chroot(2) takes a view of all paths
+    command.write_text(f'#!/bin/sh\nexec {python(USER)} -m viewos {view} "$@"\n')
+    command.chmod(0o755)
+    for path in (work, *work.rglob("*")):
+        os.chown(path, USER, USER)
+    result = run_in_view(
+        None, ["./bin/pseudo", f"test/test-{name}.sh"], user=USER, cwd=work,
+        stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    print(result.stdout.decode())
+    assert result.returncode == 0
+
+
+def test_all_cases_of_pseudos_are_known() -> None:
+    found = {path.name for path in _pseudos_tests().glob("test-*.sh")}
+    assert found == {f"test-{name}.sh" for name in (*PSEUDO, *PSEUDOS_OWN)}
