@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tests.system.differential.case import Case
 from tests.system.differential.runner import Outcome, differences, run
-from tests.system.view import REPOSITORY
+from tests.system.view import REPOSITORY, in_process
 
 from .program import USERS, VIEWS, Program
 from .table import TABLE
@@ -87,7 +87,7 @@ def _compare(program: Program, users: Sequence[str], views: Sequence[str]) -> Re
 def _timed(result: Result, name: str, case: Case, user: int, view: str | None) -> Outcome | str:
     start = time.monotonic()
     try:
-        return run(case, user, view)
+        return run(case, user, view, inproc=in_process())
     except AssertionError as error:
         return str(error)
     finally:

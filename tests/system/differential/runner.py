@@ -57,8 +57,9 @@ def is_pure(user: int, view: str) -> bool:
     return user == NOBODY and view == "mnt"
 
 
-def run(case: Case, user: int, view: str | None) -> Outcome:
-    """Run the case as that user, natively (None), in one of VIEWS, or INPROC."""
+def run(case: Case, user: int, view: str | None, *, inproc: bool = False) -> Outcome:
+    """Run the case as that user, natively (None), in one of VIEWS, or INPROC. `inproc`: with the
+    in-process tier in any case."""
     with _directory(user) as real:
         if case.given:
             _prepare(case, user, real)
@@ -68,7 +69,7 @@ def run(case: Case, user: int, view: str | None) -> Outcome:
             before = ()
         if view is not None:
             claim = "vfs:/=/" if view == "identity" else f"vfs:{WHERE}={real}"
-            *launch, end = prefix([claim], user=user, inproc=view == INPROC)
+            *launch, end = prefix([claim], user=user, inproc=inproc or view == INPROC)
             own = [cache_variable(user)] + [_PURE] * is_pure(user, view)  # for viewos alone
             unset = [word for one in own for word in ("-u", one.partition("=")[0])]
             words = ["env", *own, *launch, "--log", log, end, "env", *unset, *words]
