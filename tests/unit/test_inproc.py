@@ -253,7 +253,7 @@ def test_without_a_home_it_is_kept_elsewhere(
     image: Image, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", "/proc/nowhere")
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(cache, "EVERYBODYS", str(tmp_path))
     cache.put("0", image)
     assert cache.get("0") == image
     (directory,) = tmp_path.iterdir()

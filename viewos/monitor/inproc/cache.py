@@ -17,6 +17,7 @@ _PATCH = struct.Struct("<QB")
 _MOST = 16
 """Files that are kept, of some 40 KB each."""
 _NAME = "libc-"
+EVERYBODYS = "/var/tmp"
 
 
 def key(library: os.stat_result, blob: bytes) -> str:
@@ -54,7 +55,7 @@ def _directories() -> Iterator[str]:
     """Where images are kept: in the user's cache, else where everybody may write."""
     home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
     yield os.path.join(home, "viewos")
-    yield os.path.join(os.environ.get("TMPDIR") or "/tmp", f"viewos-cache-{os.geteuid()}")
+    yield os.path.join(EVERYBODYS, f"viewos-cache-{os.geteuid()}")
 
 
 def _is_ours(found: os.stat_result) -> bool:
