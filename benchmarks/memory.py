@@ -31,7 +31,9 @@ def main() -> None:
         subprocess.run(["cc", "-O2", "-pthread", "-o", program, HERE / "calls.c"], check=True)
         env = {**os.environ, "VIEWOS_PURE": "1" if options.pure else ""}
         words = [f"{WHERE}/calls", "open", str(options.calls), f"{WHERE}/calls"]
-        view = subprocess.Popen([*VIEWOS, "-m", f"vfs:{WHERE}={name}", "--", *words], env=env)
+        view = subprocess.Popen(
+            [*VIEWOS, "--no-inproc", "-m", f"vfs:{WHERE}={name}", "--", *words], env=env
+        )
         monitor = None
         while view.poll() is None:
             if monitor is None:

@@ -203,8 +203,8 @@ WORKS = [
     Work("go build", "a program with net/http and all it needs", _go, shell(
         "GOCACHE=$PWD/cache GOFLAGS=-p=2 go build -o out ."), _no_cache),
     Work("imports", "Python imports 200 modules", nothing, lambda d: ["python3", "-c", _IMPORT]),
-    Work("true x 1000", "a thousand times fork and exec", nothing, shell(
-        "i=0; while [ $i -lt 1000 ]; do /bin/true; i=$((i+1)); done")),
+    Work("true x 2000", "two thousand times fork and exec", nothing, shell(
+        "i=0; while [ $i -lt 2000 ]; do /bin/true; i=$((i+1)); done")),
     Work("dd", "1 GB through a pipe and a file", nothing, shell(
         "dd if=/dev/zero bs=1M count=1000 status=none | dd of=out bs=1M status=none; rm out")),
     Work("start", "true", nothing, lambda d: ["true"]),

@@ -28,10 +28,13 @@ QUICK = ("fsstress", "fsx", "fakeroot")
 
 @pytest.mark.skipif(not LIST.exists(), reason=f"no suites: there is no {LIST}")
 @pytest.mark.skipif(os.getuid() != 0, reason="the suites are built and run by root")
+@pytest.mark.parametrize("options", [[], ["--no-inproc"]], ids=["inproc", "trapped"])
 @pytest.mark.parametrize("suite", QUICK)
-def test_a_suite_cannot_tell_a_view_from_the_real_thing(suite: str, tmp_path: Path) -> None:
+def test_a_suite_cannot_tell_a_view_from_the_real_thing(
+    suite: str, options: list[str], tmp_path: Path
+) -> None:
     found = tmp_path / "report.json"
-    argv = [*MODULE, suite, "--subset", "--json", str(found)]
+    argv = [*MODULE, suite, "--subset", "--json", str(found), *options]
     result = run_in_view(None, argv, cwd=REPOSITORY, timeout=590, strict=False)
     results: list[dict[str, Any]] = json.loads(found.read_text())
     text = result.stdout.decode(errors="backslashreplace")

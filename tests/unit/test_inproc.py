@@ -7,6 +7,8 @@ import errno
 import mmap
 import os
 import struct
+import subprocess
+import sys
 from pathlib import Path
 
 import capstone
@@ -112,6 +114,37 @@ def test_what_it_is_sure_of_is_what_python_says(
                 assert real(found) == real(known.real), (path, sorted(chosen), found, known)
     finally:
         os.chdir(before)
+
+
+EXCHANGES = """
+import ctypes, sys
+exchange = ctypes.CDLL(None).renameat2
+one, other = (word.encode() for word in sys.argv[1:])
+while True:
+    exchange(-100, one, -100, other, 2)
+"""
+
+
+def test_a_link_that_comes_and_goes_is_never_followed_by_an_open(tmp_path: Path) -> None:
+    for name in ("kept", "other"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").write_text(name)
+    inode = (tmp_path / "kept" / "file").stat().st_ino
+    (tmp_path / "link").symlink_to("other")
+    names = [str(tmp_path / "kept"), str(tmp_path / "link")]
+    with subprocess.Popen([sys.executable, "-c", EXCHANGES, *names]) as racing:
+        try:
+            sure = unsure = 0
+            while sure < 3000 or unsure < 3000:
+                found = native.opened(f"{names[0]}/file")
+                unsure += found is None
+                if found is not None:
+                    sure += 1
+                    assert found >= 0
+                    assert os.fstat(found).st_ino == inode
+                    os.close(found)
+        finally:
+            racing.kill()
 
 
 @pytest.mark.parametrize(("path", "found"), [

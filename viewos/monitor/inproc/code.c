@@ -514,12 +514,27 @@ static PyObject *vouched(PyObject *Py_UNUSED(module), PyObject *args)
                          PyBool_FromLong(is_opened_without(&nobody, &p, path)));
 }
 
+static PyObject *opened(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    const char *path;
+    const struct shared nobody = {0};
+    if (!PyArg_ParseTuple(args, "s", &path))
+        return NULL;
+    struct path_call p = {.directory = AT_FDCWD, .path = path, .flags = O_RDONLY | O_CLOEXEC};
+    struct verdict verdict = open_here(&nobody, &p, path, 0);
+    if (!verdict.is_made)
+        Py_RETURN_NONE;
+    return PyLong_FromLongLong(verdict.value);
+}
+
 static PyMethodDef methods[] = {
     {"code", code, METH_NOARGS, "code(): (the instructions, where among them a call enters)"},
     {"find", found, METH_VARARGS,
      "find(shared, path, kind, writes): the path for the kernel, if no link is in it; None: not sure"},
     {"vouched", vouched, METH_VARARGS,
      "vouched(path, follows): is no link in it, by the names one by one and by an open?"},
+    {"opened", opened, METH_VARARGS,
+     "opened(path): a descriptor, or a negative errno; None: not sure."},
     {NULL},
 };
 

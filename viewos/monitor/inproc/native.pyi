@@ -8,3 +8,6 @@ def find(shared: bytes, path: bytes, kind: int, writes: bool) -> bytes | None:
 
 def vouched(path: bytes, follows: bool) -> tuple[bool, bool]:
     """Is no link in it, or surely nothing there: by its names one by one, and by an open?"""
+
+def opened(path: str) -> int | None:
+    """A descriptor for reading, or a negative errno; None: not sure."""
