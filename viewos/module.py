@@ -166,6 +166,12 @@ class VirtualModule:
         `kept` (see `Call.keep`), for the monitor to answer by itself. None: it is asked."""
         return None
 
+    def keeps_at_exec(self, kept: Any) -> bool:
+        """Does execve(2) leave a process as it is for which the module keeps `kept`, where the
+        program has no set-ID bit and `show_owners` has not told of it? Its auxiliary vector gets
+        what `show_ids` says. False: `executed` is asked."""
+        return False
+
     def show_uname(self, told: Callable[[Names | None], object]) -> None:
         """What `uname` answers, for the monitor to answer by itself.
 

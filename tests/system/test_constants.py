@@ -107,6 +107,38 @@ def test_owners(save: str) -> None:
     assert left is None or int(left[1]) < 20, line
 
 
+EXECUTED = """
+import os, subprocess, sys
+auxiliary = "import ctypes, os; f = ctypes.CDLL(None).getauxval;"
+auxiliary += "print(*map(f, (11, 12, 13, 14, 23)), os.getuid())"
+program = [sys.executable, "-ISc", auxiliary]
+subprocess.run(["sh", "-c", "for i in $(seq 50); do /bin/true; done"])
+print(subprocess.run(program, capture_output=True))
+print(subprocess.run(["sh", "-c", '"$@"; exec "$@"', "sh", *program], capture_output=True))
+with open("script", "w") as file:
+    file.write("#! /bin/sh -e\\nid -u; id -g\\n")
+os.chmod("script", 0o755)
+print(subprocess.run(["./script"], capture_output=True), flush=True)
+for name in ("missing", "script/x", ".", "/etc/passwd"):
+    try:
+        os.execv(name, [name])
+    except OSError as error:
+        print(name, error.strerror)
+os.execve(sys.executable, program, {f"NAME{n}": "x" * 100 for n in range(3000)})
+"""
+
+
+@pytest.mark.parametrize("spec", ["uid:0", "uid:7:8", "uid:0,save=owners"])
+def test_programs_begin_as_who_they_are(spec: str) -> None:
+    """And few of them need Python."""
+    expected, _ = said([spec], EXECUTED, NOBODY, pure=True)
+    got, line = said([spec], EXECUTED, NOBODY, pure=False)
+    assert got == expected
+    assert "0 0 0 0 0 0" in got or "7 7 8 8 0 7" in got
+    left = re.search(r"\bexecve (\d+)", line)
+    assert left is not None and int(left[1]) < 20, line
+
+
 def test_ids_in_nested_views() -> None:
     """Each view has its own; the state of a process says in which it is."""
     inner = f"{python(0)} -m viewos run -m uid:7:8 --"

@@ -45,6 +45,11 @@ class ExecModule(RemovalModule):
             AT_GID: who.gid.real, AT_EGID: who.gid.effective, AT_SECURE: int(who.is_secure),
         }  # fmt: skip
 
+    def keeps_at_exec(self, kept: Credentials | None) -> bool:
+        """As `executed` has it."""
+        who = self._initial if kept is None else kept
+        return who.after_exec() == who and not who.is_secure
+
     def chroot(self, call: Call) -> Verdict:
         """chroot(2): where all paths of the view are claimed, and so looked at."""
         if self._is_real_root:

@@ -53,6 +53,8 @@ class Ours(NamedTuple):
     """The module that alone answers uname(2)."""
     passes: tuple[tuple[int, tuple[tuple[int, int, int], ...]], ...]
     """(system call, ((argument, mask, value), ...)) of calls that every module passes."""
+    executes: bool
+    """Does the module of `ids` say, as data, when execve(2) leaves a process as it is?"""
 
 
 def extension() -> ModuleType | None:
@@ -131,6 +133,7 @@ class Accelerator:
         self._prefixes: dict[int, dict[bytes, int]] = {}
         """View -> prefix -> the number of the claim."""
         self._ids: dict[int, tuple[int, VirtualModule] | None] = {}
+        self._executing: dict[int, bool] = {}
         self._slots: dict[int, int] = {}
         """View -> its place on the C side: another one when it has been changed."""
         self._settled: dict[int, int] = {}
@@ -237,8 +240,11 @@ class Accelerator:
         constants |= {"uname"} if ours.names is not None else set()
         passes = [BY_NUMBER[nr] for nr, _ in ours.passes]
         constants |= {row.name for row in passes if not row.paths}
-        passed = {row.name for row in passes if row.paths}
+        passed = {row.name for row in passes if row.paths} | (
+            {"execve"} if ours.executes else set()
+        )
         self._ids[number] = ours.ids
+        self._executing[number] = ours.executes
         self._prefixes[number] = {bytes(c.prefix): index for index, c in enumerate(view.claims)}
         packed = rules.pack(is_data, ours.has_more, constants, passed)
         self._native.add_view(slot, claims, packed, view.no_continue)
@@ -260,8 +266,12 @@ class Accelerator:
 
     def _learn_ids(self, index: int, state: ProcessState) -> None:
         found = self._ids.get(state.view)
-        ids = None if found is None else found[1].show_ids(state.of(found[0]))
-        self._native.set_ids(index, *(_UNKNOWN_IDS if ids is None else ids))
+        ids, keeps = None, False
+        if found is not None:
+            layer, module = found
+            ids = module.show_ids(state.of(layer))
+            keeps = self._executing[state.view] and module.keeps_at_exec(state.of(layer))
+        self._native.set_facts(index, *(_UNKNOWN_IDS if ids is None else ids), keeps)
 
     def _teach_states(self, number: int) -> None:
         for index, state in list(self._told.items()):

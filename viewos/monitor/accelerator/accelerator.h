@@ -50,7 +50,7 @@ struct path_argument {
 struct rule {
     uint8_t action, path_count;
     int8_t values[4]; /* indices of further arguments, by action; -1: the call lacks it */
-    bool asks;        /* a module is asked, but for what `passes` holds */
+    bool asks;        /* a module is asked, but for what it has said */
     uint8_t spare;
     struct path_argument paths[2];
 };
@@ -78,7 +78,7 @@ struct root {
 
 /* ---- answers that do not depend on the call: constants.c --------------------------------------- */
 
-enum { IDS = 4, SOURCE = 65 };
+enum { IDS = 4, KEEPS_AT_EXEC = IDS, FACTS, SOURCE = 65 };
 
 struct source { /* a file whose contents a name is */
     int fd;
@@ -117,7 +117,7 @@ struct offer {
 
 /* ---- views: the outermost, and those nested in it -------------------------------------------- */
 
-enum { VIEWS = 1024 };
+enum { VIEWS = 1024, BEGUN = 4096 };
 
 struct level {
     const struct table *claims; /* held by Python to the end; NULL: that view is Python's */
@@ -172,7 +172,9 @@ struct accelerator {
     _Atomic uint32_t state_count;
     _Atomic uint64_t states[STATES]; /* each a struct state, which changes as a whole */
     const struct root *_Atomic roots[STATES]; /* of those that are STATE_ROOTED */
-    _Atomic int64_t ids[STATES][IDS]; /* uid, euid, gid, egid; -1: Python knows */
+    /* uid, euid, gid, egid, -1: Python knows; does executing a common program change nothing of it? */
+    _Atomic int64_t facts[STATES][FACTS];
+    _Atomic int begun[BEGUN]; /* by thread id: who begins a program, which is to see these ids */
     struct task tasks[TASKS];
     /* Tasks that execute another program: Python has to forget them too. */
     _Atomic uint32_t renewed_count;
@@ -269,7 +271,13 @@ bool owners_stat(struct owners *, int directory, const char *path, int flags, st
 bool owners_statx(struct owners *, int directory, const char *path, int flags, struct statx *);
 
 /* execute.c */
-bool is_found_by_the_kernel(struct call *);
+struct stat;
+/* `program`: what is executed; st_ino 0: nothing. */
+bool is_found_by_the_kernel(struct call *, struct stat *program);
+
+/* auxiliary.c */
+void auxiliary_expect(struct call *);
+void auxiliary_tell(struct call *);
 
 /* offer.c */
 int offered(struct call *, const struct place *);
@@ -285,7 +293,7 @@ enum outcome do_fstat(struct call *, int fd);
 enum outcome deliver(struct call *, uint64_t address, const void *data, size_t size);
 
 /* constants.c */
-void ids_set(struct accelerator *, size_t index, const int64_t values[IDS]);
+void facts_set(struct accelerator *, size_t index, const int64_t values[FACTS]);
 void names_set(struct level *, const struct names *);
 enum outcome do_id(struct call *);
 enum outcome do_uname(struct call *);

@@ -164,6 +164,28 @@ static bool is_plain_file(const struct call *c, const struct place *p)
            (c->level->owners && !owners_may(c->level->owners, st.st_ino));
 }
 
+/* Would a module that is asked say that the process stays what it is? */
+static bool keeps_at_exec(const struct call *c, const struct stat *program)
+{
+    return c->accelerator->facts[c->state_index][KEEPS_AT_EXEC] == 1 && c->task->like_us &&
+           c->task->tid == c->task->group && !(program->st_mode & (S_ISUID | S_ISGID)) &&
+           c->level->owners && !owners_may(c->level->owners, program->st_ino);
+}
+
+static enum outcome execute(struct call *c)
+{
+    struct stat program;
+    if (c->state.kind & STATE_BEHIND_LOADER || !is_found_by_the_kernel(c, &program))
+        return PASS;
+    if (c->rule->asks && program.st_ino) {
+        if (!keeps_at_exec(c, &program))
+            return PASS;
+        auxiliary_expect(c);
+    }
+    task_renew(c->accelerator, c->task);
+    return CONTINUE;
+}
+
 static enum outcome decide(struct call *c)
 {
     bool all_continue = true, is_native = false;
@@ -182,7 +204,7 @@ static enum outcome decide(struct call *c)
         }
         if (p->lost) /* of two paths the other one may be wrong in another way */
             return c->rule->path_count == 1 ? CONTINUE : PASS;
-        if (c->rule->asks && !is_plain_file(c, p))
+        if (c->rule->asks && c->rule->action == ACTION_OPEN && !is_plain_file(c, p))
             return PASS;
         /* What procfs says of names is mapped back. */
         if (p->proc && (c->rule->action == ACTION_OPEN || c->rule->action == ACTION_READLINK))
@@ -195,13 +217,8 @@ static enum outcome decide(struct call *c)
         int hint = claim ? (int)(claim - c->claims->entries) : CWD_REAL;
         return all_continue && c->state.cwd == hint ? CONTINUE : PASS;
     }
-    if (c->rule->action == ACTION_EXECUTE) {
-        if (!all_continue || is_native || c->state.kind & STATE_BEHIND_LOADER ||
-            !is_found_by_the_kernel(c))
-            return PASS;
-        task_renew(c->accelerator, c->task);
-        return CONTINUE;
-    }
+    if (c->rule->action == ACTION_EXECUTE)
+        return all_continue && !is_native ? execute(c) : PASS;
     if (all_continue && !shows && is_one_mount(c))
         return CONTINUE;
     if (is_native || !c->task->like_us || c->state.kind & STATE_CONFINED || !is_allowed(c))
@@ -234,7 +251,7 @@ enum outcome answer(struct call *c)
     if (c->rule->action == ACTION_FILTER)
         return do_filter(c, 0);
     c->must_exist = false;
-    if (c->rule->asks && !is_passed_open(c))
+    if (c->rule->asks && c->rule->action == ACTION_OPEN && !is_passed_open(c))
         return PASS;
     if (c->rule->action == ACTION_FSTAT)
         outcome = do_fstat(c, (int)argument(c, c->rule->values[2]));

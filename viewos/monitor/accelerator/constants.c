@@ -4,15 +4,15 @@
 #include <string.h>
 #include <unistd.h>
 
-void ids_set(struct accelerator *a, size_t index, const int64_t values[IDS])
+void facts_set(struct accelerator *a, size_t index, const int64_t values[FACTS])
 {
-    for (int i = 0; i < IDS; i++)
-        a->ids[index][i] = values[i];
+    for (int i = 0; i < FACTS; i++)
+        a->facts[index][i] = values[i];
 }
 
 enum outcome do_id(struct call *c)
 {
-    c->result = c->accelerator->ids[c->state_index][c->rule->values[0]];
+    c->result = c->accelerator->facts[c->state_index][c->rule->values[0]];
     return c->result < 0 ? PASS : ANSWER;
 }
 

@@ -98,15 +98,15 @@ static enum finding look_through(struct call *c, int fd)
 }
 
 /* `places[0]` is the program, and plain. */
-bool is_found_by_the_kernel(struct call *c)
+bool is_found_by_the_kernel(struct call *c, struct stat *program)
 {
     enum finding found = AGAIN;
     for (int scripts = 0; found == AGAIN && scripts <= MOST_SCRIPTS; scripts++) {
-        struct stat st;
         const char *real = c->places->real;
-        if (fstatat(AT_FDCWD, real, &st, AT_SYMLINK_NOFOLLOW))
+        program->st_ino = 0;
+        if (fstatat(AT_FDCWD, real, program, AT_SYMLINK_NOFOLLOW))
             return errno == ENOENT && !scripts; /* PATH is being searched */
-        if (!S_ISREG(st.st_mode))
+        if (!S_ISREG(program->st_mode))
             return false;
         int fd = open(real, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
         if (fd < 0)

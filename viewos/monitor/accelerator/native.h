@@ -27,7 +27,7 @@ PyObject *set_offer(Accelerator *, PyObject *);
 PyObject *add_view(Accelerator *, PyObject *);
 PyObject *set_state(Accelerator *, PyObject *);
 PyObject *set_root(Accelerator *, PyObject *);
-PyObject *set_ids(Accelerator *, PyObject *);
+PyObject *set_facts(Accelerator *, PyObject *);
 PyObject *set_names(Accelerator *, PyObject *);
 PyObject *add_pass(Accelerator *, PyObject *);
 PyObject *set_owners(Accelerator *, PyObject *);

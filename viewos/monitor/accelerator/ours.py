@@ -23,10 +23,12 @@ def of(view: View, chains: Chains) -> Ours:
     def is_ours(row: Row) -> bool:
         return row.number not in chains and not (row.operation == "execve" and has_a_say)
 
+    ids = _alone(view, chains, rules.IDS, "show_ids")
     names = _alone(view, chains, ("uname",), "show_uname")
+    executes = ids is not None and _executes(view, ids[1], chains)
     return Ours(
         is_ours, lambda row: row.name in SPECIAL, _shows(view, chains),
-        _alone(view, chains, rules.IDS, "show_ids"), names and names[1], _passes(view, chains),
+        ids, names and names[1], _passes(view, chains), executes,
     )  # fmt: skip
 
 
@@ -54,6 +56,13 @@ def _alone(
     module = view.layers[layer]
     given = getattr(type(module), method) is not getattr(VirtualModule, method)
     return (layer, module) if given and not {*names} & module.hooks.keys() else None
+
+
+def _executes(view: View, module: VirtualModule, chains: Chains) -> bool:
+    """Is it the only module that is asked for what is executed?"""
+    others = any(hasattr(one, "executed") for one in view.modules if one is not module)
+    given = type(module).keeps_at_exec is not VirtualModule.keeps_at_exec
+    return given and not others and TABLE["execve"].number not in chains
 
 
 def _passes(view: View, chains: Chains) -> tuple[tuple[int, tuple[tuple[int, int, int], ...]], ...]:

@@ -28,6 +28,7 @@ static bool choose(struct call *call)
     call->level = a->views[call->state.view];
     if (!call->level || !call->level->claims)
         return false;
+    auxiliary_tell(call);
     call->claims = call->level->claims;
     call->rule = call->level->rules + call->notification->data.nr;
     return call->rule->action;

@@ -119,17 +119,18 @@ PyObject *set_root(Accelerator *self, PyObject *args)
     Py_RETURN_NONE;
 }
 
-PyObject *set_ids(Accelerator *self, PyObject *args)
+PyObject *set_facts(Accelerator *self, PyObject *args)
 {
     unsigned long index;
-    long long values[IDS];
-    if (!PyArg_ParseTuple(args, "kLLLL", &index, values, values + 1, values + 2, values + 3))
+    long long values[FACTS];
+    if (!PyArg_ParseTuple(args, "kLLLLL", &index, values, values + 1, values + 2, values + 3,
+                          values + KEEPS_AT_EXEC))
         return NULL;
     if (index < STATES) {
-        int64_t ids[IDS];
-        for (int i = 0; i < IDS; i++)
-            ids[i] = values[i];
-        ids_set(self->a, index, ids);
+        int64_t facts[FACTS];
+        for (int i = 0; i < FACTS; i++)
+            facts[i] = values[i];
+        facts_set(self->a, index, facts);
     }
     Py_RETURN_NONE;
 }
