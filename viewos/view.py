@@ -184,7 +184,7 @@ class View:
         """Layer -> what its module claimed when it was put there."""
         self.no_continue: bool = no_continue
         self.nestable = nestable
-        self.inproc = inproc
+        self.inproc = inproc and below is None  # a nested view's programs are its outermost one's
         self.claims: ClaimMap = ClaimMap() if below is None else below.claims
         self.listed: dict[bytes, tuple[tuple[bytes, int], ...]] = {}
         """Real directory -> (name, DT_*) of the mount points that it lacks."""

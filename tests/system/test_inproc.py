@@ -159,6 +159,14 @@ def test_a_nested_view(place: Place) -> None:
     assert text == f"{missing}innerinner5\n{missing}"
 
 
+def test_a_view_nested_in_one_without(place: Place) -> None:
+    (place.real / "file").write_text("inner")
+    inner = [python(place.user), "-m", "viewos", "run", "-m", f"vfs:/opt={place.real}", "--"]
+    outer = [python(place.user), "-m", "viewos", "run", "--no-inproc", "-m", "vfs:/mnt=/usr", "--"]
+    done = run_in_view(None, [*outer, *inner, "cat", "/opt/file"], user=place.user)
+    assert done.stdout == b"inner", done.stderr
+
+
 OWNERS = """
 import ctypes, os, struct, subprocess
 libc = ctypes.CDLL(None)

@@ -80,6 +80,7 @@ class Served:
         for fd in (self._listener, self._control.detach()):
             if fd >= 0:
                 os.close(fd)
+        self._router.nesting.let_go()
 
     def _serve(self) -> None:
         try:

@@ -118,8 +118,14 @@ class Nesting:
         if self.inproc is not None:
             self.inproc.changed(number)
 
+    def let_go(self) -> None:
+        """Close what is open for programs; also in a forked child, which serves none of them."""
+        if self.inproc is not None:
+            self.inproc.close()
+
     def tear_down(self) -> None:
         """After the last program: stop the modules of nested views, the innermost first."""
+        self.let_go()
         while len(self.levels) > 1:
             router = self.levels.pop().router
             tear_down(router.view, router.log.warning)

@@ -205,6 +205,12 @@ class InProcess:
         label = _label(found.st_dev, found.st_ino)
         return _Copy(library, descriptor, Shared(memory, self._cookie), label)
 
+    def close(self) -> None:
+        """No program will be given a copy any more."""
+        copies, self._copies = self._copies, {}
+        for copy in copies.values():
+            os.close(copy.descriptor)
+
     # ---- keeping it right ------------------------------------------------------------------------
 
     def changed(self, number: int) -> None:
