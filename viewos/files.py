@@ -95,8 +95,9 @@ class Names(NamedTuple):
     """(descriptor, its contents, at most 65 bytes), at most two; an empty file changes nothing."""
 
 
-Told = Callable[[int, Known | None], object]
-"""Given an inode number, and what is known of the file; None: the module is to be asked for it."""
+Told = Callable[[int, Known | None], bool]
+"""Given an inode number, and what is known of the file; None: the module is to be asked for it.
+True: nobody wants to hear more by this one."""
 
 
 class File:

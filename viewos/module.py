@@ -155,9 +155,10 @@ class VirtualModule:
     def show_owners(self, told: Told) -> Owners | None:
         """How `stat` and `fstat` of this module show owners, for the monitor to answer by itself.
 
-        `told` is to be called with the inode number of each file of which the module shows more,
-        before the call that is the cause has been answered. Such files are still asked for, but
-        for those of which it is told what they show. None: all are asked for.
+        It is asked several times: for each view of which the module is a part, and after changes.
+        Each `told` is to be called with the inode number of each file of which the module shows
+        more, before the call that is the cause has been answered. Such files are still asked for,
+        but for those of which it is told what they show. None: all are asked for.
         """
         return None
 
@@ -172,11 +173,12 @@ class VirtualModule:
         what `show_ids` says. False: `executed` is asked."""
         return False
 
-    def show_uname(self, told: Callable[[Names | None], object]) -> None:
+    def show_uname(self, told: Callable[[Names | None], bool]) -> None:
         """What `uname` answers, for the monitor to answer by itself.
 
         `told` is to be called now, and before each call has been answered that changes it; with
-        None the module is asked."""
+        None the module is asked. It is told so several times, as with `show_owners`; a `told` that
+        returns true needs not be called again."""
 
     def start(self, scratch: bytes) -> None:
         """Called once before the program starts. `scratch` is an empty directory of the module's

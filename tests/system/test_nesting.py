@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from .test_fuzz import CALLS, difference, fuzz, ground
-from .view import prefix, run_in_view, without_note
+from .users import python
+from .view import place, prefix, run_in_view, without_note
 from .witness import build
 
 NOBODY = 65534
@@ -360,3 +361,20 @@ def test_calls_do_the_same_in_a_nested_view(seed: int) -> None:
     text = (run.stdout + dump.stdout).decode(errors="backslashreplace")
     got = [*text.splitlines(), f"status {run.returncode} {run.stderr.decode()[-2000:]}"]
     assert difference(expected, got) is None
+
+
+@pytest.mark.parametrize("inproc", [True, False])
+@pytest.mark.parametrize("user", [0, NOBODY])
+def test_the_outer_view_shows_what_it_remembers_of_files(user: int, inproc: bool) -> None:
+    """Also after a view was nested in it, to which its modules show files as well."""
+    inner = f"{python(user)} -m viewos run -m vfs:/mnt=/usr --"
+    script = f"""
+        umask 22; touch file; {inner} true; chown 5 file; stat -c %u file
+        {inner} sh -c 'stat -c %u file; chown 6 file; stat -c %u file'; stat -c %u file
+        {inner} sh -c 'stat -c %u file; {inner} chown 7 file; stat -c %u file'; stat -c %u file
+    """
+    with place("native", user) as here:
+        words = [*prefix(["uid:0"], user=user, inproc=inproc), "sh", "-c", script]
+        words.insert(words.index("run") + 1, "--nestable")
+        done = run_in_view(None, words, user=user, cwd=here.real)
+    assert done.stdout.split() == [b"5", b"5", b"6", b"6", b"6", b"7", b"7"], done.stderr

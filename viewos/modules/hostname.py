@@ -95,7 +95,7 @@ class Hostname(VirtualModule):
         self._names: dict[bytes, _Name] = {}
         self._files: dict[bytes, bytes] = {}
         """Path in the view -> the file behind it."""
-        self._watchers: list[Callable[[Names | None], object]] = []
+        self._watchers: list[Callable[[Names | None], bool]] = []
         self._told: Names | None = None
         self._name_space = ""
         self._named: set[str] = set()
@@ -157,8 +157,7 @@ class Hostname(VirtualModule):
 
     def stop(self) -> None:
         """Close the files."""
-        for told in self._watchers:
-            told(None)
+        self._tell_all(None)
         self._watchers = []
         for name in self._names.values():
             name.close()
@@ -184,7 +183,7 @@ class Hostname(VirtualModule):
         self._names[b"hostname"].write(name)
         self._tell()
 
-    def show_uname(self, told: Callable[[Names | None], object]) -> None:
+    def show_uname(self, told: Callable[[Names | None], bool]) -> None:
         """As `uname` answers, while no program writes to the files of the names."""
         self._watchers.append(told)
         self._tell()
@@ -197,8 +196,10 @@ class Hostname(VirtualModule):
             utsname = self._with_names(Utsname.of_host(), read)
             shown = Names(utsname, tuple(name.source for name in self._names.values()))
         self._told = shown
-        for told in self._watchers:
-            told(shown)
+        self._tell_all(shown)
+
+    def _tell_all(self, shown: Names | None) -> None:
+        self._watchers = [told for told in self._watchers if not told(shown)]
 
     def _with_names(self, below: Utsname, names: Mapping[bytes, bytes]) -> Utsname:
         return replace(

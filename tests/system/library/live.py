@@ -17,6 +17,7 @@ from typing import Any
 import anyio
 
 from viewos import PASS, Call, Utsname, Verdict, View, VirtualModule, hook
+from viewos.modules.uid import Uid
 from viewos.modules.vfs import Vfs
 
 PYTHON = "/usr/bin/python3"
@@ -89,6 +90,19 @@ def check_a_counter_changes_while_the_program_runs() -> None:
             process.stdin.flush()
             assert process.stdout.readline() == b"text\n"
             assert counter.opened.count(b"file") == number
+        process.stdin.close()
+        assert process.wait() == 0
+
+
+def check_programs_see_whom_others_gave_a_file_to() -> None:
+    Path("file").touch()
+    words = ["sh", "-c", "while read name; do stat -c %u $name; done"]
+    with View([Uid(0)]) as view, view.Popen(words, stdin=PIPE, stdout=PIPE) as process:
+        for number in range(5):
+            assert view.run(["chown", str(number), "file"]).returncode == 0
+            process.stdin.write(b"file\n")
+            process.stdin.flush()
+            assert process.stdout.readline() == b"%d\n" % number
         process.stdin.close()
         assert process.wait() == 0
 

@@ -97,7 +97,7 @@ class Table:
         """st_dev -> the file system's own identity."""
         self._lock = threading.RLock()
         """Nothing is asked of the store while it is held."""
-        self._told: Told | None = None
+        self._told: list[Told] = []
         self._has = Holding(False, False, False)
 
     def renew_lock(self) -> None:
@@ -108,21 +108,24 @@ class Table:
         """Have each file told of which something is remembered. What tells whether others have
         remembered more; None: there are no others."""
         with self._lock:
-            self._told = told
+            self._told.append(told)
             for _, inode in (*self._records, *self._adopted):
                 told(inode, None)
         return None if self._store is None else self._store.unseen()
 
     def _tell(self, device: int, place: Place) -> None:
         """What is remembered now, which need not be what has been found a moment before."""
-        if self._told is None:
+        if not self._told:
             return
         with self._lock:
             found = self._records.get(place)
             if found is not None:
                 handle, record = found
                 shown = record.uid, record.gid, record.mode or 0, record.rdev
-                self._told(place[1], Known(device, place[1], handle, *shown))
+                self._tell_all(place[1], Known(device, place[1], handle, *shown))
+
+    def _tell_all(self, inode: int, known: Known | None) -> None:
+        self._told = [told for told in self._told if not told(inode, known)]
 
     def find(self, file: File, data: bytes | None = None) -> Record | None:
         """What is remembered of a file. `data`: its `struct stat`, where that is known already."""
@@ -223,8 +226,7 @@ class Table:
             else:
                 self._records[identity[:2]] = identity.handle, record
                 self._note(record)
-            if self._told is not None:
-                self._told(identity.inode, None)
+            self._tell_all(identity.inode, None)
 
     def _note(self, record: Record) -> None:
         mode = record.mode or 0

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import weakref
 from collections.abc import Callable
 from functools import partial
 from types import ModuleType
@@ -74,6 +75,7 @@ class Owning:
     def __init__(self, module: VirtualModule, view: int) -> None:
         self._view = view
         self._native: Native | None = None
+        self._is_closed = False
         self._early: list[tuple[int, Known | None]] = []
         self.owners = module.show_owners(self._tell)
 
@@ -97,9 +99,15 @@ class Owning:
             self._tell(*told)
         self._early = []
 
-    def _tell(self, inode: int, known: Known | None) -> None:
+    def close(self) -> None:
+        """Nothing more is to be told."""
+        self._is_closed, self._native = True, None
+
+    def _tell(self, inode: int, known: Known | None) -> bool:
         native = self._native
-        if native is None:
+        if self._is_closed:
+            pass
+        elif native is None:
             self._early.append((inode, known))
         elif known is None or known.handle[:1] != b"h":
             native.may_remember(self._view, inode)
@@ -116,6 +124,7 @@ class Owning:
                 int(kind),
                 handle,
             )
+        return self._is_closed
 
 
 class Accelerator:
@@ -134,6 +143,8 @@ class Accelerator:
         """View -> prefix -> the number of the claim."""
         self._ids: dict[int, tuple[int, VirtualModule] | None] = {}
         self._executing: dict[int, bool] = {}
+        self._ownings: list[Owning] = []
+        self._is_closed = False
         self._slots: dict[int, int] = {}
         """View -> its place on the C side: another one when it has been changed."""
         self._settled: dict[int, int] = {}
@@ -206,6 +217,9 @@ class Accelerator:
         states and the mounts: they are told no more of them here."""
         self._states.unwatch(self._learn_state)
         self._mounts.unwatch(self._learn_mounts)
+        for owning in self._ownings:
+            owning.close()
+        self._is_closed = True
         self._tasks.on_forget = None
         self._native.close()
 
@@ -250,19 +264,25 @@ class Accelerator:
         self._native.add_view(slot, claims, packed, view.no_continue)
         if owning is not None and shows:
             owning.teach(self._native)
+            self._ownings.append(owning)
+        elif owning is not None:
+            owning.close()
         for nr, tests in ours.passes:
             self._native.add_pass(slot, nr, tests)
         if ours.names is not None:
-            ours.names.show_uname(partial(self._learn_names, slot))
+            ours.names.show_uname(partial(_learn_names, weakref.ref(self), slot))
         self._slots[number] = slot
         self._teach_states(number)
 
-    def _learn_names(self, slot: int, shown: Names | None) -> None:
-        """What uname(2) says in a view, from now on; None: Python knows."""
-        if shown is None:
+    def learn_names(self, slot: int, shown: Names | None) -> bool:
+        """What uname(2) says in a view, from now on; None: Python knows. True: nobody needs it."""
+        if self._is_closed:
+            pass
+        elif shown is None:
             self._native.set_names(slot, None, ())
         else:
             self._native.set_names(slot, shown.utsname.encode(), shown.sources)
+        return self._is_closed
 
     def _learn_ids(self, index: int, state: ProcessState) -> None:
         found = self._ids.get(state.view)
@@ -312,6 +332,11 @@ class Accelerator:
         """Leave all calls to Python for a while; as often as it begins it has to end."""
         self._pauses += 1 if begins else -1
         self._learn_mounts(self._mounts)
+
+
+def _learn_names(of: weakref.ref[Accelerator], slot: int, shown: Names | None) -> bool:
+    accelerator = of()
+    return accelerator is None or accelerator.learn_names(slot, shown)
 
 
 def build(view: View, tasks: Tasks, mounts: MountTable, ours: Ours) -> Accelerator | None:
