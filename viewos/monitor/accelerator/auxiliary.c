@@ -10,7 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { WORDS = 512, MOST_WORDS = 1 << 20, START_STACK = 28 /* proc_pid_stat(5) */, STATE = 3 };
+enum { WORDS = 512, MOST_WORDS = 1 << 20, MOST_PAIRS = 64, START_STACK = 28 /* proc_pid_stat(5) */, STATE = 3 };
 
 /* The caller is about to execute a program. */
 void auxiliary_expect(struct call *c)
@@ -57,15 +57,20 @@ static uint64_t find_vector(int tid, uint64_t stack, uint64_t words[WORDS])
     return 0;
 }
 
+/* Only what the kernel has put there is changed: the ids of the caller, which are ours. */
 static void write_ids(int tid, uint64_t at, const _Atomic int64_t *ids)
 {
     static const uint64_t keys[IDS] = {AT_UID, AT_EUID, AT_GID, AT_EGID};
-    for (uint64_t pair[2]; read_exactly(tid, at, pair, sizeof pair) && *pair; at += sizeof pair)
+    const uint64_t real[IDS] = {getuid(), geteuid(), getgid(), getegid()};
+    uint64_t pair[2];
+    for (int left = MOST_PAIRS; left && read_exactly(tid, at, pair, sizeof pair) && *pair; left--) {
         for (int i = 0; i < IDS; i++) {
             uint64_t id = (uint64_t)ids[i];
-            if (pair[0] == keys[i] && pair[1] != id)
+            if (pair[0] == keys[i] && pair[1] == real[i] && id != real[i])
                 write_exactly(tid, at + 8, &id, sizeof id);
         }
+        at += sizeof pair;
+    }
 }
 
 /* The caller has begun a program, perhaps: let it see its ids. */
