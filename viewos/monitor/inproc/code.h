@@ -1,0 +1,80 @@
+/* What runs in programs: shared by the files of this directory. Its instructions are copied behind a
+ * libc: they refer to nothing outside of their section, and run wherever a program calls open(2), so
+ * also in signal handlers, on small stacks, in the child of a vfork(2): no errno, no thread-local
+ * storage, no state. docs/inproc.md. */
+#ifndef CODE_H
+#define CODE_H
+
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "../accelerator/tables.h"
+
+#define SECTION                                                                                    \
+    __attribute__((section("viewos_inproc"), no_sanitize("address", "undefined")))
+#define CODE static SECTION
+
+enum { ROOM = 256, PAGE = 4096 };
+/* Kinds of calls; and the owners that LOOKS gives are shown as others. */
+enum { OPENS = 1, LOOKS = 2, TESTS = 4, READS = 8, SHOWN = 16 };
+enum { SHOWN_AT = 128 * 1024 }; /* behind what is said */
+
+/* What the monitor says, and may say anew at any time; image.py writes it. */
+struct shared {
+    uint64_t cookie;
+    _Atomic uint32_t calls;   /* the kinds that may be made here */
+    _Atomic uint32_t current; /* where its struct claims is, from here */
+};
+
+struct claims {
+    uint32_t read_only; /* one of them is */
+    uint32_t modules;   /* one of them is a module's own: its files are nowhere */
+    uint32_t by_prefix, by_name; /* from here, struct table: of claims, and of their last names */
+};
+
+struct arguments { /* in the order in which image.py pushes them */
+    uint64_t r9, r8, r10, rdx, rsi, rdi;
+};
+
+struct verdict {
+    int64_t value;
+    uint64_t is_made; /* 0: it is the monitor's */
+};
+
+struct path_call {
+    int directory;
+    const char *path;
+    uint32_t kind;
+    uint32_t flags; /* of open, or AT_ */
+    bool follows, writes;
+};
+
+struct route {
+    const struct table *claims, *names;
+    const struct entry *claim;
+    size_t length;
+    bool has_dots;
+    char name[ROOM]; /* canonical */
+    char real[ROOM];
+};
+
+/* A system call, without errno. */
+int64_t call(long number, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e, uint64_t f);
+
+/* route.c: the length of a string, -1: not to be read, or longer than there is room for; and the path
+ * for the kernel, if no symbolic link is in it, NULL: not certain. */
+long measure(const char *text);
+const char *find(const struct shared *, const struct path_call *, struct route *);
+
+/* code.c: is no link in the path, each name asked by itself (`text`: room for the path), and all at
+ * once; an open that finds none; and a call of the program, made or left. `off`: set by the monitor
+ * for this process; `single`: by the libc, as long as there is one thread. */
+bool are_no_links(const struct shared *, const struct path_call *, const char *path, char *text);
+bool is_opened_without(const struct shared *, const struct path_call *, const char *path);
+struct verdict open_here(const struct shared *, const struct path_call *, const char *path, uint64_t mode);
+struct verdict inproc_call(const struct shared *, const _Atomic uint32_t *off, long number,
+                           const struct arguments *, const volatile char *single);
+
+#endif
