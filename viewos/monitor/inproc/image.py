@@ -148,7 +148,7 @@ def _moved(
 # ---- stubs --------------------------------------------------------------------------------------
 
 _PUSHES = (b"\x57", b"\x56", b"\x52", b"\x41\x52", b"\x41\x50", b"\x41\x51")
-"""push rdi, rsi, rdx, r10, r8, r9: struct arguments of code.c."""
+"""push rdi, rsi, rdx, r10, r8, r9: struct arguments of code.h."""
 _POPS = (b"\x41\x59", b"\x41\x58", b"\x41\x5a", b"\x5a", b"\x5e", b"\x5f")
 _RED_ZONE = 128
 

@@ -1,4 +1,4 @@
-"""What the monitor says to the code in programs: struct shared of code.c."""
+"""What the monitor says to the code in programs: struct shared of code.h."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from viewos.claims import ClaimMap
 from viewos.monitor.accelerator import tables
 
 OPENS, LOOKS, TESTS, READS, SHOWN = 1, 2, 4, 8, 16
-"""Kinds of calls, and that the owners which LOOKS gives are shown as others (code.c)."""
+"""Kinds of calls, and that the owners which LOOKS gives are shown as others (code.h)."""
 _SAID = 128 * 1024
 """Behind it stands struct shown of tables.h."""
 SIZE = _SAID + 132 * 1024
@@ -32,7 +32,7 @@ def kinds(calls: Iterable[str]) -> int:
 
 
 def pack(claims: ClaimMap) -> bytes | None:
-    """struct claims of code.c, and its tables; None: Python has to judge."""
+    """struct claims of code.h, and its tables; None: Python has to judge."""
     by_prefix = tables.of_claims(claims)
     if by_prefix is None:
         return None
