@@ -33,15 +33,15 @@ def work() -> Iterator[Path]:
         yield path
 
 
-def _tests() -> Path:
+def _tests(suite: str) -> Path:
     try:
-        return unpack("fakeroot").path / "test"
+        return unpack(suite).path / "test"
     except NotRun as why:
         pytest.skip(f"no suites: {why}")
 
 
 def _status(place: Path, name: str, defs: str, user: int) -> int:
-    shutil.copytree(_tests(), place)
+    shutil.copytree(_tests("fakeroot"), place)
     (place / "defs").write_text(defs)
     for path in (place, *place.rglob("*")):
         os.chown(path, user, user)
@@ -63,7 +63,7 @@ def test_a_case(work: Path, name: str) -> None:
 
 
 def test_all_cases_are_there() -> None:
-    found = {path.name for path in _tests().glob("t.*")}
+    found = {path.name for path in _tests("fakeroot").glob("t.*")}
     assert found == {f"t.{name}" for name in NAMES}
 
 
@@ -77,17 +77,10 @@ PSEUDOS_OWN = (
 )  # fmt: skip
 
 
-def _pseudos_tests() -> Path:
-    try:
-        return unpack("pseudo").path / "test"
-    except NotRun as why:
-        pytest.skip(f"no suites: {why}")
-
-
 @pytest.mark.parametrize("name", PSEUDO)
 def test_a_case_of_pseudos(work: Path, name: str) -> None:
     """Their command is `./bin/pseudo`, which one of them calls a second time."""
-    shutil.copytree(_pseudos_tests(), work / "test")
+    shutil.copytree(_tests("pseudo"), work / "test")
     (work / "bin").mkdir()
     command = work / "bin" / "pseudo"
     view = "run -m vfs:/=/ -m uid:0 --"  # chroot(2) takes a view of all paths
@@ -104,5 +97,5 @@ def test_a_case_of_pseudos(work: Path, name: str) -> None:
 
 
 def test_all_cases_of_pseudos_are_known() -> None:
-    found = {path.name for path in _pseudos_tests().glob("test-*.sh")}
+    found = {path.name for path in _tests("pseudo").glob("test-*.sh")}
     assert found == {f"test-{name}.sh" for name in (*PSEUDO, *PSEUDOS_OWN)}

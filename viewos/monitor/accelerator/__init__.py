@@ -104,10 +104,10 @@ class Owning:
         self._is_closed, self._native = True, None
 
     def _tell(self, inode: int, known: Known | None) -> bool:
-        native = self._native
         if self._is_closed:
-            pass
-        elif native is None:
+            return True
+        native = self._native
+        if native is None:
             self._early.append((inode, known))
         elif known is None or known.handle[:1] != b"h":
             native.may_remember(self._view, inode)
@@ -124,7 +124,7 @@ class Owning:
                 int(kind),
                 handle,
             )
-        return self._is_closed
+        return False
 
 
 class Accelerator:
@@ -141,8 +141,7 @@ class Accelerator:
         self._module = module
         self._prefixes: dict[int, dict[bytes, int]] = {}
         """View -> prefix -> the number of the claim."""
-        self._ids: dict[int, tuple[int, VirtualModule] | None] = {}
-        self._executing: dict[int, bool] = {}
+        self._ours: dict[int, Ours] = {}
         self._ownings: list[Owning] = []
         self._is_closed = False
         self._slots: dict[int, int] = {}
@@ -257,8 +256,7 @@ class Accelerator:
         passed = {row.name for row in passes if row.paths} | (
             {"execve"} if ours.executes else set()
         )
-        self._ids[number] = ours.ids
-        self._executing[number] = ours.executes
+        self._ours[number] = ours
         self._prefixes[number] = {bytes(c.prefix): index for index, c in enumerate(view.claims)}
         packed = rules.pack(is_data, ours.has_more, constants, passed)
         self._native.add_view(slot, claims, packed, view.no_continue)
@@ -277,20 +275,19 @@ class Accelerator:
     def learn_names(self, slot: int, shown: Names | None) -> bool:
         """What uname(2) says in a view, from now on; None: Python knows. True: nobody needs it."""
         if self._is_closed:
-            pass
-        elif shown is None:
+            return True
+        if shown is None:
             self._native.set_names(slot, None, ())
         else:
             self._native.set_names(slot, shown.utsname.encode(), shown.sources)
-        return self._is_closed
+        return False
 
     def _learn_ids(self, index: int, state: ProcessState) -> None:
-        found = self._ids.get(state.view)
-        ids, keeps = None, False
-        if found is not None:
-            layer, module = found
+        ours, ids, keeps = self._ours[state.view], None, False
+        if ours.ids is not None:
+            layer, module = ours.ids
             ids = module.show_ids(state.of(layer))
-            keeps = self._executing[state.view] and module.keeps_at_exec(state.of(layer))
+            keeps = ours.executes and module.keeps_at_exec(state.of(layer))
         self._native.set_facts(index, *(_UNKNOWN_IDS if ids is None else ids), keeps)
 
     def _teach_states(self, number: int) -> None:

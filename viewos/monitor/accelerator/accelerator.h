@@ -251,9 +251,10 @@ struct walk {
 };
 bool resolve(struct call *, const char *path, size_t length, struct walk, struct place *);
 
-/* owners.c */
 struct stat;
 struct statx;
+
+/* owners.c */
 struct unseen { /* others have changed something, unless the words are equal */
     size_t count;
     const _Atomic uint64_t *now, *seen;
@@ -271,7 +272,6 @@ bool owners_stat(struct owners *, int directory, const char *path, int flags, st
 bool owners_statx(struct owners *, int directory, const char *path, int flags, struct statx *);
 
 /* execute.c */
-struct stat;
 /* `program`: what is executed; st_ino 0: nothing. */
 bool is_found_by_the_kernel(struct call *, struct stat *program);
 

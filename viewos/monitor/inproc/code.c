@@ -19,9 +19,7 @@ CODE int64_t open_without_links(const struct shared *shared, int directory, cons
                 shared->cookie);
 }
 
-/* Of how many names in the path is it to be asked whether they are links? Not of the last one, unless
- * it is followed. */
-CODE size_t count_names(const struct path_call *p, const char *path)
+SECTION size_t count_names(const struct path_call *p, const char *path)
 {
     size_t count = 0;
     bool is_name = false;
@@ -32,10 +30,10 @@ CODE size_t count_names(const struct path_call *p, const char *path)
     return count + (is_name && p->follows);
 }
 
-/* Is none of them a link, each asked by itself? `text`: room for the path. */
-SECTION bool are_no_links(const struct shared *shared, const struct path_call *p, const char *path, char *text)
+SECTION bool are_no_links(const struct shared *shared, const struct path_call *p, const char *path,
+                          size_t names, char *text)
 {
-    for (size_t left = count_names(p, path), at = 0; left; left--) {
+    for (size_t at = 0; names; names--) {
         for (; path[at] == '/'; at++)
             text[at] = '/';
         for (; path[at] && path[at] != '/'; at++)
@@ -50,7 +48,7 @@ SECTION bool are_no_links(const struct shared *shared, const struct path_call *p
     return true;
 }
 
-/* The same, for all at once: an open that must fail. A directory cannot be written to, nothing else
+/* An open that must fail. A directory cannot be written to, nothing else
  * is a directory. */
 SECTION bool is_opened_without(const struct shared *shared, const struct path_call *p, const char *path)
 {
@@ -126,19 +124,14 @@ CODE int64_t make(const struct shared *shared, long number, const struct argumen
 CODE bool show_owner(const struct shared *shared, long number, const struct arguments *a)
 {
     const struct shown *shown = (const void *)((const char *)shared + SHOWN_AT);
-    if (number == SYS_statx) {
-        struct statx *x = (struct statx *)a->r8;
-        if (!shown->is_known || shown_maybe(shown, x->stx_ino))
-            return false;
-        x->stx_uid = map_show(&shown->uids, x->stx_uid);
-        x->stx_gid = map_show(&shown->gids, x->stx_gid);
-        return true;
-    }
+    struct statx *x = (struct statx *)a->r8;
     struct stat *s = (struct stat *)(number == SYS_newfstatat ? a->rdx : a->rsi);
-    if (!shown->is_known || shown_maybe(shown, s->st_ino))
+    bool is_statx = number == SYS_statx;
+    if (!shown->is_known || shown_maybe(shown, is_statx ? x->stx_ino : s->st_ino))
         return false;
-    s->st_uid = map_show(&shown->uids, s->st_uid);
-    s->st_gid = map_show(&shown->gids, s->st_gid);
+    uint32_t *uid = is_statx ? &x->stx_uid : &s->st_uid, *gid = is_statx ? &x->stx_gid : &s->st_gid;
+    *uid = map_show(&shown->uids, *uid);
+    *gid = map_show(&shown->gids, *gid);
     return true;
 }
 
@@ -175,8 +168,9 @@ SECTION struct verdict inproc_call(const struct shared *shared, const _Atomic ui
     if (p.kind == OPENS)
         return open_here(shared, &p, path, number == SYS_openat ? a->r10 : a->rdx);
     /* The open that fails has a number for a moment, which another thread's open could miss. */
-    if (*single && count_names(&p, path) > 1 ? !is_opened_without(shared, &p, path)
-                                             : !are_no_links(shared, &p, path, route.name))
+    size_t names = count_names(&p, path);
+    if (*single && names > 1 ? !is_opened_without(shared, &p, path)
+                             : !are_no_links(shared, &p, path, names, route.name))
         return none;
     return make_here(shared, calls, number, a, &p, path);
 }

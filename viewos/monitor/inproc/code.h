@@ -68,10 +68,14 @@ int64_t call(long number, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64
 long measure(const char *text);
 const char *find(const struct shared *, const struct path_call *, struct route *);
 
-/* code.c: is no link in the path, each name asked by itself (`text`: room for the path), and all at
- * once; an open that finds none; and a call of the program, made or left. `off`: set by the monitor
- * for this process; `single`: by the libc, as long as there is one thread. */
-bool are_no_links(const struct shared *, const struct path_call *, const char *path, char *text);
+/* code.c: of how many names in the path is it to be asked whether they are links (not of the last one,
+ * unless it is followed); is none of the first `names` a link, each asked by itself (`text`: room for
+ * the path); is none, all asked at once; an open that finds none; and a call of the program, made or
+ * left. `off`: set by the monitor for this process; `single`: by the libc, as long as there is one
+ * thread. */
+size_t count_names(const struct path_call *, const char *path);
+bool are_no_links(const struct shared *, const struct path_call *, const char *path, size_t names,
+                  char *text);
 bool is_opened_without(const struct shared *, const struct path_call *, const char *path);
 struct verdict open_here(const struct shared *, const struct path_call *, const char *path, uint64_t mode);
 struct verdict inproc_call(const struct shared *, const _Atomic uint32_t *off, long number,

@@ -44,7 +44,7 @@ static PyObject *vouched(PyObject *Py_UNUSED(module), PyObject *args)
     if (length >= ROOM)
         return PyErr_Format(PyExc_ValueError, "a path of less than %d bytes", ROOM);
     struct path_call p = {.directory = AT_FDCWD, .path = path, .follows = follows};
-    return Py_BuildValue("NN", PyBool_FromLong(are_no_links(&nobody, &p, path, text)),
+    return Py_BuildValue("NN", PyBool_FromLong(are_no_links(&nobody, &p, path, count_names(&p, path), text)),
                          PyBool_FromLong(is_opened_without(&nobody, &p, path)));
 }
 
