@@ -14,7 +14,17 @@ if TYPE_CHECKING:
     from viewos.call import Call
     from viewos.claims import Claim, RealPath, VirtualPath
     from viewos.errors import SpecError, ViewosError
-    from viewos.files import File, Identity, Known, Names, Owners, Told, Words
+    from viewos.files import (
+        Changed,
+        Changing,
+        File,
+        Identity,
+        Known,
+        Names,
+        Owners,
+        Told,
+        Words,
+    )
     from viewos.library.popen import Popen
     from viewos.library.view import View
     from viewos.message import Message, Received
@@ -26,11 +36,11 @@ if TYPE_CHECKING:
 __version__ = "0.1.0.dev0"
 
 __all__ = [
-    "PASS", "Call", "CallTest", "Claim", "Entry", "File", "FileModule", "Identity",
-    "InetAddress", "Interrupted", "Item", "Items", "Known", "Message", "Names", "Owners", "Popen",
-    "RealPath", "Received", "SharedSocket", "SocketAddress", "SpecError", "Told", "TreeModule",
-    "UnixAddress", "Utsname", "Verdict", "View", "ViewosError", "VirtualModule", "VirtualPath",
-    "Words", "absolute", "hook",
+    "PASS", "Call", "CallTest", "Changed", "Changing", "Claim", "Entry", "File", "FileModule",
+    "Identity", "InetAddress", "Interrupted", "Item", "Items", "Known", "Message", "Names",
+    "Owners", "Popen", "RealPath", "Received", "SharedSocket", "SocketAddress", "SpecError",
+    "Told", "TreeModule", "UnixAddress", "Utsname", "Verdict", "View", "ViewosError",
+    "VirtualModule", "VirtualPath", "Words", "absolute", "hook",
 ]  # fmt: skip
 
 _HOMES = {
@@ -39,7 +49,17 @@ _HOMES = {
     "viewos.call": ("Call",),
     "viewos.claims": ("Claim", "RealPath", "VirtualPath"),
     "viewos.errors": ("SpecError", "ViewosError"),
-    "viewos.files": ("File", "Identity", "Known", "Names", "Owners", "Told", "Words"),
+    "viewos.files": (
+        "Changed",
+        "Changing",
+        "File",
+        "Identity",
+        "Known",
+        "Names",
+        "Owners",
+        "Told",
+        "Words",
+    ),
     "viewos.library.popen": ("Popen",),
     "viewos.library.view": ("View",),
     "viewos.message": ("Message", "Received"),

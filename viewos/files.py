@@ -10,7 +10,7 @@ import errno
 import os
 import struct
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
 from viewos import kernel
 from viewos.abi.fcntl import AT_EMPTY_PATH, AT_SYMLINK_FOLLOW
@@ -85,6 +85,34 @@ class Known(NamedTuple):
     """st_mode; 0: the real one."""
     rdev: int
     """0: the real one."""
+    has_more: bool = False
+    """There is more to know of it, which a change of its owner or mode may concern."""
+
+
+class Changed(NamedTuple):
+    """A file whose owner or mode the monitor has changed by itself."""
+
+    known: Known
+    real: int
+    """Its real st_mode after that."""
+
+
+class Changing(Protocol):
+    """Changes of owners and modes that the monitor makes by itself, so that the module learns of
+    them later: see `VirtualModule.change_owners`."""
+
+    def allow(self, device: int) -> None:
+        """From now on such changes are made of files whose st_dev that is."""
+
+    def taken(self) -> list[Changed]:
+        """What has been changed since the last time, the oldest first."""
+
+    def hold(self) -> list[Changed]:
+        """The same; and from now on nothing is changed but by the module, until `release` has been
+        called as often."""
+
+    def release(self) -> None:
+        """See `hold`."""
 
 
 class Names(NamedTuple):

@@ -18,7 +18,7 @@ from viewos.errors import SpecError
 
 if TYPE_CHECKING:
     from viewos.call import Call
-    from viewos.files import Names, Owners, Told
+    from viewos.files import Changing, Names, Owners, Told
     from viewos.spec import Items
 
 
@@ -161,6 +161,21 @@ class VirtualModule:
         but for those of which it is told what they show. None: all are asked for.
         """
         return None
+
+    def change_owners(self, changing: Changing) -> None:
+        """The monitor can do what `chown`, `fchown`, `chmod` and `fchmod` of this module do, for
+        processes that `may_change_owners`, by the rules for a root: owner, group and mode are
+        shown as asked for, a change of owner takes set-ID bits; the real mode has no set-ID bits,
+        and at least 0600 (0700 of a directory). It does so on the devices that the module allows,
+        where no other module takes part, with files that it knows.
+
+        `changing` says what it has changed, which the module has to take before it looks anything
+        up, and hold while it changes or tells something itself. Called after each `show_owners`.
+        """
+
+    def may_change_owners(self, kept: Any) -> bool:
+        """May a process for which the module keeps `kept` give every file any owner and mode?"""
+        return False
 
     def show_ids(self, kept: Any) -> tuple[int, int, int, int] | None:
         """What getuid, geteuid, getgid and getegid answer for a process for which the module keeps

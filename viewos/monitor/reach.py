@@ -54,6 +54,8 @@ def reach(router: Router, call: Call, index: int) -> File | None:
             raise OSError(errno.ENOENT, "empty path")
         if not address and not (argument.null_ok and may_be_empty(argument, call.raw)):
             return None
+        if dirfd != AT_FDCWD and not _is_open(task, dirfd):
+            return None
         return _descriptor(router, task, "fd/%d" if dirfd != AT_FDCWD else "cwd", dirfd)
     if router.view.claims or root != b"/":
         return _resolved(router, call, index)
@@ -85,6 +87,10 @@ def _descriptor(router: Router, task: Task, form: str, fd: int) -> File | None:
         except OSError:
             return None
     return File(path=b"/proc/%d/%s" % (task.tid, name.encode()), read_only=read_only)
+
+
+def _is_open(task: Task, fd: int) -> bool:
+    return os.access(f"fd/{fd}", os.F_OK, dir_fd=task.directory, follow_symlinks=False)
 
 
 def _is_usable(task: Task, fd: int) -> bool:

@@ -7,12 +7,12 @@ import struct
 from typing import TYPE_CHECKING
 
 from viewos import PASS, Owners
-from viewos.modules.uid.credentials import Credentials
+from viewos.modules.uid.credentials import CHOWN, FOWNER, FSETID, Credentials
 from viewos.modules.uid.identity import IdentityModule
 from viewos.modules.uid.table import Record, Table
 
 if TYPE_CHECKING:
-    from viewos import Call, File, Told, Verdict
+    from viewos import Call, Changing, File, Told, Verdict
 
 _OWNER = struct.Struct("=III")
 """st_mode, st_uid, st_gid of struct stat, which stand together (asm/stat.h, x86-64)."""
@@ -46,6 +46,15 @@ class StatModule(IdentityModule):
     def show_owners(self, told: Told) -> Owners | None:
         """As `stat` does."""
         return self._owners._replace(while_equal=self._table.watch(told))
+
+    def change_owners(self, changing: Changing) -> None:
+        """As `chown` and `chmod` do."""
+        self._table.share(changing)
+
+    def may_change_owners(self, kept: Credentials | None) -> bool:
+        """As root may."""
+        who = self._initial if kept is None else kept
+        return all(who.may(one) for one in (CHOWN, FOWNER, FSETID))
 
     def stat(self, call: Call) -> Verdict:
         """stat(2), lstat(2), fstatat(2), statx(2)."""

@@ -11,13 +11,13 @@ import stat
 import struct
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from viewos import Identity, Known
 
 if TYPE_CHECKING:
-    from viewos import File, Told, Words
+    from viewos import Changed, Changing, File, Told, Words
 
 _DEV_INO = struct.Struct("=QQ")
 _MODE = struct.Struct("=I")
@@ -98,31 +98,48 @@ class Table:
         self._lock = threading.RLock()
         """Nothing is asked of the store while it is held."""
         self._told: list[Told] = []
+        self._changing: Changing | None = None
+        """Who changes records beside us, and lets us take them."""
         self._has = Holding(False, False, False)
 
     def renew_lock(self) -> None:
         """In a forked child: a thread that is not there may have held the lock."""
         self._lock = threading.RLock()
+        self._changing = None
 
     def watch(self, told: Told) -> tuple[Words, Words] | None:
         """Have each file told of which something is remembered. What tells whether others have
         remembered more; None: there are no others."""
-        with self._lock:
+        with self._held():
             self._told.append(told)
             for _, inode in (*self._records, *self._adopted):
                 told(inode, None)
         return None if self._store is None else self._store.unseen()
 
+    def share(self, changing: Changing) -> None:
+        """Let the monitor change records too, as long as all who are told of them are told by it:
+        views that share them cannot see what one of them changes by itself."""
+        with self._held():
+            self._tell_all(0, None)  # the file of no inode: who is over leaves
+            if self._changing is not None:
+                self._changing.hold()  # for good
+                self._changing = None
+            if self._store is None and len(self._told) == 1:
+                self._changing = changing
+                for device in self._file_systems:
+                    changing.allow(device)
+
     def _tell(self, device: int, place: Place) -> None:
         """What is remembered now, which need not be what has been found a moment before."""
         if not self._told:
             return
-        with self._lock:
+        with self._held():
             found = self._records.get(place)
             if found is not None:
                 handle, record = found
                 shown = record.uid, record.gid, record.mode or 0, record.rdev
-                self._tell_all(place[1], Known(device, place[1], handle, *shown))
+                more = bool(record.attributes) or record.gone
+                self._tell_all(place[1], Known(device, place[1], handle, *shown, more))
 
     def _tell_all(self, inode: int, known: Known | None) -> None:
         self._told = [told for told in self._told if not told(inode, known)]
@@ -154,12 +171,15 @@ class Table:
 
     def changing(self) -> AbstractContextManager[object]:
         """Held around `find` and the `put` that depends on it."""
-        return self._lock if self._store is None else self._store.locked()
+        return self._held() if self._store is None else self._store.locked()
 
     def refresh(self) -> None:
         """Take what others have written."""
         if self._store is not None:
             self._store.update(self._take)
+        elif self._changing is not None:
+            with self._lock:
+                self._learn(() if self._changing is None else self._changing.taken())
 
     def adopt(self, records: Iterable[tuple[Place, Record]]) -> None:
         """Take records that are found by (st_dev, inode), until their files are seen."""
@@ -183,9 +203,11 @@ class Table:
         return self._has
 
     def __len__(self) -> int:
+        self.refresh()
         return len(self._records) + len(self._adopted)
 
     def __iter__(self) -> Iterator[tuple[Identity, Record]]:
+        self.refresh()
         for (file_system, inode), (handle, record) in list(self._records.items()):
             yield Identity(file_system, inode, handle), record
 
@@ -195,10 +217,34 @@ class Table:
 
     # ---- inside ---------------------------------------------------------------------------------
 
+    @contextmanager
+    def _held(self) -> Iterator[None]:
+        """Nobody else changes records here, nor are others told of them."""
+        with self._lock:
+            changing = self._changing
+            if changing is None:
+                yield
+                return
+            self._learn(changing.hold())
+            try:
+                yield
+            finally:
+                changing.release()
+
+    def _learn(self, changes: Iterable[Changed]) -> None:
+        """Take what has been changed; who has told us knows it."""
+        for (device, inode, handle, uid, gid, mode, rdev, _), real in changes:
+            place = self._file_systems[device], inode
+            record = Record(uid, gid, mode or None, rdev, real=real, device=device)
+            self._records[place] = handle, record
+
     def _file_system(self, file: File, device: int) -> int:
         known = self._file_systems.get(device)
         if known is None:
             known = self._file_systems[device] = file.file_system()
+            with self._lock:
+                if self._changing is not None:
+                    self._changing.allow(device)
         return known
 
     def _adopt(self, file: File, data: bytes | None, place: Place) -> Record | None:
@@ -220,7 +266,7 @@ class Table:
             self._store.write(identity, record, self._take)
 
     def _take(self, identity: Identity, record: Record | None) -> None:
-        with self._lock:
+        with self._held():
             if record is None:
                 self._records.pop(identity[:2], None)
             else:

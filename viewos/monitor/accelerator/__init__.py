@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from viewos.abi.syscalls import BY_NUMBER
 from viewos.monitor.accelerator import rules, tables
+from viewos.monitor.accelerator.owning import Owning
 
 if TYPE_CHECKING:
     from viewos.abi.row import Row
-    from viewos.files import Known, Names
+    from viewos.files import Names
     from viewos.module import VirtualModule
     from viewos.monitor.accelerator.native import Accelerator as Native
     from viewos.monitor.accelerator.native import Receiver
@@ -33,7 +34,6 @@ _MOST_STATES, _LONGEST = 4096, 4096
 """STATES, LONGEST of accelerator.h."""
 _NO_HINT, _REAL = -2, -1
 _VIEWS = 1024
-_MOST_IDS = 32
 MOST_PASSES = 32
 _UNKNOWN_IDS = (-1, -1, -1, -1)
 STAT_FAMILY = ("stat", "lstat", "newfstatat", "statx", "fstat")
@@ -46,8 +46,10 @@ class Ours(NamedTuple):
     """Does no module take part in the call?"""
     has_more: Callable[[Row], bool]
     """Is there more to it than its paths?"""
-    shows: VirtualModule | None
-    """The module that alone answers the stat family."""
+    shows: tuple[int, VirtualModule] | None
+    """The layer and the module that alone answers the stat family."""
+    changes: frozenset[str]
+    """The calls on owners and modes that this module alone answers, and lets us do."""
     ids: tuple[int, VirtualModule] | None
     """The layer and the module that alone answers getuid(2) and its kin."""
     names: VirtualModule | None
@@ -69,64 +71,6 @@ def extension() -> ModuleType | None:
     return module
 
 
-class Owning:
-    """A module whose `stat` the accelerator answers as well, where it is data."""
-
-    def __init__(self, module: VirtualModule, view: int) -> None:
-        self._view = view
-        self._native: Native | None = None
-        self._is_closed = False
-        self._early: list[tuple[int, Known | None]] = []
-        self.owners = module.show_owners(self._tell)
-
-    @property
-    def is_data(self) -> bool:
-        """Does the module show owners as data that the C side has room for?"""
-        owners = self.owners
-        return owners is not None and max(len(owners.uids), len(owners.gids)) <= _MOST_IDS
-
-    def teach(self, native: Native) -> None:
-        """Give the C side what is known, and what is going to be."""
-        if self.owners is None:
-            return
-        owners = self.owners
-        owner, group = (-1 if one is None else one for one in (owners.owner, owners.group))
-        native.set_owners(
-            self._view, dict(owners.uids), dict(owners.gids), owner, group, owners.while_equal
-        )
-        self._native = native
-        for told in self._early:
-            self._tell(*told)
-        self._early = []
-
-    def close(self) -> None:
-        """Nothing more is to be told."""
-        self._is_closed, self._native = True, None
-
-    def _tell(self, inode: int, known: Known | None) -> bool:
-        if self._is_closed:
-            return True
-        native = self._native
-        if native is None:
-            self._early.append((inode, known))
-        elif known is None or known.handle[:1] != b"h":
-            native.may_remember(self._view, inode)
-        else:
-            kind, _, handle = known.handle[1:].partition(b" ")
-            native.remember(
-                self._view,
-                known.device,
-                inode,
-                known.rdev,
-                known.uid,
-                known.gid,
-                known.mode,
-                int(kind),
-                handle,
-            )
-        return False
-
-
 class Accelerator:
     """Keeps what the C side knows of one view equal to what Python knows."""
 
@@ -142,7 +86,7 @@ class Accelerator:
         self._prefixes: dict[int, dict[bytes, int]] = {}
         """View -> prefix -> the number of the claim."""
         self._ours: dict[int, Ours] = {}
-        self._ownings: list[Owning] = []
+        self._ownings: dict[int, Owning] = {}
         self._is_closed = False
         self._slots: dict[int, int] = {}
         """View -> its place on the C side: another one when it has been changed."""
@@ -216,7 +160,7 @@ class Accelerator:
         states and the mounts: they are told no more of them here."""
         self._states.unwatch(self._learn_state)
         self._mounts.unwatch(self._learn_mounts)
-        for owning in self._ownings:
+        for owning in self._ownings.values():
             owning.close()
         self._is_closed = True
         self._tasks.on_forget = None
@@ -238,12 +182,14 @@ class Accelerator:
         if number in self._slots:
             self._settled[number] = self.settled_in(number)
             self._native.show_no_more(self._slots[number])
+        if number in self._ownings:
+            self._ownings.pop(number).close()
         slot = next(self._free)
         if claims is None or slot >= _VIEWS:
             self._prefixes.pop(number, None)
             self._teach_states(number)
             return
-        owning = None if ours.shows is None else Owning(ours.shows, slot)
+        owning = None if ours.shows is None else Owning(ours.shows[1], slot)
         shows = owning is not None and owning.is_data
 
         def is_data(row: Row) -> bool:
@@ -258,11 +204,13 @@ class Accelerator:
         )
         self._ours[number] = ours
         self._prefixes[number] = {bytes(c.prefix): index for index, c in enumerate(view.claims)}
-        packed = rules.pack(is_data, ours.has_more, constants, passed)
+        packed = rules.pack(
+            is_data, ours.has_more, constants, passed, ours.changes if shows else ()
+        )
         self._native.add_view(slot, claims, packed, view.no_continue)
         if owning is not None and shows:
-            owning.teach(self._native)
-            self._ownings.append(owning)
+            owning.teach(self._native, changes=bool(ours.changes))
+            self._ownings[number] = owning
         elif owning is not None:
             owning.close()
         for nr, tests in ours.passes:
@@ -283,12 +231,15 @@ class Accelerator:
         return False
 
     def _learn_ids(self, index: int, state: ProcessState) -> None:
-        ours, ids, keeps = self._ours[state.view], None, False
+        ours, ids, keeps, changes = self._ours[state.view], None, False, False
         if ours.ids is not None:
             layer, module = ours.ids
             ids = module.show_ids(state.of(layer))
             keeps = ours.executes and module.keeps_at_exec(state.of(layer))
-        self._native.set_facts(index, *(_UNKNOWN_IDS if ids is None else ids), keeps)
+        if ours.shows is not None and ours.changes:
+            layer, module = ours.shows
+            changes = module.may_change_owners(state.of(layer))
+        self._native.set_facts(index, *(_UNKNOWN_IDS if ids is None else ids), keeps, changes)
 
     def _teach_states(self, number: int) -> None:
         for index, state in list(self._told.items()):

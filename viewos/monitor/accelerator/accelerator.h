@@ -31,6 +31,10 @@ enum action {
     ACTION_ID, /* which one: values[0] */
     ACTION_UNAME,
     ACTION_FILTER, /* continue where the arguments are such: struct pass */
+    ACTION_OWN, /* chown and its kin, as a module has it: owners.c */
+    ACTION_OWN_FD,
+    ACTION_MODE,
+    ACTION_MODE_FD,
 };
 
 struct flag {
@@ -78,7 +82,7 @@ struct root {
 
 /* ---- answers that do not depend on the call: constants.c --------------------------------------- */
 
-enum { IDS = 4, KEEPS_AT_EXEC = IDS, FACTS, SOURCE = 65 };
+enum { IDS = 4, KEEPS_AT_EXEC = IDS, CHANGES_OWNERS, FACTS, SOURCE = 65 };
 
 struct source { /* a file whose contents a name is */
     int fd;
@@ -148,6 +152,8 @@ struct task {
 
 /* ---- owners: what a module shows of files ------------------------------------------------------- */
 
+enum { CHANGED = 4096 };
+
 struct handle { /* of name_to_handle_at(2) */
     int32_t type;
     uint32_t size;
@@ -157,7 +163,19 @@ struct handle { /* of name_to_handle_at(2) */
 struct remembered {
     uint64_t device, inode, rdev;
     uint32_t uid, gid, mode;
+    bool has_more; /* Python knows more of it than this */
     struct handle handle;
+};
+
+/* What has been changed here, for Python to take; nothing is, while Python holds it back. */
+struct changed {
+    struct remembered now;
+    uint32_t real; /* st_mode */
+};
+
+struct change {
+    bool is_mode;
+    uint32_t uid, gid, mode;
 };
 
 /* ---- one accelerator ------------------------------------------------------------------------------ */
@@ -172,7 +190,8 @@ struct accelerator {
     _Atomic uint32_t state_count;
     _Atomic uint64_t states[STATES]; /* each a struct state, which changes as a whole */
     const struct root *_Atomic roots[STATES]; /* of those that are STATE_ROOTED */
-    /* uid, euid, gid, egid, -1: Python knows; does executing a common program change nothing of it? */
+    /* uid, euid, gid, egid, -1: Python knows; does executing a common program change nothing of it?
+     * May it give every file to anybody, with any mode? */
     _Atomic int64_t facts[STATES][FACTS];
     _Atomic int begun[BEGUN]; /* by thread id: who begins a program, which is to see these ids */
     struct task tasks[TASKS];
@@ -268,6 +287,11 @@ bool owners_map(struct owners *, bool is_group, uint32_t from, uint32_t to);
 void owners_maybe(struct owners *, uint64_t inode);
 void owners_remember(struct owners *, const struct remembered *);
 bool owners_may(const struct owners *, uint64_t inode);
+bool owners_allow(struct owners *, uint64_t device);
+/* Change the file as a root of the view; false: Python's to do. */
+bool owners_change(struct owners *, int directory, const char *path, int flags, struct change);
+/* Take what has been changed, to be freed. `hold`: how many more now have it that nothing changes. */
+bool owners_take(struct owners *, int hold, struct changed **, size_t *count);
 bool owners_stat(struct owners *, int directory, const char *path, int flags, struct stat *);
 bool owners_statx(struct owners *, int directory, const char *path, int flags, struct statx *);
 
@@ -290,6 +314,7 @@ enum outcome emulate(struct call *);
 enum outcome inject(struct call *, int fd, uint32_t flags);
 enum outcome do_getcwd(struct call *);
 enum outcome do_fstat(struct call *, int fd);
+enum outcome do_change_fd(struct call *, int fd);
 enum outcome deliver(struct call *, uint64_t address, const void *data, size_t size);
 
 /* constants.c */

@@ -189,8 +189,9 @@ static enum outcome execute(struct call *c)
 static enum outcome decide(struct call *c)
 {
     bool all_continue = true, is_native = false;
-    bool shows = (c->rule->action == ACTION_STAT || c->rule->action == ACTION_STATX) &&
-                 c->level->owners;
+    bool changes = c->rule->action == ACTION_OWN || c->rule->action == ACTION_MODE;
+    bool shows = changes || ((c->rule->action == ACTION_STAT || c->rule->action == ACTION_STATX) &&
+                             c->level->owners);
     for (int i = 0; i < c->rule->path_count; i++) {
         enum outcome found = find_place(c, i);
         if (found != CONTINUE && shows)
@@ -255,6 +256,8 @@ enum outcome answer(struct call *c)
         return PASS;
     if (c->rule->action == ACTION_FSTAT)
         outcome = do_fstat(c, (int)argument(c, c->rule->values[2]));
+    else if (c->rule->action == ACTION_OWN_FD || c->rule->action == ACTION_MODE_FD)
+        outcome = do_change_fd(c, (int)argument(c, c->rule->values[2]));
     else if (c->rule->action == ACTION_GETCWD) {
         c->task = task_take(c->accelerator, (int)c->notification->pid, c->status);
         if (c->task)

@@ -195,6 +195,43 @@ enum outcome do_fstat(struct call *c, int fd)
     return stat_at(c, c->task->directory, name, flags & ~(uint32_t)AT_EMPTY_PATH);
 }
 
+/* ---- owners, for who may change all: a module's answer ------------------------------------------- */
+
+static enum outcome change_at(struct call *c, int directory, const char *path, int flags)
+{
+    uint8_t action = c->rule->action;
+    struct change how = {.uid = value(c, 0), .gid = value(c, 1), .mode = value(c, 0)};
+    how.is_mode = action == ACTION_MODE || action == ACTION_MODE_FD;
+    if (c->accelerator->facts[c->state_index][CHANGES_OWNERS] != 1 || !c->level->owners ||
+        !owners_change(c->level->owners, directory, path, flags, how))
+        return PASS;
+    c->result = 0;
+    return ANSWER;
+}
+
+static enum outcome do_change(struct call *c)
+{
+    uint32_t flags = c->rule->values[2] < 0 ? 0 : value(c, 2);
+    if (flags & ~(uint32_t)(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH))
+        return PASS;
+    return change_at(c, AT_FDCWD, c->places->real, O_NOFOLLOW);
+}
+
+enum outcome do_change_fd(struct call *c, int fd)
+{
+    char name[32];
+    struct stat st;
+    snprintf(name, sizeof name, "fd/%d", fd);
+    c->task = fd < 0 ? NULL : task_take(c->accelerator, (int)c->notification->pid, c->status);
+    if (!c->task || !c->task->like_us || c->state.kind & STATE_CONFINED)
+        return PASS;
+    /* What is open for nothing (O_PATH) shows no permission there. */
+    if (fstatat(c->task->directory, name, &st, AT_SYMLINK_NOFOLLOW) || !(st.st_mode & 0700) ||
+        !is_waiting(c))
+        return PASS;
+    return change_at(c, c->task->directory, name, 0);
+}
+
 static enum outcome do_access(struct call *c)
 {
     if (c->rule->values[1] < 0)
@@ -304,6 +341,9 @@ enum outcome emulate(struct call *c)
         return done(c, syscall(SYS_fchmodat, AT_FDCWD, c->places->real, value(c, 0) & 0xffff));
     case ACTION_UTIMENS:
         return do_utimens(c);
+    case ACTION_OWN:
+    case ACTION_MODE:
+        return do_change(c);
     }
     return PASS;
 }

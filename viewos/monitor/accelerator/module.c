@@ -149,7 +149,8 @@ static PyMethodDef accelerator_methods[] = {
     {"set_state", (PyCFunction)set_state, METH_VARARGS,
      "set_state(index, kind, cwd, view): what a token stands for, before a process carries it."},
     {"set_facts", (PyCFunction)set_facts, METH_VARARGS,
-     "set_facts(index, uid, euid, gid, egid, keeps_at_exec): of a state, before set_state; -1: Python knows."},
+     "set_facts(index, uid, euid, gid, egid, keeps_at_exec, changes_owners): of a state, before set_state;\n"
+     "-1: Python knows."},
     {"set_names", (PyCFunction)set_names, METH_VARARGS,
      "set_names(view, utsname, sources): what uname says while the sources, (fd, data), are so."},
     {"add_pass", (PyCFunction)add_pass, METH_VARARGS,
@@ -164,7 +165,13 @@ static PyMethodDef accelerator_methods[] = {
     {"may_remember", (PyCFunction)may_remember, METH_VARARGS,
      "may_remember(view, inode): the module may know better of a file with that number."},
     {"remember", (PyCFunction)remember, METH_VARARGS,
-     "remember(view, device, inode, rdev, uid, gid, mode, type, handle): what it knows; mode 0: the real."},
+     "remember(view, device, inode, rdev, uid, gid, mode, has_more, type, handle): what it knows; mode 0:\n"
+     "the real one; has_more: it knows more than that."},
+    {"allow_changes", (PyCFunction)allow_changes, METH_VARARGS,
+     "allow_changes(view, device): a root of the view changes files on that device here. False: no room."},
+    {"take_changes", (PyCFunction)take_changes, METH_VARARGS,
+     "take_changes(view, hold): what has been changed here since the last time, [(device, inode, type,\n"
+     "handle, uid, gid, mode, rdev, real mode), ...]. hold 1: nothing is, until as many calls with -1."},
     {"forget", (PyCFunction)forget, METH_O,
      "forget(tid): read that task anew next time; None: every task."},
     {"renewed", (PyCFunction)renewed, METH_NOARGS,

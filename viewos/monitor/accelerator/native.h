@@ -35,6 +35,8 @@ PyObject *show_in(Accelerator *, PyObject *);
 PyObject *show_no_more(Accelerator *, PyObject *);
 PyObject *may_remember(Accelerator *, PyObject *);
 PyObject *remember(Accelerator *, PyObject *);
+PyObject *allow_changes(Accelerator *, PyObject *);
+PyObject *take_changes(Accelerator *, PyObject *);
 
 /* receiver.c */
 extern PyType_Spec receiver_spec;

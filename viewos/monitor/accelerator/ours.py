@@ -26,8 +26,9 @@ def of(view: View, chains: Chains) -> Ours:
     ids = _alone(view, chains, rules.IDS, "show_ids")
     names = _alone(view, chains, ("uname",), "show_uname")
     executes = ids is not None and _executes(view, ids[1], chains)
+    shows = _shows(view, chains)
     return Ours(
-        is_ours, lambda row: row.name in SPECIAL, _shows(view, chains),
+        is_ours, lambda row: row.name in SPECIAL, shows, _changes(shows, chains),
         ids, names and names[1], _passes(view, chains), executes,
     )  # fmt: skip
 
@@ -37,12 +38,27 @@ def _asked(chains: Chains, names: Sequence[str]) -> set[int]:
     return {layer for name in names for layer, _ in chains.get(TABLE[name].number, ())}
 
 
-def _shows(view: View, chains: Chains) -> VirtualModule | None:
-    """The module that alone answers the stat family."""
+def _shows(view: View, chains: Chains) -> tuple[int, VirtualModule] | None:
+    """The layer and module that alone answers the stat family."""
     layers = _asked(chains, STAT_FAMILY)
-    module = view.layers[layers.pop()] if len(layers) == 1 else None
-    looks = {"stat", *STAT_FAMILY}
-    return None if module is None or looks & module.hooks.keys() else module
+    if len(layers) != 1:
+        return None
+    (layer,) = layers
+    module = view.layers[layer]
+    return None if {"stat", *STAT_FAMILY} & module.hooks.keys() else (layer, module)
+
+
+def _changes(shows: tuple[int, VirtualModule] | None, chains: Chains) -> frozenset[str]:
+    """The calls that change what a module shows, of those that it alone answers, where it lets the
+    accelerator do them."""
+    if shows is None:
+        return frozenset()
+    layer, module = shows
+    given = type(module).change_owners is not VirtualModule.change_owners
+    if not given or module.hooks.keys() & {"chown", "chmod", *rules.CHANGES}:
+        return frozenset()
+    alone = {name for name in rules.CHANGES if _asked(chains, [name]) == {layer}}
+    return frozenset(alone)
 
 
 def _alone(

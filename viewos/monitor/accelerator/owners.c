@@ -2,7 +2,9 @@
  * what it remembers. A file that may be remembered, and is not in the cache, is Python's. */
 #include "accelerator.h"
 
+#include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,16 +13,22 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
-enum { SLOTS = 1 << 16, PROBES = 8, HANDLE_FID = 0x200, MIRRORS = 8 };
+enum { SLOTS = 1 << 16, PROBES = 8, HANDLE_FID = 0x200, MIRRORS = 8, DEVICES = 16 };
 
 struct slot {
     _Atomic uint32_t sequence; /* odd: being written */
     uint32_t uid, gid, mode;   /* mode 0: the real one */
     uint64_t device, inode, rdev;
+    bool has_more;
     struct handle handle;
 };
 
 struct owners {
+    pthread_mutex_t changing; /* Python takes it, and then writes what it likes, while `held` is not 0 */
+    int held;
+    _Atomic size_t changed_count, device_count;
+    struct changed changed[CHANGED];
+    uint64_t devices[DEVICES]; /* whose files may be changed here */
     struct shown shown;
     struct unseen unseen;
     uint32_t mirror_count;
@@ -50,6 +58,7 @@ struct owners *owners_new(int64_t owner, int64_t group, struct unseen unseen)
 {
     struct owners *o = calloc(1, sizeof *o); /* untouched pages cost nothing */
     if (o) {
+        pthread_mutex_init(&o->changing, NULL);
         o->shown.uids.others = owner;
         o->shown.gids.others = group;
         o->unseen = unseen;
@@ -91,7 +100,7 @@ void owners_maybe(struct owners *o, uint64_t inode)
         }
 }
 
-bool owners_mirror(struct owners *o, struct shown *to)
+static bool mirror(struct owners *o, struct shown *to)
 {
     for (uint32_t i = 0; i < o->mirror_count; i++)
         if (o->mirrors[i] == to)
@@ -107,10 +116,20 @@ bool owners_mirror(struct owners *o, struct shown *to)
     return true;
 }
 
+bool owners_mirror(struct owners *o, struct shown *to)
+{
+    pthread_mutex_lock(&o->changing);
+    bool is_there = mirror(o, to);
+    pthread_mutex_unlock(&o->changing);
+    return is_there;
+}
+
 void owners_leave_mirrors(struct owners *o)
 {
+    pthread_mutex_lock(&o->changing);
     while (o->mirror_count)
         o->mirrors[--o->mirror_count]->is_known = false;
+    pthread_mutex_unlock(&o->changing);
 }
 
 void owners_remember(struct owners *o, const struct remembered *what)
@@ -131,6 +150,7 @@ void owners_remember(struct owners *o, const struct remembered *what)
     s->gid = what->gid;
     s->mode = what->mode;
     s->rdev = what->rdev;
+    s->has_more = what->has_more;
     s->device = what->device;
     s->inode = what->inode;
     s->handle = what->handle;
@@ -151,6 +171,7 @@ static bool recall(struct owners *o, uint64_t device, uint64_t inode, struct slo
         to->gid = at->gid;
         to->mode = at->mode;
         to->rdev = at->rdev;
+        to->has_more = at->has_more;
         to->handle = at->handle;
         atomic_thread_fence(memory_order_acquire);
         return at->sequence == before;
@@ -166,20 +187,33 @@ static bool is_up_to_date(const struct owners *o)
     return true;
 }
 
-/* Is it the file that the handle is of? */
-static bool has_handle(int directory, const char *path, int flags, const struct handle *expected)
+static bool handle_of(int directory, const char *path, int flags, struct handle *to)
 {
     struct {
         struct file_handle head;
         unsigned char bytes[128];
     } found = {.head.handle_bytes = 128};
     int mount;
-    int at = HANDLE_FID | (flags & AT_SYMLINK_NOFOLLOW ? 0 : AT_SYMLINK_FOLLOW);
-    if (syscall(SYS_name_to_handle_at, directory, path, &found, &mount, at))
+    if (syscall(SYS_name_to_handle_at, directory, path, &found, &mount, HANDLE_FID | flags) ||
+        found.head.handle_bytes > sizeof to->bytes)
         return false;
-    return found.head.handle_bytes == expected->size &&
-           found.head.handle_type == expected->type &&
-           !memcmp(found.head.f_handle, expected->bytes, expected->size);
+    to->type = found.head.handle_type;
+    to->size = found.head.handle_bytes;
+    memcpy(to->bytes, found.head.f_handle, to->size);
+    return true;
+}
+
+static bool is_same(const struct handle *a, const struct handle *b)
+{
+    return a->size == b->size && a->type == b->type && !memcmp(a->bytes, b->bytes, a->size);
+}
+
+/* Is it the file that the handle is of? */
+static bool has_handle(int directory, const char *path, int flags, const struct handle *expected)
+{
+    struct handle found;
+    int at = flags & AT_SYMLINK_NOFOLLOW ? 0 : AT_SYMLINK_FOLLOW;
+    return handle_of(directory, path, at, &found) && is_same(&found, expected);
 }
 
 /* Show the file as its owner's in the view; false: not certain. */
@@ -235,4 +269,133 @@ bool owners_statx(struct owners *o, int directory, const char *path, int flags, 
     st->stx_rdev_major = major(f.rdev);
     st->stx_rdev_minor = minor(f.rdev);
     return true;
+}
+
+/* ---- changes by a root of the view: attributes.py is the reference --------------------------------- */
+
+bool owners_allow(struct owners *o, uint64_t device)
+{
+    pthread_mutex_lock(&o->changing);
+    bool has_room = o->device_count < DEVICES;
+    if (has_room)
+        o->devices[o->device_count++] = device;
+    pthread_mutex_unlock(&o->changing);
+    return has_room;
+}
+
+bool owners_take(struct owners *o, int hold, struct changed **to, size_t *count)
+{
+    if (!hold && !o->changed_count)
+        return true;
+    pthread_mutex_lock(&o->changing);
+    *count = o->changed_count;
+    *to = malloc(*count * sizeof **to);
+    bool is_done = *to || !*count;
+    if (is_done) {
+        memcpy(*to, o->changed, *count * sizeof **to);
+        o->changed_count = 0;
+        o->held += hold;
+    }
+    pthread_mutex_unlock(&o->changing);
+    return is_done;
+}
+
+static bool may_change(const struct owners *o, uint64_t device)
+{
+    if (o->held || o->changed_count == CHANGED || !is_up_to_date(o))
+        return false;
+    for (size_t i = 0; i < o->device_count; i++)
+        if (o->devices[i] == device)
+            return true;
+    return false;
+}
+
+/* The mode after a change of owner, by one who has CAP_FSETID. */
+static uint32_t without_set_ids(uint32_t mode)
+{
+    if (S_ISDIR(mode) || S_ISLNK(mode))
+        return mode;
+    return mode & ~(uint32_t)(S_ISUID | (mode & S_IXGRP ? S_ISGID : 0));
+}
+
+/* `fd` is an O_PATH descriptor. */
+static bool own(int fd, uint32_t real, struct change how, struct remembered *f, bool *is_known)
+{
+    uint32_t shown = f->mode ? f->mode : real, mode = without_set_ids(shown);
+    uint32_t uid = how.uid == UINT32_MAX ? f->uid : how.uid;
+    uint32_t gid = how.gid == UINT32_MAX ? f->gid : how.gid;
+    if (fchownat(fd, "", (uid_t)-1, (gid_t)-1, AT_EMPTY_PATH)) /* its change time */
+        return false;
+    if (!*is_known && uid == f->uid && gid == f->gid && mode == shown)
+        return true;
+    f->uid = uid;
+    f->gid = gid;
+    if (f->mode || mode != real)
+        f->mode = mode;
+    return *is_known = true;
+}
+
+static bool set_mode(int fd, uint32_t *real, struct change how, struct remembered *f, bool *is_known)
+{
+    uint32_t kind = (f->mode ? f->mode : *real) & S_IFMT, mode = kind | (how.mode & 07777);
+    bool is_directory = S_ISDIR(*real);
+    if (S_ISLNK(kind) || (is_directory && mode & S_ISGID)) /* what is made in it inherits */
+        return false;
+    uint32_t wanted = (mode & 01777) | (is_directory ? 0700 : 0600);
+    char name[32];
+    snprintf(name, sizeof name, "/proc/self/fd/%d", fd);
+    if (!chmod(name, wanted))
+        *real = (*real & S_IFMT) | wanted;
+    else if (errno != EPERM)
+        return false;
+    if (*is_known || mode != *real) {
+        f->mode = mode;
+        *is_known = true;
+    }
+    return true;
+}
+
+static bool change(struct owners *o, int fd, struct change how)
+{
+    struct stat st;
+    struct changed new = {0};
+    struct remembered *f = &new.now;
+    if (fstat(fd, &st) || !may_change(o, st.st_dev) || !handle_of(fd, "", AT_EMPTY_PATH, &f->handle))
+        return false;
+    f->device = st.st_dev;
+    f->inode = st.st_ino;
+    new.real = st.st_mode;
+    bool is_known = shown_maybe(&o->shown, st.st_ino);
+    struct slot slot;
+    if (!is_known) {
+        f->uid = map_show(&o->shown.uids, st.st_uid);
+        f->gid = map_show(&o->shown.gids, st.st_gid);
+    } else if (recall(o, st.st_dev, st.st_ino, &slot) && is_same(&slot.handle, &f->handle) &&
+               !slot.has_more) {
+        f->uid = slot.uid;
+        f->gid = slot.gid;
+        f->mode = slot.mode;
+        f->rdev = slot.rdev;
+    } else
+        return false;
+    if (!(how.is_mode ? set_mode(fd, &new.real, how, f, &is_known)
+                      : own(fd, st.st_mode, how, f, &is_known)))
+        return false;
+    if (is_known) {
+        owners_remember(o, f);
+        o->changed[o->changed_count++] = new;
+    }
+    return true;
+}
+
+bool owners_change(struct owners *o, int directory, const char *path, int flags, struct change how)
+{
+    int fd = o->device_count ? openat(directory, path, O_PATH | O_CLOEXEC | flags) : -1;
+    if (fd < 0)
+        return false;
+    pthread_mutex_lock(&o->changing);
+    bool is_done = change(o, fd, how);
+    pthread_mutex_unlock(&o->changing);
+    close(fd);
+    return is_done;
 }

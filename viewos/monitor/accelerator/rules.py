@@ -40,6 +40,14 @@ _ACTIONS: dict[str, tuple[int, tuple[str, ...]]] = {
     "utimensat": (15, ("times", "flags")),
 }
 
+_CHANGES: dict[str, tuple[int, tuple[str, ...]]] = {
+    **dict.fromkeys(("chown", "lchown", "fchownat"), (36, ("owner", "group", "flags"))),
+    "fchown": (37, ("owner", "group", "fd")),
+    **dict.fromkeys(("chmod", "fchmodat", "fchmodat2"), (38, ("mode", "", "flags"))),
+    "fchmod": (39, ("mode", "", "fd")),
+}
+"""The same for calls that change what a module shows of owners."""
+CHANGES = frozenset(_CHANGES)
 OPENS = ("open", "openat")
 """The calls of paths of which a module can pass some."""
 
@@ -83,12 +91,14 @@ def pack(
     has_more: Callable[[Row], bool],
     constants: Collection[str] = (),
     passed: Collection[str] = (),
+    changes: Collection[str] = (),
 ) -> bytes:
     """The rules of all calls.
 
     Arguments: `is_ours` says whether only the monitor answers a call, and no module; `has_more`
     whether there is more to it than its paths; `constants`: the calls that a module answers by data
-    (`IDS`, uname), or passes; `passed`: calls of paths of which it passes some.
+    (`IDS`, uname), or passes; `passed`: calls of paths of which it passes some;
+    `changes`: those of `CHANGES` that are done as a module would.
     """
     rules = [bytes(SIZE)] * CALLS
     for number, row in BY_NUMBER.items():
@@ -96,6 +106,9 @@ def pack(
             which = IDS.index(row.name) if row.name in IDS else -1
             kind = _UNAME if row.name == "uname" else _FILTER if which < 0 else _ID
             rules[number] = _RULE.pack(kind, 0, which, -1, -1, -1, False, b"")
+            continue
+        if row.name in changes:
+            rules[number] = _packed(row, *_CHANGES[row.name], False)
             continue
         if number >= CALLS or not (is_ours(row) or row.name in passed):
             continue

@@ -1,6 +1,7 @@
 /* What Python tells the accelerator: views, states, answers that are data. */
 #include "native.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 static int check_table(PyObject *table)
@@ -123,8 +124,8 @@ PyObject *set_facts(Accelerator *self, PyObject *args)
 {
     unsigned long index;
     long long values[FACTS];
-    if (!PyArg_ParseTuple(args, "kLLLLL", &index, values, values + 1, values + 2, values + 3,
-                          values + KEEPS_AT_EXEC))
+    if (!PyArg_ParseTuple(args, "kLLLLLL", &index, values, values + 1, values + 2, values + 3,
+                          values + KEEPS_AT_EXEC, values + CHANGES_OWNERS))
         return NULL;
     if (index < STATES) {
         int64_t facts[FACTS];
@@ -322,13 +323,15 @@ PyObject *remember(Accelerator *self, PyObject *args)
     const char *bytes;
     Py_ssize_t size;
     struct level *level;
-    if (!PyArg_ParseTuple(args, "kKKKIIIiy#", &view, &device, &inode, &rdev, &what.uid, &what.gid,
-                          &what.mode, &what.handle.type, &bytes, &size) ||
+    int has_more;
+    if (!PyArg_ParseTuple(args, "kKKKIIIpiy#", &view, &device, &inode, &rdev, &what.uid, &what.gid,
+                          &what.mode, &has_more, &what.handle.type, &bytes, &size) ||
         !(level = level_with_owners(self, view)))
         return NULL;
     what.device = device;
     what.inode = inode;
     what.rdev = rdev;
+    what.has_more = has_more;
     owners_maybe(level->owners, inode);
     if ((size_t)size <= sizeof what.handle.bytes) {
         what.handle.size = (uint32_t)size;
@@ -336,4 +339,50 @@ PyObject *remember(Accelerator *self, PyObject *args)
         owners_remember(level->owners, &what);
     }
     Py_RETURN_NONE;
+}
+
+PyObject *allow_changes(Accelerator *self, PyObject *args)
+{
+    unsigned long view;
+    unsigned long long device;
+    struct level *level;
+    if (!PyArg_ParseTuple(args, "kK", &view, &device) || !(level = level_with_owners(self, view)))
+        return NULL;
+    return PyBool_FromLong(owners_allow(level->owners, device));
+}
+
+static PyObject *list_of(const struct changed *changed, size_t count)
+{
+    PyObject *list = PyList_New((Py_ssize_t)count);
+    for (size_t i = 0; list && i < count; i++) {
+        const struct remembered *f = &changed[i].now;
+        PyObject *one = Py_BuildValue(
+            "(KKiy#IIIKI)", (unsigned long long)f->device, (unsigned long long)f->inode,
+            f->handle.type, f->handle.bytes, (Py_ssize_t)f->handle.size, f->uid, f->gid, f->mode,
+            (unsigned long long)f->rdev, changed[i].real);
+        if (!one)
+            Py_CLEAR(list);
+        else
+            PyList_SET_ITEM(list, (Py_ssize_t)i, one);
+    }
+    return list;
+}
+
+PyObject *take_changes(Accelerator *self, PyObject *args)
+{
+    unsigned long view;
+    int hold;
+    struct level *level;
+    if (!PyArg_ParseTuple(args, "ki", &view, &hold) || !(level = level_with_owners(self, view)))
+        return NULL;
+    size_t count = 0;
+    struct changed *changed = NULL;
+    bool is_done;
+    /* Who is changing something may be in a slow file system. */
+    Py_BEGIN_ALLOW_THREADS
+    is_done = owners_take(level->owners, hold, &changed, &count);
+    Py_END_ALLOW_THREADS
+    PyObject *list = is_done ? list_of(changed, count) : PyErr_NoMemory();
+    free(changed);
+    return list;
 }
