@@ -89,14 +89,6 @@ class Known(NamedTuple):
     """There is more to know of it, which a change of its owner or mode may concern."""
 
 
-class Changed(NamedTuple):
-    """A file whose owner or mode the monitor has changed by itself."""
-
-    known: Known
-    real: int
-    """Its real st_mode after that."""
-
-
 class Changing(Protocol):
     """Changes of owners and modes that the monitor makes by itself, so that the module learns of
     them later: see `VirtualModule.change_owners`."""
@@ -123,6 +115,9 @@ class Names(NamedTuple):
     """(descriptor, its contents, at most 65 bytes), at most two; an empty file changes nothing."""
 
 
+Changed: TypeAlias = tuple[int, int, bytes, int, int, int, int, int]
+"""A file whose owner or mode the monitor has changed by itself: the first seven of `Known`, and its
+real st_mode after that."""
 Told = Callable[[int, Known | None], bool]
 """Given an inode number, and what is known of the file; None: the module is to be asked for it.
 True: nobody wants to hear more by this one."""

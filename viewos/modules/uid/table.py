@@ -233,10 +233,9 @@ class Table:
 
     def _learn(self, changes: Iterable[Changed]) -> None:
         """Take what has been changed; who has told us knows it."""
-        for (device, inode, handle, uid, gid, mode, rdev, _), real in changes:
-            place = self._file_systems[device], inode
-            record = Record(uid, gid, mode or None, rdev, real=real, device=device)
-            self._records[place] = handle, record
+        for device, inode, handle, uid, gid, mode, rdev, real in changes:
+            record = Record(uid, gid, mode or None, rdev, (), False, real, device)
+            self._records[self._file_systems[device], inode] = handle, record
 
     def _file_system(self, file: File, device: int) -> int:
         known = self._file_systems.get(device)

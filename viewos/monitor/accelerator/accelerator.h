@@ -175,6 +175,7 @@ struct changed {
 
 struct change {
     bool is_mode;
+    bool follow; /* a symbolic link leads elsewhere: Python's */
     uint32_t uid, gid, mode;
 };
 
@@ -315,6 +316,7 @@ enum outcome inject(struct call *, int fd, uint32_t flags);
 enum outcome do_getcwd(struct call *);
 enum outcome do_fstat(struct call *, int fd);
 enum outcome do_change_fd(struct call *, int fd);
+enum outcome do_change_name(struct call *, int directory, bool follow);
 enum outcome deliver(struct call *, uint64_t address, const void *data, size_t size);
 
 /* constants.c */

@@ -186,6 +186,17 @@ static enum outcome execute(struct call *c)
     return CONTINUE;
 }
 
+/* Does the call name something in a directory that it has, in a view that changes no names? */
+static bool is_name_here(struct call *c)
+{
+    const struct path_argument *a = c->rule->paths;
+    uint64_t address = argument(c, a->path);
+    if (c->claims->count || c->root || !address)
+        return false;
+    long length = read_string((int)c->notification->pid, address, c->path);
+    return length > 0 && !memchr(c->path, '/', (size_t)length);
+}
+
 static enum outcome decide(struct call *c)
 {
     bool all_continue = true, is_native = false;
@@ -227,6 +238,15 @@ static enum outcome decide(struct call *c)
     return emulate(c);
 }
 
+static enum outcome change_owners(struct call *c)
+{
+    if (is_name_here(c)) {
+        c->task = task_take(c->accelerator, (int)c->notification->pid, c->status);
+        return c->task ? do_change_name(c, described(c), follows(c, c->rule->paths)) : PASS;
+    }
+    return decide(c);
+}
+
 static bool is_the_monitors(uint32_t option)
 {
     return option == PR_SET_DUMPABLE || option == PR_GET_DUMPABLE || option == PR_VIEWOS ||
@@ -258,6 +278,8 @@ enum outcome answer(struct call *c)
         outcome = do_fstat(c, (int)argument(c, c->rule->values[2]));
     else if (c->rule->action == ACTION_OWN_FD || c->rule->action == ACTION_MODE_FD)
         outcome = do_change_fd(c, (int)argument(c, c->rule->values[2]));
+    else if (c->rule->action == ACTION_OWN || c->rule->action == ACTION_MODE)
+        outcome = change_owners(c);
     else if (c->rule->action == ACTION_GETCWD) {
         c->task = task_take(c->accelerator, (int)c->notification->pid, c->status);
         if (c->task)

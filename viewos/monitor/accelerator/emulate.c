@@ -197,10 +197,11 @@ enum outcome do_fstat(struct call *c, int fd)
 
 /* ---- owners, for who may change all: a module's answer ------------------------------------------- */
 
-static enum outcome change_at(struct call *c, int directory, const char *path, int flags)
+static enum outcome change_at(struct call *c, int directory, const char *path, int flags, bool follow)
 {
     uint8_t action = c->rule->action;
-    struct change how = {.uid = value(c, 0), .gid = value(c, 1), .mode = value(c, 0)};
+    struct change how = {
+        .uid = value(c, 0), .gid = value(c, 1), .mode = value(c, 0), .follow = follow};
     how.is_mode = action == ACTION_MODE || action == ACTION_MODE_FD;
     if (c->accelerator->facts[c->state_index][CHANGES_OWNERS] != 1 || !c->level->owners ||
         !owners_change(c->level->owners, directory, path, flags, how))
@@ -209,12 +210,28 @@ static enum outcome change_at(struct call *c, int directory, const char *path, i
     return ANSWER;
 }
 
-static enum outcome do_change(struct call *c)
+static bool has_known_flags(const struct call *c)
 {
     uint32_t flags = c->rule->values[2] < 0 ? 0 : value(c, 2);
-    if (flags & ~(uint32_t)(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH))
+    return !(flags & ~(uint32_t)(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH));
+}
+
+static enum outcome do_change(struct call *c)
+{
+    return has_known_flags(c) ? change_at(c, AT_FDCWD, c->places->real, O_NOFOLLOW, false) : PASS;
+}
+
+/* `c->path` is one name, in a view that changes no names. */
+enum outcome do_change_name(struct call *c, int directory, bool follow)
+{
+    char name[LONGEST + 32];
+    if (directory == AT_FDCWD)
+        snprintf(name, sizeof name, "cwd/%s", c->path);
+    else
+        snprintf(name, sizeof name, "fd/%d/%s", directory, c->path);
+    if (!c->task->like_us || c->state.kind & STATE_CONFINED || !has_known_flags(c))
         return PASS;
-    return change_at(c, AT_FDCWD, c->places->real, O_NOFOLLOW);
+    return is_waiting(c) ? change_at(c, c->task->directory, name, O_NOFOLLOW, follow) : ABANDONED;
 }
 
 enum outcome do_change_fd(struct call *c, int fd)
@@ -229,7 +246,7 @@ enum outcome do_change_fd(struct call *c, int fd)
     if (fstatat(c->task->directory, name, &st, AT_SYMLINK_NOFOLLOW) || !(st.st_mode & 0700) ||
         !is_waiting(c))
         return PASS;
-    return change_at(c, c->task->directory, name, 0);
+    return change_at(c, c->task->directory, name, 0, false);
 }
 
 static enum outcome do_access(struct call *c)

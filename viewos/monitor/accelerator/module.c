@@ -170,7 +170,7 @@ static PyMethodDef accelerator_methods[] = {
     {"allow_changes", (PyCFunction)allow_changes, METH_VARARGS,
      "allow_changes(view, device): a root of the view changes files on that device here. False: no room."},
     {"take_changes", (PyCFunction)take_changes, METH_VARARGS,
-     "take_changes(view, hold): what has been changed here since the last time, [(device, inode, type,\n"
+     "take_changes(view, hold): what has been changed here since the last time, [(device, inode,\n"
      "handle, uid, gid, mode, rdev, real mode), ...]. hold 1: nothing is, until as many calls with -1."},
     {"forget", (PyCFunction)forget, METH_O,
      "forget(tid): read that task anew next time; None: every task."},

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from viewos.files import Changed, Known
-
 if TYPE_CHECKING:
+    from viewos.files import Changed, Known
     from viewos.module import VirtualModule
     from viewos.monitor.accelerator.native import Accelerator as Native
 
@@ -78,23 +77,13 @@ class Owning:
 
     def taken(self) -> list[Changed]:
         """See `Changing`."""
-        return self._take(0)
+        return [] if self._native is None else self._native.take_changes(self._view, 0)
 
     def hold(self) -> list[Changed]:
         """See `Changing`."""
-        return self._take(1)
+        return [] if self._native is None else self._native.take_changes(self._view, 1)
 
     def release(self) -> None:
         """See `Changing`."""
         if self._native is not None:
             self._native.take_changes(self._view, -1)
-
-    def _take(self, hold: int) -> list[Changed]:
-        if self._native is None:
-            return []
-        return [
-            Changed(Known(device, inode, b"h%d " % kind + handle, uid, gid, mode, rdev), real)
-            for device, inode, kind, handle, uid, gid, mode, rdev, real in (
-                self._native.take_changes(self._view, hold)
-            )
-        ]

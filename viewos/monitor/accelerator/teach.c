@@ -356,9 +356,12 @@ static PyObject *list_of(const struct changed *changed, size_t count)
     PyObject *list = PyList_New((Py_ssize_t)count);
     for (size_t i = 0; list && i < count; i++) {
         const struct remembered *f = &changed[i].now;
+        char handle[16 + sizeof f->handle.bytes];
+        int head = snprintf(handle, 16, "h%d ", f->handle.type); /* as File.handle has it */
+        memcpy(handle + head, f->handle.bytes, f->handle.size);
         PyObject *one = Py_BuildValue(
-            "(KKiy#IIIKI)", (unsigned long long)f->device, (unsigned long long)f->inode,
-            f->handle.type, f->handle.bytes, (Py_ssize_t)f->handle.size, f->uid, f->gid, f->mode,
+            "(KKy#IIIKI)", (unsigned long long)f->device, (unsigned long long)f->inode, handle,
+            (Py_ssize_t)(head + (int)f->handle.size), f->uid, f->gid, f->mode,
             (unsigned long long)f->rdev, changed[i].real);
         if (!one)
             Py_CLEAR(list);
