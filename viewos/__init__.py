@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from viewos.abi.socket import InetAddress, SocketAddress, UnixAddress
+    from viewos.abi.socket import InetAddress, SocketAddress, Ucred, UnixAddress
     from viewos.abi.utsname import Utsname
     from viewos.call import Call
     from viewos.claims import Claim, RealPath, VirtualPath
@@ -39,12 +39,12 @@ __all__ = [
     "PASS", "Call", "CallTest", "Changed", "Changing", "Claim", "Entry", "File", "FileModule",
     "Identity", "InetAddress", "Interrupted", "Item", "Items", "Known", "Message", "Names",
     "Owners", "Popen", "RealPath", "Received", "SharedSocket", "SocketAddress", "SpecError",
-    "Told", "TreeModule", "UnixAddress", "Utsname", "Verdict", "View", "ViewosError",
+    "Told", "TreeModule", "Ucred", "UnixAddress", "Utsname", "Verdict", "View", "ViewosError",
     "VirtualModule", "VirtualPath", "Words", "absolute", "hook",
 ]  # fmt: skip
 
 _HOMES = {
-    "viewos.abi.socket": ("InetAddress", "SocketAddress", "UnixAddress"),
+    "viewos.abi.socket": ("InetAddress", "SocketAddress", "Ucred", "UnixAddress"),
     "viewos.abi.utsname": ("Utsname",),
     "viewos.call": ("Call",),
     "viewos.claims": ("Claim", "RealPath", "VirtualPath"),

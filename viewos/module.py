@@ -17,6 +17,7 @@ from viewos.claims import Claim
 from viewos.errors import SpecError
 
 if TYPE_CHECKING:
+    from viewos.abi.socket import Ucred
     from viewos.call import Call
     from viewos.files import Changing, Names, Owners, Told
     from viewos.spec import Items
@@ -181,6 +182,15 @@ class VirtualModule:
         """What getuid, geteuid, getgid and getegid answer for a process for which the module keeps
         `kept` (see `Call.keep`), for the monitor to answer by itself. None: it is asked."""
         return None
+
+    def send_credentials(self, call: Call, sent: Ucred) -> Ucred:
+        """What the kernel is to be given for the SCM_CREDENTIALS of a message that the process
+        sends (unix(7)). Raises OSError EPERM."""
+        return sent
+
+    def show_credentials(self, call: Call, received: Ucred) -> Ucred:
+        """What a process is to see for the SCM_CREDENTIALS that it receives."""
+        return received
 
     def keeps_at_exec(self, kept: Any) -> bool:
         """Does execve(2) leave a process as it is for which the module keeps `kept`, where the

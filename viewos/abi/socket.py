@@ -11,6 +11,7 @@ from socket import inet_ntop, inet_pton
 from typing import NamedTuple
 
 AF_UNIX = 1
+SOL_SOCKET = 1
 SUN_PATH = 108
 """Bytes of sun_path; a path may fill all of them, without a terminating zero."""
 SOCKADDR_UN_SIZE = 2 + SUN_PATH
@@ -64,6 +65,14 @@ _SCOPE = struct.Struct("=I")
 _MAPPED = bytes(10) + b"\xff\xff"
 MOST = 128
 """Bytes of struct sockaddr_storage: the kernel takes no longer address."""
+
+
+class Ucred(NamedTuple):
+    """struct ucred: who sent a message, or is at the other end (unix(7))."""
+
+    pid: int
+    uid: int
+    gid: int
 
 
 class InetAddress(NamedTuple):

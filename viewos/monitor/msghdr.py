@@ -1,7 +1,7 @@
-"""AF_UNIX names in struct msghdr: sendmsg, recvmsg and their multiple kin.
+"""AF_UNIX names and credentials in struct msghdr: sendmsg, recvmsg and their multiple kin.
 
-BPF sees no more of them than a pointer, so in a view whose claims rename these calls are trapped
-for every socket; write(2), send(2) and the like never are.
+BPF sees no more of them than a pointer, so in a view whose claims rename, or where ids are others,
+these calls are trapped for every socket; write(2), send(2) and the like never are.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import struct
 from typing import TYPE_CHECKING
 
 from viewos.abi.row import signed32
-from viewos.monitor import sockets
+from viewos.monitor import ancillary, sockets
 from viewos.monitor.outcome import CONTINUE, Outcome
 from viewos.monitor.rewrite import Block, Rewrite
 
@@ -19,9 +19,12 @@ if TYPE_CHECKING:
     from viewos.monitor.router import Router
 
 _HEAD = struct.Struct("=Qi")  # msg_name, msg_namelen
-_NAMELEN, _MSGLEN = 8, 56
+_CONTROL = struct.Struct("=QQ")  # msg_control, msg_controllen
+_NAMELEN, _CONTROL_AT, _CONTROLLEN, _MSGLEN = 8, 32, 40, 56
 _SIZE, _MULTIPLE_SIZE = 56, 64
 _UIO_MAXIOV = 1024
+_OPTMEM = 1 << 17
+"""Bytes: more ancillary data than net.core.optmem_max lets through."""
 
 
 def _headers(router: Router, call: Call) -> tuple[int, list[bytes]]:
@@ -34,7 +37,7 @@ def _headers(router: Router, call: Call) -> tuple[int, list[bytes]]:
 
 
 def sent(router: Router, call: Call) -> int | Outcome:
-    """sendmsg(2), sendmmsg(2): names lead to the backing."""
+    """sendmsg(2), sendmmsg(2): names lead to the backing, credentials are the real ones."""
     size, headers = _headers(router, call)
     pointers: dict[int, Block | bytes] = {}
     blob = bytearray(b"".join(headers))
@@ -44,6 +47,10 @@ def sent(router: Router, call: Call) -> int | Outcome:
         if name is not None:
             pointers[index * size] = name
             struct.pack_into("=i", blob, index * size + _NAMELEN, len(name))
+        control = _control(router, call, header)
+        changed = ancillary.sent(router, call, control) if control else None
+        if changed is not None:
+            pointers[index * size + _CONTROL_AT] = changed
     if not pointers:
         return CONTINUE
 
@@ -62,6 +69,15 @@ def sent(router: Router, call: Call) -> int | Outcome:
     return router.fix_up(call, rewrite, None, plain=False)
 
 
+def _control(router: Router, call: Call, header: bytes, size: int | None = None) -> bytes:
+    """Its ancillary data where there may be credentials in it; `size`: of what was received."""
+    address, room = _CONTROL.unpack_from(header, _CONTROL_AT)
+    size = room if size is None else min(size, room)
+    if not address or not ancillary.LEAST <= size <= _OPTMEM or not ancillary.layers(router):
+        return b""
+    return router.memory.read_exact(call.tid, address, size)
+
+
 def _payload(router: Router, call: Call, header: bytes) -> int:
     """Bytes of a message to a name: a datagram goes whole or not at all."""
     address, count = struct.unpack_from("=QQ", header, 16)
@@ -70,15 +86,19 @@ def _payload(router: Router, call: Call, header: bytes) -> int:
 
 
 def received(router: Router, call: Call) -> int | Outcome:
-    """recvmsg(2), recvmmsg(2): the sender's name is mapped back."""
+    """recvmsg(2), recvmmsg(2): the sender's name is mapped back, and who it is."""
     size, headers = _headers(router, call)
     names = [_HEAD.unpack_from(header)[0] for header in headers]
-    if not any(names) or not sockets.renames(router):
+    if not sockets.renames(router):
+        names = [0] * len(names)
+    tells = _tells_credentials(router, call, headers)
+    if not any(names) and not tells:
         return CONTINUE
     at_flags = 3 if call.name == "recvmmsg" else 2
     dont_wait = bool(signed32(call.raw[at_flags]) & sockets.MSG_DONTWAIT)
     timed = call.name == "recvmmsg" and call.raw[4] != 0
-    if not sockets.wait_for_peer(router, call, dont_wait=dont_wait or timed):
+    no_wait = dont_wait or timed
+    if not sockets.wait_for_peer(router, call, dont_wait=no_wait, any_peer=tells):
         return CONTINUE
 
     def after(result: int) -> None:
@@ -86,9 +106,26 @@ def received(router: Router, call: Call) -> int | Outcome:
             if names[index]:
                 at = call.raw[1] + index * size + _NAMELEN
                 sockets.map_back(router, call, names[index], at, headers[index][_NAMELEN:][:4])
+            if tells:
+                _show_credentials(router, call, headers[index], call.raw[1] + index * size)
 
     rewrite = Rewrite(
         call.row.number, list(call.raw[: len(call.row.args)]), call.row.cookie.arg,
         call.row.cookie.shift, may_block=True, after=after,
     )  # fmt: skip
     return router.fix_up(call, rewrite, {}, plain=True)
+
+
+def _tells_credentials(router: Router, call: Call, headers: list[bytes]) -> bool:
+    """Is there room for credentials, in a view that shows others, and a socket that wants them?"""
+    rooms = [_CONTROL.unpack_from(header, _CONTROL_AT) for header in headers]
+    has_room = any(address and size >= ancillary.LEAST for address, size in rooms)
+    return has_room and bool(ancillary.layers(router)) and sockets.wants_credentials(router, call)
+
+
+def _show_credentials(router: Router, call: Call, header: bytes, address: int) -> None:
+    (size,) = struct.unpack("=Q", router.read_exact(call, address + _CONTROLLEN, 8))
+    control = _control(router, call, header, size)
+    changed = ancillary.shown(router, call, control) if control else None
+    if changed is not None:
+        router.memory.write(call.tid, _CONTROL.unpack_from(header, _CONTROL_AT)[0], changed)

@@ -214,11 +214,21 @@ def received(router: Router, call: Call) -> int | Outcome:
     return router.fix_up(call, rewrite, {}, plain=True)
 
 
-def wait_for_peer(router: Router, call: Call, *, dont_wait: bool) -> bool:
+def wants_credentials(router: Router, call: Call) -> bool:
+    """Is the tracee's socket one of AF_UNIX with SO_PASSCRED?"""
+    found = _shared(router, call, signed32(call.raw[0]))
+    if found is None:
+        return False
+    with found:
+        return bool(found.getsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED))
+
+
+def wait_for_peer(router: Router, call: Call, *, dont_wait: bool, any_peer: bool = False) -> bool:
     """Wait until the tracee's AF_UNIX socket has something to receive, and the call need not wait.
 
-    False where the kernel alone does it right: another family, a peer whose name stays as it is, or
-    a signal is due, with which the kernel's own wait ends at once, with EINTR or a restart.
+    False where the kernel alone does it right: another family, a peer whose name stays as it is
+    (unless `any_peer`), or a signal is due, with which the kernel's own wait ends at once, with
+    EINTR or a restart.
 
     Raises BlockingIOError after the time limit of the socket.
     """
@@ -226,7 +236,7 @@ def wait_for_peer(router: Router, call: Call, *, dont_wait: bool) -> bool:
     if found is None:
         return False
     with found:
-        if _has_plain_peer(router, found):
+        if not any_peer and _has_plain_peer(router, found):
             return False
         # socket.getblocking() tells of the object, which is ours; the flag is the description's.
         if dont_wait or not os.get_blocking(found.fileno()):

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from viewos import Call, Verdict
 
 NGROUPS_MAX = 65536
-SOL_SOCKET, SO_PEERCRED = 1, 17
 _CAPABILITY_WORDS = {0x19980330: 1, 0x20071026: 2, 0x20080522: 2}
 """Version of capset(2) -> how many times 32 capabilities it knows."""
 _ALL_SECURE_BITS, _LOCKS = 0xFF, 0xAA
@@ -103,23 +102,6 @@ class IdentityModule(VirtualModule):
     def getgroups(self, call: Call) -> tuple[int, ...]:
         """getgroups(2)."""
         return self._who(call).groups
-
-    def getsockopt(self, call: Call) -> Verdict:
-        """SO_PEERCRED: who the peer is in the view, if it is in it, and as long as it lives."""
-        room = call.args.optlen and struct.unpack("=i", call.read(call.args.optlen, 4))[0]
-        if (call.args.level, call.args.optname) != (SOL_SOCKET, SO_PEERCRED) or room < 0:
-            return PASS
-        pid, _, _ = call.socket().peer_credentials()
-        if not pid or not call.shares_view(pid):
-            return PASS
-        try:
-            who: Credentials = call.recall_of(pid, self._initial)
-        except OSError:  # it has ended
-            return PASS
-        told = struct.pack("=iII", pid, who.uid.effective, who.gid.effective)[:room]
-        call.write(call.args.optval, told)
-        call.write(call.args.optlen, struct.pack("=i", len(told)))
-        return 0
 
     def setuid(self, call: Call) -> int:
         """setuid(2)."""

@@ -16,7 +16,7 @@ from viewos import PASS, CallTest, File
 from viewos.modules.uid import acl
 from viewos.modules.uid.attributes import PERMISSIONS, AttributeModule, real_mode
 from viewos.modules.uid.credentials import MKNOD, Credentials
-from viewos.modules.uid.identity import SO_PEERCRED
+from viewos.modules.uid.peers import SO_PEERCRED, SO_PEERGROUPS
 from viewos.modules.uid.table import Record
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ class NameModule(AttributeModule):
         yield CallTest("openat", "flags", "&", os.O_CREAT)
         yield CallTest("umask", "mask", "&", 0o700)
         yield CallTest("getsockopt", "optname", "==", SO_PEERCRED)
+        yield CallTest("getsockopt", "optname", "==", SO_PEERGROUPS)
 
     def passes(self) -> Iterable[tuple[str, Mapping[str, tuple[int, int]]]]:
         """What makes no file."""

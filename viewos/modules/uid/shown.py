@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from viewos import PASS, Owners
 from viewos.modules.uid.credentials import CHOWN, FOWNER, FSETID, Credentials
-from viewos.modules.uid.identity import IdentityModule
+from viewos.modules.uid.peers import PeerModule
 from viewos.modules.uid.table import Record, Table
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ _STAT_FLAGS = 0x100 | 0x800 | 0x1000 | 0x6000
 _BOTH_SYNCS, _STATX_RESERVED = 0x6000, 0x80000000
 
 
-class StatModule(IdentityModule):
+class StatModule(PeerModule):
     """What files look like."""
 
     def __init__(self, initial: Credentials, table: Table, owners: Owners) -> None:

@@ -27,6 +27,7 @@ enum action {
     ACTION_LINK, ACTION_SYMLINK, ACTION_CHMOD, ACTION_UTIMENS, ACTION_EXECUTE,
     ACTION_NOTHING, /* no module of this view answers it */
     ACTION_PRCTL,
+    ACTION_MESSAGE, /* what the headers of messages point at */
     ACTION_FSTAT = 32,
     ACTION_ID, /* which one: values[0] */
     ACTION_UNAME,
@@ -324,6 +325,7 @@ void facts_set(struct accelerator *, size_t index, const int64_t values[FACTS]);
 void names_set(struct level *, const struct names *);
 enum outcome do_id(struct call *);
 enum outcome do_uname(struct call *);
+enum outcome do_message(struct call *);
 enum outcome do_filter(struct call *, uint32_t without);
 
 /* answer.c */

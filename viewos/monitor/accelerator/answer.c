@@ -269,6 +269,8 @@ enum outcome answer(struct call *c)
         return do_id(c);
     if (c->rule->action == ACTION_UNAME)
         return do_uname(c);
+    if (c->rule->action == ACTION_MESSAGE)
+        return do_message(c);
     if (c->rule->action == ACTION_FILTER)
         return do_filter(c, 0);
     c->must_exist = false;

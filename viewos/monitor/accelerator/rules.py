@@ -36,6 +36,8 @@ _ACTIONS: dict[str, tuple[int, tuple[str, ...]]] = {
     **dict.fromkeys(("chmod", "fchmodat"), (14, ("mode",))),
     "execve": (16, ()),
     "prctl": (18, ("option",)),
+    **dict.fromkeys(("sendmsg", "recvmsg"), (19, ("msg",))),
+    **dict.fromkeys(("sendmmsg", "recvmmsg"), (19, ("msgvec", "vlen"))),
     "fstat": (32, ("statbuf", "flags", "fd")),
     "utimensat": (15, ("times", "flags")),
 }
