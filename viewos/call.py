@@ -36,6 +36,7 @@ class Services(Protocol):
     def parent(self, call: Call, index: int) -> File | None: ...
     def file_at(self, path: bytes) -> File: ...
     def state_of(self, pid: int) -> ProcessState: ...
+    def change_state_of(self, call: Call, pid: int, change: Callable[[Any], Any]) -> None: ...
     def shares_view(self, call: Call, pid: int) -> bool: ...
     def change_root(self, call: Call) -> None: ...
     def mount(
@@ -218,6 +219,14 @@ class Call:
     def recall_of(self, pid: int, default: Any = None) -> Any:
         """What the asking module keeps for another process. Raises OSError: there is none."""
         return self.services.state_of(pid).of(self.layer, default)
+
+    def keep_of(self, pid: int, change: Callable[[Any], Any]) -> None:
+        """Let `change` say what is kept for another process, given what is (None: nothing yet).
+        Raises OSError: there is none, or it has other real ids."""
+        if pid == self.tid:
+            self.keep(change(self.recall()))
+        else:
+            self.services.change_state_of(self, pid, change)
 
     def shares_view(self, pid: int) -> bool:
         """Is a process in a view that has this module, so that what is kept for it counts?"""

@@ -58,6 +58,8 @@ class States:
         self.base = 0x5649 << 48 | int.from_bytes(os.urandom(3), "big") << 24
         """The token of the initial state; of another monitor it is another one."""
         self._lock = threading.Lock()
+        self.changing = threading.Lock()
+        """Held while what a process carries is replaced by what depends on it."""
         self._states = [initial]
         self._tokens = {initial: 0}
         self._watchers: tuple[Callable[[int, ProcessState], None], ...] = ()
@@ -65,6 +67,7 @@ class States:
     def renew_lock(self) -> None:
         """In a forked child: a thread that is not there may have held the lock."""
         self._lock = threading.Lock()
+        self.changing = threading.Lock()
 
     def watch(self, watcher: Callable[[int, ProcessState], None]) -> None:
         """Have each state told, with its index, before a process carries it."""

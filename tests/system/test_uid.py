@@ -117,6 +117,22 @@ SCRIPTS = {
         setpriv --reuid 1234 --clear-groups ionice -c 1 true
         setpriv --reuid 1234 --clear-groups nice -n -1 true
     """,
+    "others": """
+        sleep 60 & a=$!; setpriv --reuid 1234 --clear-groups setsid sleep 60 & b=$!; sleep 0.2
+        show() { for p in $a $b; do nice=$(python3 -c 'import os, sys
+        print(os.getpriority(0, int(sys.argv[1])))' $p); echo $nice $(ionice -p $p); done; }
+        show; renice -n -5 -p $a $b >/dev/null; show; renice -n 3 -p $a >/dev/null; show
+        renice -n -7 -u 1234 >/dev/null; show
+        ionice -c 1 -n 2 -p $a $b; show; ionice -c 2 -n 5 -u 1234; show; ionice -c 1 -u 1234; show
+        setpriv --reuid 1234 --clear-groups renice -n -9 -p $a 2>&1 | sed 's/[0-9]* (/(/'
+        setpriv --reuid 1234 --clear-groups renice -n -9 -p $b 2>&1 | sed 's/[0-9]* (/(/'
+        setpriv --reuid 1234 --clear-groups renice -n 15 -p $b >/dev/null; show
+        setpriv --reuid 1234 --clear-groups ionice -c 3 -p $a; show
+        setpriv --reuid 1234 --clear-groups ionice -c 3 -p $b; show
+        setsid sh -c 'sleep 60 & echo $! >pid; renice -n -3 -g 0 >/dev/null; nice; ionice -c 1 -P 0
+        python3 -c "import os; print(os.getpriority(1, 0))"; ionice -P 0; kill $(cat pid)'
+        kill $a $b; renice -n 0 -u 4711 2>&1; ionice -c 1 -u 4711
+    """,
     "ids": """
         id; setpriv --reuid nobody --regid nogroup --clear-groups id
         setpriv --reuid 7 --init-groups true

@@ -397,7 +397,8 @@ class Router(ModuleServices):
             self._forget(call, state)
             return
         try:
-            states.write(call.tid, state)
+            with states.changing:
+                states.write(call.tid, state)
         except PermissionError:
             # Only the process itself may, which costs it the call: it makes it again afterwards.
             self.log.detail(f"the state of {call.tid} is set by the process itself")

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, cast
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, cast
 
 from viewos import kernel
 from viewos.files import File
@@ -81,6 +81,13 @@ class ModuleServices:
         """What is remembered of another process. Raises OSError."""
         os.stat(f"/proc/{pid}")
         return self.view.states.read(pid)
+
+    def change_state_of(self, call: Call, pid: int, change: Callable[[Any], Any]) -> None:
+        """See `Call.keep_of`."""
+        states = self.view.states
+        with states.changing:
+            state = self.state_of(pid)
+            states.write(pid, state.with_module(call.layer, change(state.of(call.layer))))
 
     def shares_view(self, call: Call, pid: int) -> bool:
         """See `Call.shares_view`."""

@@ -247,6 +247,10 @@ class _Services:
             raise ProcessLookupError(errno.ESRCH, "there is no other process")
         return self._process.state
 
+    def change_state_of(self, call: Call, pid: int, change: Callable[[Any], Any]) -> None:
+        state = self.state_of(pid)
+        self._process.state = state.with_module(call.layer, change(state.of(call.layer)))
+
     def shares_view(self, call: Call, pid: int) -> bool:
         return pid == self._process.pid
 

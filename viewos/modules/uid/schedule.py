@@ -3,8 +3,11 @@ remembered and shown; how the process really runs stays as it was."""
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -16,85 +19,162 @@ if TYPE_CHECKING:
     from viewos import Call, Verdict
 
 _NICEST, _LEAST_NICE = 19, -20
-_IO_WHO_PROCESS, _IO_CLASS_SHIFT, _IO_REALTIME = 1, 13, 1
-_IO_OTHER_CLASSES = (0, 2, 3)
-"""None, best effort, idle (linux/ioprio.h): anybody may have these."""
+_IO_PROCESS, _IO_GROUP, _IO_USER = 1, 2, 3
+_NR_IOPRIO_SET, _NR_IOPRIO_GET = 251, 252
+_syscall = ctypes.CDLL(None, use_errno=True).syscall
+_IO_CLASS_SHIFT, _IO_REALTIME, _IO_BEST_EFFORT = 13, 1, 2
+_IO_DEFAULT = _IO_BEST_EFFORT << _IO_CLASS_SHIFT | 4
+_IO_CLASSES = (0, 1, 2, 3)
+"""None, real time, best effort, idle (linux/ioprio.h)."""
+_KINDS = {
+    **dict.fromkeys(("getpriority", "setpriority"), (os.PRIO_PROCESS, os.PRIO_PGRP, os.PRIO_USER)),
+    **dict.fromkeys(("ioprio_get", "ioprio_set"), (_IO_PROCESS, _IO_GROUP, _IO_USER)),
+}
+"""Call -> what "a process", "a process group" and "a user" are called in it."""
 
 
 class ScheduleModule(NameModule):
     """Priorities of processes."""
 
     def getpriority(self, call: Call) -> Verdict:
-        """getpriority(2) of one process; the system call tells 20 - nice."""
-        who = self._asked_of(call, os.PRIO_PROCESS)
-        return PASS if who is None or who.nice is None else 20 - who.nice
+        """getpriority(2); the system call tells 20 - nice, of the least nice."""
+        shown = [
+            os.getpriority(os.PRIO_PROCESS, pid) if who is None or who.nice is None else who.nice
+            for pid, who in self._asked_of(call)
+        ]
+        return 20 - min(shown) if shown else PASS
 
     def setpriority(self, call: Call) -> Verdict:
-        """setpriority(2) of the calling process: set_one_prio of kernel/sys.c.
-
-        What is no less than the kernel has, it sets itself.
-        """
-        if call.args.which != os.PRIO_PROCESS or not _is_own(call):
-            return PASS
-        who = self._who(call)
+        """setpriority(2): set_one_prio of kernel/sys.c, for each process."""
         wanted = min(max(call.args.prio, _LEAST_NICE), _NICEST)
-        real = os.getpriority(os.PRIO_PROCESS, call.tid)
-        if wanted >= real:
-            call.keep(replace(who, nice=None))
-            return PASS
-        shown = real if who.nice is None else who.nice
-        if wanted < shown and not who.may(SYS_NICE) and not _is_within_limit(call, wanted):
-            raise OSError(errno.EACCES, "needs CAP_SYS_NICE")
-        call.keep(replace(who, nice=None if _is_done_below(call) else wanted))
-        return 0
+
+        def set_one(pid: int, it: Credentials | None, who: Credentials) -> None:
+            may = who.may(SYS_NICE)
+            real = os.getpriority(os.PRIO_PROCESS, pid)
+            if it is not None:
+                if who.uid.effective not in it.uid[:2] and not may:
+                    raise PermissionError(errno.EPERM, "another user's")
+                shown = real if it.nice is None else it.nice
+                if wanted < shown and not may and not _is_within_limit(pid, wanted):
+                    raise PermissionError(errno.EACCES, "needs CAP_SYS_NICE")
+            kept = None
+            try:
+                os.setpriority(os.PRIO_PROCESS, pid, wanted)
+            except PermissionError:
+                if it is None or wanted >= real:
+                    raise
+                kept = wanted
+            if it is not None:
+                call.keep_of(pid, lambda old: replace(old or self._initial, nice=kept))
+
+        return self._set_all(call, set_one)
 
     def ioprio_get(self, call: Call) -> Verdict:
-        """ioprio_get(2) of one process."""
-        who = self._asked_of(call, _IO_WHO_PROCESS)
-        return PASS if who is None or who.io_priority is None else who.io_priority
+        """ioprio_get(2): of several processes the best one."""
+        asked = self._asked_of(call)
+        shown = [
+            _io_priority(_NR_IOPRIO_GET, pid)
+            if who is None or who.io_priority is None
+            else who.io_priority
+            for pid, who in asked
+        ]
+        if call.args.which == _IO_PROCESS or not shown:
+            return shown[0] if shown else PASS
+        return min(one if one >> _IO_CLASS_SHIFT else _IO_DEFAULT for one in shown)
 
     def ioprio_set(self, call: Call) -> Verdict:
-        """ioprio_set(2) of the calling process: ioprio_check_cap of block/ioprio.c."""
-        if call.args.which != _IO_WHO_PROCESS or not _is_own(call):
-            return PASS
-        who, wanted = self._who(call), call.args.ioprio & 0xFFFF
+        """ioprio_set(2): ioprio_check_cap and set_task_ioprio of block/, for each process."""
+        wanted = call.args.ioprio & 0xFFFF
         kind = wanted >> _IO_CLASS_SHIFT
-        if kind != _IO_REALTIME:
-            if kind in _IO_OTHER_CLASSES:
-                call.keep(replace(who, io_priority=None))
+        if kind not in _IO_CLASSES:
             return PASS
-        if not who.may(SYS_NICE | SYS_ADMIN):
+        if kind == _IO_REALTIME and not self._who(call).may(SYS_NICE | SYS_ADMIN):
             raise OSError(errno.EPERM, "needs CAP_SYS_NICE")
-        call.keep(replace(who, io_priority=None if _is_done_below(call) else wanted))
+
+        def set_one(pid: int, it: Credentials | None, who: Credentials) -> None:
+            if it is not None and not {*who.uid[:2]} & {it.uid.real} and not who.may(SYS_NICE):
+                raise PermissionError(errno.EPERM, "another user's")
+            kept = None
+            try:
+                _io_priority(_NR_IOPRIO_SET, pid, wanted)
+            except PermissionError:
+                if it is None or kind != _IO_REALTIME:
+                    raise
+                kept = wanted
+            if it is not None:
+                call.keep_of(pid, lambda old: replace(old or self._initial, io_priority=kept))
+
+        return self._set_all(call, set_one, ends_at_error=True)
+
+    def _set_all(
+        self,
+        call: Call,
+        set_one: Callable[[int, Credentials | None, Credentials], None],
+        *,
+        ends_at_error: bool = False,
+    ) -> Verdict:
+        if call.args.which not in _KINDS[call.name]:
+            return PASS
+        who, failed, is_any = self._who(call), 0, False
+        for pid, it in self._asked_of(call):
+            is_any = True
+            try:
+                set_one(pid, it, who)
+            except ProcessLookupError:
+                continue
+            except OSError as error:
+                failed = error.errno or errno.EPERM
+                if ends_at_error:
+                    break
+        if failed:
+            raise OSError(failed, "priority")
+        if not is_any:
+            raise OSError(errno.ESRCH, "no such process")
         return 0
 
-    def _asked_of(self, call: Call, kind: int) -> Credentials | None:
-        if call.args.which != kind:
-            return None
-        if _is_own(call):
-            return self._who(call)
-        pid = call.args.who
-        try:
-            return call.recall_of(pid, self._initial) if call.shares_view(pid) else None
-        except OSError:  # it has ended: the kernel says so
-            return None
+    # ---- whom a call is about -------------------------------------------------------------------
+
+    def _asked_of(self, call: Call) -> Iterator[tuple[int, Credentials | None]]:
+        """The processes, and who they are in the view; None: they are not in it."""
+        which, number = call.args.which, call.args.who
+        process, group, user = _KINDS[call.name]
+        if which == process:
+            pid = number or call.tid
+            if os.path.exists(f"/proc/{pid}"):
+                yield pid, self._who(call) if pid == call.tid else self._who_is(call, pid)
+        elif which == group:
+            with suppress(OSError):
+                number = number or os.getpgid(call.pid)
+                yield from self._among_all(call, lambda pid, _: os.getpgid(pid) == number)
+        elif which == user:
+            uid = number or self._who(call).uid.real
+            yield from self._among_all(call, lambda pid, who: _uid_of(pid, who) == uid)
+
+    def _among_all(
+        self, call: Call, is_one: Callable[[int, Credentials | None], bool]
+    ) -> Iterator[tuple[int, Credentials | None]]:
+        for name in os.listdir("/proc"):
+            if name.isdigit():
+                with suppress(OSError):
+                    who = self._who_is(call, int(name))
+                    if is_one(int(name), who):
+                        yield from ((int(tid), who) for tid in os.listdir(f"/proc/{name}/task"))
 
 
-def _is_own(call: Call) -> bool:
-    return call.args.who in (0, call.tid)
+def _uid_of(pid: int, who: Credentials | None) -> int:
+    return os.stat(f"/proc/{pid}").st_uid if who is None else who.uid.real
 
 
-def _is_done_below(call: Call) -> bool:
-    try:
-        call.below()
-    except PermissionError:
-        return False
-    return True
+def _io_priority(number: int, pid: int, *value: int) -> int:
+    result: int = _syscall(number, _IO_PROCESS, pid, *value)
+    if result < 0:
+        raise OSError(ctypes.get_errno(), "I/O priority")
+    return result
 
 
-def _is_within_limit(call: Call, nice: int) -> bool:
+def _is_within_limit(pid: int, nice: int) -> bool:
     """can_nice of kernel/sched/syscalls.c."""
     import resource
 
-    soft, _ = resource.prlimit(call.tid, resource.RLIMIT_NICE)
+    soft, _ = resource.prlimit(pid, resource.RLIMIT_NICE)
     return soft == resource.RLIM_INFINITY or 20 - nice <= soft
