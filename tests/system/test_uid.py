@@ -118,20 +118,21 @@ SCRIPTS = {
         setpriv --reuid 1234 --clear-groups nice -n -1 true
     """,
     "others": """
-        sleep 60 & a=$!; setpriv --reuid 1234 --clear-groups setsid sleep 60 & b=$!; sleep 0.2
+        u=$((100000 + $$)) # natively another user in each run
+        sleep 60 & a=$!; setpriv --reuid $u --clear-groups setsid sleep 60 & b=$!; sleep 0.2
         show() { for p in $a $b; do nice=$(python3 -c 'import os, sys
         print(os.getpriority(0, int(sys.argv[1])))' $p); echo $nice $(ionice -p $p); done; }
         show; renice -n -5 -p $a $b >/dev/null; show; renice -n 3 -p $a >/dev/null; show
-        renice -n -7 -u 1234 >/dev/null; show
-        ionice -c 1 -n 2 -p $a $b; show; ionice -c 2 -n 5 -u 1234; show; ionice -c 1 -u 1234; show
-        setpriv --reuid 1234 --clear-groups renice -n -9 -p $a 2>&1 | sed 's/[0-9]* (/(/'
-        setpriv --reuid 1234 --clear-groups renice -n -9 -p $b 2>&1 | sed 's/[0-9]* (/(/'
-        setpriv --reuid 1234 --clear-groups renice -n 15 -p $b >/dev/null; show
-        setpriv --reuid 1234 --clear-groups ionice -c 3 -p $a; show
-        setpriv --reuid 1234 --clear-groups ionice -c 3 -p $b; show
+        renice -n -7 -u $u >/dev/null; show
+        ionice -c 1 -n 2 -p $a $b; show; ionice -c 2 -n 5 -u $u; show; ionice -c 1 -u $u; show
+        setpriv --reuid $u --clear-groups renice -n -9 -p $a 2>&1 | sed 's/[0-9]* (/(/'
+        setpriv --reuid $u --clear-groups renice -n -9 -p $b 2>&1 | sed 's/[0-9]* (/(/'
+        setpriv --reuid $u --clear-groups renice -n 15 -p $b >/dev/null; show
+        setpriv --reuid $u --clear-groups ionice -c 3 -p $a; show
+        setpriv --reuid $u --clear-groups ionice -c 3 -p $b; show
         setsid sh -c 'sleep 60 & echo $! >pid; renice -n -3 -g 0 >/dev/null; nice; ionice -c 1 -P 0
         python3 -c "import os; print(os.getpriority(1, 0))"; ionice -P 0; kill $(cat pid)'
-        kill $a $b; renice -n 0 -u 4711 2>&1; ionice -c 1 -u 4711
+        kill $a $b; renice -n 0 -u 9$u 2>&1 | sed s/9$u//; ionice -c 1 -u 9$u
     """,
     "ids": """
         id; setpriv --reuid nobody --regid nogroup --clear-groups id
