@@ -34,6 +34,8 @@ class Services(Protocol):
     def warn(self, text: str, once: str | None) -> None: ...
     def file(self, call: Call, index: int) -> File | None: ...
     def parent(self, call: Call, index: int) -> File | None: ...
+    def make_within(self, call: Call) -> Any: ...
+    def obstacle(self, call: Call) -> File | None: ...
     def file_at(self, path: bytes) -> File: ...
     def state_of(self, pid: int) -> ProcessState: ...
     def change_state_of(self, call: Call, pid: int, change: Callable[[Any], Any]) -> None: ...
@@ -211,6 +213,21 @@ class Call:
         if key not in self._files:
             self._files[key] = self.services.parent(self, index)
         return self._files[key]
+
+    def make_within(self) -> Any:
+        """Let the process make the call now, where its paths lead; return what this gives. For
+        calls to which `below` has no answer (EOPNOTSUPP)."""
+        return self.services.make_within(self)
+
+    def obstacle(self) -> File | None:
+        """What makes the kernel refuse the call with EACCES: a directory on one of its paths, or
+        the file or directory at its end. None: nothing, or only the kernel can judge. Raises the
+        OSError of a path that leads nowhere. It is yours to close."""
+        for file in self._files.values():
+            if file is not None:
+                file.close()
+        self._files.clear()
+        return self.services.obstacle(self)
 
     def file_at(self, path: bytes) -> File:
         """The object at a canonical path of the view. Raises OSError; it is yours to close."""

@@ -153,6 +153,11 @@ class VirtualModule:
         empty files of which `show_owners` has told are asked for all the same."""
         return ()
 
+    def rescues(self) -> frozenset[str]:
+        """Operations whose hook has something to do only where the kernel would refuse the call
+        with EACCES, so that the monitor need not ask it for others."""
+        return frozenset()
+
     def show_owners(self, told: Told) -> Owners | None:
         """How `stat` and `fstat` of this module show owners, for the monitor to answer by itself.
 

@@ -12,7 +12,8 @@ from viewos import kernel
 from viewos.files import File
 from viewos.monitor import waiting
 from viewos.monitor.memory import Fault, Memory
-from viewos.monitor.pathcalls import resolve_all
+from viewos.monitor.outcome import CONTINUE, Outcome
+from viewos.monitor.pathcalls import fix_up_paths, resolve_all
 from viewos.monitor.process import change_root
 from viewos.monitor.reach import reach, reach_parent
 from viewos.shared import SharedSocket
@@ -72,6 +73,18 @@ class ModuleServices:
     def parent(self, call: Call, index: int) -> File | None:
         """See `Call.parent`."""
         return reach_parent(cast("Router", self), call, index)
+
+    def make_within(self, call: Call) -> int | Outcome:
+        """See `Call.make_within`."""
+        router = cast("Router", self)
+        places = resolve_all(router, call)
+        return CONTINUE if places is None else fix_up_paths(router, call, places)
+
+    def obstacle(self, call: Call) -> File | None:
+        """See `Call.obstacle`."""
+        from viewos.monitor import obstacles
+
+        return obstacles.obstacle(cast("Router", self), call)
 
     def file_at(self, path: bytes) -> File:
         """See `Call.file_at`."""

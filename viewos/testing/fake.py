@@ -239,6 +239,12 @@ class _Services:
         path = self.virtual_path(call, index)
         return File(os.open(os.path.dirname(path), os.O_PATH)) if path else None
 
+    def make_within(self, call: Call) -> Any:
+        raise OSError(errno.EOPNOTSUPP, "there is no process")
+
+    def obstacle(self, call: Call) -> File | None:
+        return None
+
     def file_at(self, path: bytes) -> File:
         return File(os.open(path, os.O_PATH | os.O_NOFOLLOW))
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Self, TypeVar, cast
 
 from viewos import Owners, absolute
-from viewos.modules.uid import faked, journal
+from viewos.modules.uid import faked, journal, lent
 from viewos.modules.uid.credentials import UNCHANGED, Credentials
 from viewos.modules.uid.executed import ExecModule
 from viewos.modules.uid.journal import Journal
@@ -26,7 +27,7 @@ class Uid(ExecModule, ScheduleModule):
     name = "uid"
     grammar = (
         "uid:USER|UID[:GROUP|GID][,unknown=real|root][,map=REAL=UID]...[,load=FILE]...[,save=FILE]"
-        "[,drop]"
+        "[,reach][,drop]"
     )
     example = "uid:0"
 
@@ -73,13 +74,13 @@ class Uid(ExecModule, ScheduleModule):
             raise items.error(words[0], "expected USER or USER:GROUP")
         unknown: str | None = None
         maps: dict[int, int] = {}
-        drops = False
+        flags = {"drop": False, "reach": False}
         files: dict[str, list[str]] = {"load": [], "save": []}
         for item in words[1:]:
             if item.key in files and item.value:
                 files[item.key].append(item.value)
-            elif item.key is None and item.value == "drop":
-                drops = True
+            elif item.key is None and item.value in flags:
+                flags[item.value] = True
             elif item.key == "unknown" and item.value in ("real", "root"):
                 unknown = item.value
             elif item.key == "map":
@@ -91,8 +92,10 @@ class Uid(ExecModule, ScheduleModule):
                 raise items.error(item, "expected one USER[:GROUP], and options behind it")
         if len(files["save"]) > 1:
             raise items.error(words[-1], "there can be one save= only")
+        if all(flags.values()):
+            raise items.error(words[-1], "drop looks at what modes allow, reach does not: choose")
         try:
-            return (_dropping(cls) if drops else cls)(
+            return _chosen(cls, **flags)(
                 _number(user), _number(group) if colon else None, unknown=unknown, maps=maps,
                 load=files["load"], save=next(iter(files["save"]), None),
             )  # fmt: skip
@@ -105,6 +108,12 @@ class Uid(ExecModule, ScheduleModule):
 
     def start(self, scratch: bytes) -> None:
         """Look at the ids that files will really get, and take what was saved."""
+        for path in lent.put_all_back():
+            print(
+                f"viewos: uid: {path} is not where it was when a view was killed that had given it"
+                " another mode for a moment (chmod it where it is now)",
+                file=sys.stderr,
+            )
         self._watch_makers()
         log = None if self._save is None else Journal(self._save)
         self._table = Table(log)
@@ -119,10 +128,16 @@ class Uid(ExecModule, ScheduleModule):
         self._table.close()
 
 
-def _dropping(cls: type[T]) -> type[T]:
-    from viewos.modules.uid.drop import DroppingUid
+def _chosen(cls: type[T], *, drop: bool, reach: bool) -> type[T]:
+    if drop:
+        from viewos.modules.uid.drop import DroppingUid
 
-    return cast("type[T]", DroppingUid)
+        return cast("type[T]", DroppingUid)
+    if reach:
+        from viewos.modules.uid.reach import ReachingUid
+
+        return cast("type[T]", ReachingUid)
+    return cls
 
 
 def _load(table: Table, path: str) -> None:

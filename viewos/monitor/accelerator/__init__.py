@@ -58,6 +58,8 @@ class Ours(NamedTuple):
     """(system call, ((argument, mask, value), ...)) of calls that every module passes."""
     executes: bool
     """Does the module of `ids` say, as data, when execve(2) leaves a process as it is?"""
+    rescues: bool
+    """Are there calls for which a module is asked where they would fail with EACCES?"""
 
 
 def extension() -> ModuleType | None:
@@ -207,7 +209,7 @@ class Accelerator:
         packed = rules.pack(
             is_data, ours.has_more, constants, passed, ours.changes if shows else ()
         )
-        self._native.add_view(slot, claims, packed, view.no_continue)
+        self._native.add_view(slot, claims, packed, view.no_continue, ours.rescues)
         if owning is not None and shows:
             owning.teach(self._native, changes=bool(ours.changes))
             self._ownings[number] = owning

@@ -129,6 +129,7 @@ struct level {
     struct owners *owners;      /* NULL: the kernel's */
     const struct offer *_Atomic offer; /* NULL: none yet */
     bool no_continue;
+    bool rescues; /* what is refused with EACCES is Python's */
     _Atomic uint64_t settled;
     _Atomic uint32_t names_version; /* odd while they change */
     struct names names;

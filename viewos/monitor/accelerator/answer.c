@@ -1,10 +1,12 @@
 /* What is to be done about a call: continue, or make it at the backing, or leave it to Python. */
 #include "accelerator.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 static bool find_start(struct call *c, const struct path_argument *a, struct place *p)
@@ -105,6 +107,54 @@ static bool may_continue(const struct call *c, const struct place *p)
     if (!p->claim || p->native)
         return true;
     return !(p->claim->flags & CLAIM_READ_ONLY) && !p->absolute && !c->level->no_continue;
+}
+
+/* The permission that a call needs on what its path leads to. */
+static int permission(const struct call *c)
+{
+    switch (c->rule->action) {
+    case ACTION_OPEN:;
+        uint32_t flags = open_flags(c), mode = flags & O_ACCMODE;
+        if (flags & O_PATH)
+            return F_OK;
+        return (mode == O_WRONLY ? W_OK : mode == O_RDONLY ? R_OK : R_OK | W_OK) |
+               (flags & O_TRUNC ? W_OK : 0);
+    case ACTION_ACCESS:
+        return (int)value(c, 0) & 7;
+    case ACTION_CHDIR:
+        return X_OK;
+    case ACTION_LOOK: /* which one, Python knows */
+        return R_OK | (c->rule->paths->intent == INTENT_WRITE ? W_OK : 0);
+    }
+    return F_OK;
+}
+
+static bool is_refused(const char *path, int mode)
+{
+    return syscall(SYS_faccessat2, AT_FDCWD, path, mode, AT_EACCESS | AT_SYMLINK_NOFOLLOW) &&
+           errno == EACCES;
+}
+
+/* May the kernel refuse it for want of permission? */
+static bool may_be_refused(struct call *c, int n)
+{
+    const struct place *p = c->places + n;
+    uint8_t intent = c->rule->paths[n].intent;
+    struct stat st;
+    bool exists = !fstatat(AT_FDCWD, p->real, &st, AT_SYMLINK_NOFOLLOW);
+    if (!exists && errno == EACCES)
+        return true;
+    if (intent == INTENT_CREATE || intent == INTENT_REMOVE || (intent == INTENT_OPEN && !exists)) {
+        size_t end = p->real_length;
+        while (end > 1 && p->real[end - 1] == '/')
+            end--;
+        while (end > 1 && p->real[end - 1] != '/')
+            end--;
+        memcpy(c->text, p->real, end);
+        c->text[end] = 0;
+        return is_refused(c->text, W_OK | X_OK);
+    }
+    return exists && is_refused(p->real, permission(c));
 }
 
 static bool is_one_mount(const struct call *c)
@@ -214,6 +264,8 @@ static enum outcome decide(struct call *c)
             int fd = offered(c, p);
             return fd < 0 ? PASS : inject(c, fd, O_CLOEXEC);
         }
+        if (c->level->rescues && may_be_refused(c, i))
+            return PASS;
         if (p->lost) /* of two paths the other one may be wrong in another way */
             return c->rule->path_count == 1 ? CONTINUE : PASS;
         if (c->rule->asks && c->rule->action == ACTION_OPEN && !is_plain_file(c, p))

@@ -145,7 +145,8 @@ static PyMethodDef accelerator_methods[] = {
     {"set_mounts", (PyCFunction)set_mounts, METH_O,
      "set_mounts(table): the mount table, None while it may change."},
     {"add_view", (PyCFunction)add_view, METH_VARARGS,
-     "add_view(number, claims, rules, no_continue): a view whose calls are answered here."},
+     "add_view(number, claims, rules, no_continue, rescues): a view whose calls are answered here;\n"
+     "rescues: but those that fail with EACCES."},
     {"set_state", (PyCFunction)set_state, METH_VARARGS,
      "set_state(index, kind, cwd, view): what a token stands for, before a process carries it."},
     {"set_facts", (PyCFunction)set_facts, METH_VARARGS,

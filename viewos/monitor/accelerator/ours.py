@@ -18,6 +18,8 @@ Chains = Mapping[int, Sequence[tuple[int, Any]]]
 
 def of(view: View, chains: Chains) -> Ours:
     """All that the accelerator asks of a view."""
+    rescued = frozenset().union(*(module.rescues() for module in view.modules))
+    chains = _without_rescues(view, chains)
     has_a_say = any(hasattr(module, "executed") for module in view.modules)
 
     def is_ours(row: Row) -> bool:
@@ -29,8 +31,23 @@ def of(view: View, chains: Chains) -> Ours:
     shows = _shows(view, chains)
     return Ours(
         is_ours, lambda row: row.name in SPECIAL, shows, _changes(shows, chains),
-        ids, names and names[1], _passes(view, chains), executes,
+        ids, names and names[1], _passes(view, chains), executes, bool(rescued),
     )  # fmt: skip
+
+
+def _without_rescues(view: View, chains: Chains) -> Chains:
+    """Without the hooks that are only asked where a call fails."""
+
+    def is_rescue(layer: int, method: Any) -> bool:
+        module = view.layers[layer]
+        return method.__name__ in {module.hooks.get(name) for name in module.rescues()}
+
+    kept = {nr: [one for one in chain if not is_rescue(*one)] for nr, chain in chains.items()}
+    return {nr: chain for nr, chain in kept.items() if chain}
+
+
+def _hooks(module: VirtualModule) -> set[str]:
+    return module.hooks.keys() - module.rescues()
 
 
 def _asked(chains: Chains, names: Sequence[str]) -> set[int]:
@@ -45,7 +62,7 @@ def _shows(view: View, chains: Chains) -> tuple[int, VirtualModule] | None:
         return None
     (layer,) = layers
     module = view.layers[layer]
-    return None if {"stat", *STAT_FAMILY} & module.hooks.keys() else (layer, module)
+    return None if {"stat", *STAT_FAMILY} & _hooks(module) else (layer, module)
 
 
 def _changes(shows: tuple[int, VirtualModule] | None, chains: Chains) -> frozenset[str]:
@@ -55,7 +72,7 @@ def _changes(shows: tuple[int, VirtualModule] | None, chains: Chains) -> frozens
         return frozenset()
     layer, module = shows
     given = type(module).change_owners is not VirtualModule.change_owners
-    if not given or module.hooks.keys() & {"chown", "chmod", *rules.CHANGES}:
+    if not given or _hooks(module) & {"chown", "chmod", *rules.CHANGES}:
         return frozenset()
     alone = {name for name in rules.CHANGES if _asked(chains, [name]) == {layer}}
     return frozenset(alone)
@@ -71,7 +88,7 @@ def _alone(
     (layer,) = layers
     module = view.layers[layer]
     given = getattr(type(module), method) is not getattr(VirtualModule, method)
-    return (layer, module) if given and not {*names} & module.hooks.keys() else None
+    return (layer, module) if given and not {*names} & _hooks(module) else None
 
 
 def _executes(view: View, module: VirtualModule, chains: Chains) -> bool:

@@ -67,8 +67,9 @@ PyObject *add_view(Accelerator *self, PyObject *args)
     PyObject *claims;
     const char *rules;
     Py_ssize_t size;
-    int no_continue;
-    if (!PyArg_ParseTuple(args, "kOy#p", &number, &claims, &rules, &size, &no_continue) ||
+    int no_continue, rescues = 0;
+    if (!PyArg_ParseTuple(args, "kOy#p|p", &number, &claims, &rules, &size, &no_continue,
+                          &rescues) ||
         check_table(claims))
         return NULL;
     struct level *level;
@@ -83,6 +84,7 @@ PyObject *add_view(Accelerator *self, PyObject *args)
     }
     level->claims = table_of(claims);
     level->no_continue = no_continue;
+    level->rescues = rescues;
     memcpy(level->rules, rules, sizeof level->rules);
     self->a->views[number] = level;
     Py_RETURN_NONE;
