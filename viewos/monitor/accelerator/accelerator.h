@@ -28,6 +28,8 @@ enum action {
     ACTION_NOTHING, /* no module of this view answers it */
     ACTION_PRCTL,
     ACTION_MESSAGE, /* what the headers of messages point at */
+    ACTION_ADDRESS, /* of a socket: only one of AF_UNIX may be a path */
+    ACTION_SOCKET,
     ACTION_FSTAT = 32,
     ACTION_ID, /* which one: values[0] */
     ACTION_UNAME,
@@ -309,6 +311,11 @@ void auxiliary_tell(struct call *);
 /* offer.c */
 int offered(struct call *, const struct place *);
 
+/* sockets.c */
+enum outcome do_message(struct call *);
+enum outcome do_address(struct call *);
+enum outcome do_socket(struct call *);
+
 /* emulate.c */
 uint64_t argument(const struct call *, int index);
 uint32_t value(const struct call *, int n);
@@ -326,7 +333,6 @@ void facts_set(struct accelerator *, size_t index, const int64_t values[FACTS]);
 void names_set(struct level *, const struct names *);
 enum outcome do_id(struct call *);
 enum outcome do_uname(struct call *);
-enum outcome do_message(struct call *);
 enum outcome do_filter(struct call *, uint32_t without);
 
 /* answer.c */

@@ -2,7 +2,6 @@
 #include "accelerator.h"
 
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 void facts_set(struct accelerator *a, size_t index, const int64_t values[FACTS])
@@ -48,25 +47,6 @@ enum outcome do_uname(struct call *c)
             return PASS;
     c->result = 0;
     return deliver(c, argument(c, 0), names.uts, sizeof names.uts);
-}
-
-enum { MESSAGES = 16 };
-
-/* Has no message a name or ancillary data that might be another's in the view? */
-enum outcome do_message(struct call *c)
-{
-    bool is_one = c->rule->values[1] < 0;
-    uint32_t count = is_one ? 1 : value(c, 1);
-    if (count > MESSAGES)
-        return PASS;
-    for (uint32_t i = 0; i < count; i++) {
-        struct msghdr head;
-        uint64_t at = argument(c, c->rule->values[0]) + i * sizeof(struct mmsghdr);
-        if (!read_exactly((int)c->notification->pid, at, &head, sizeof head) ||
-            (head.msg_name && c->claims->count) || (head.msg_control && head.msg_controllen))
-            return PASS;
-    }
-    return CONTINUE;
 }
 
 static bool is_passed(const struct call *c, const struct pass *pass, uint32_t without)

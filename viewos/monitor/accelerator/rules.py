@@ -38,6 +38,8 @@ _ACTIONS: dict[str, tuple[int, tuple[str, ...]]] = {
     "prctl": (18, ("option",)),
     **dict.fromkeys(("sendmsg", "recvmsg"), (19, ("msg",))),
     **dict.fromkeys(("sendmmsg", "recvmmsg"), (19, ("msgvec", "vlen"))),
+    **dict.fromkeys(("bind", "connect", "sendto"), (20, ("addr",))),
+    **dict.fromkeys(("getsockname", "getpeername", "accept", "accept4", "recvfrom"), (21, ("fd",))),
     "fstat": (32, ("statbuf", "flags", "fd")),
     "utimensat": (15, ("times", "flags")),
 }

@@ -1,0 +1,61 @@
+/* Calls on sockets with an address: only those of AF_UNIX may have a path in it. */
+#include "accelerator.h"
+
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+enum { MESSAGES = 16 };
+
+/* Has no message a name or ancillary data that might be another's in the view? */
+enum outcome do_message(struct call *c)
+{
+    bool is_one = c->rule->values[1] < 0;
+    uint32_t count = is_one ? 1 : value(c, 1);
+    if (count > MESSAGES)
+        return PASS;
+    for (uint32_t i = 0; i < count; i++) {
+        struct msghdr head;
+        uint64_t at = argument(c, c->rule->values[0]) + i * sizeof(struct mmsghdr);
+        if (!read_exactly((int)c->notification->pid, at, &head, sizeof head) ||
+            (head.msg_name && c->claims->count) || (head.msg_control && head.msg_controllen))
+            return PASS;
+    }
+    return CONTINUE;
+}
+
+enum outcome do_address(struct call *c)
+{
+    uint64_t address = argument(c, c->rule->values[0]);
+    sa_family_t family;
+    if (!address)
+        return CONTINUE;
+    if (!read_exactly((int)c->notification->pid, address, &family, sizeof family))
+        return PASS;
+    return family == AF_UNIX ? PASS : CONTINUE;
+}
+
+/* Threads need not share their descriptors (Linux 6.9 for those; else Python looks). */
+static int pidfd_of(const struct task *task)
+{
+    return (int)syscall(SYS_pidfd_open, task->tid, task->tid == task->group ? 0 : O_EXCL);
+}
+
+/* Is the socket of another family than AF_UNIX? Its addresses are nobody's paths. */
+enum outcome do_socket(struct call *c)
+{
+    int family = AF_UNIX;
+    socklen_t size = sizeof family;
+    c->task = task_take(c->accelerator, (int)c->notification->pid, c->status);
+    int process = c->task ? pidfd_of(c->task) : -1;
+    if (process < 0)
+        return PASS;
+    int copy = (int)syscall(SYS_pidfd_getfd, process, (int)value(c, 0), 0);
+    close(process);
+    if (copy < 0)
+        return PASS;
+    bool is_told = !getsockopt(copy, SOL_SOCKET, SO_DOMAIN, &family, &size);
+    close(copy);
+    return is_told && family != AF_UNIX ? CONTINUE : PASS;
+}
