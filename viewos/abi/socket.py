@@ -7,7 +7,7 @@ an unnamed socket.
 from __future__ import annotations
 
 import struct
-from socket import inet_ntop, inet_pton
+from _socket import inet_ntop, inet_pton  # the socket module would cost each start 5 ms
 from typing import NamedTuple
 
 AF_UNIX = 1

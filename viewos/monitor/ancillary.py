@@ -11,10 +11,11 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from viewos.abi.socket import SOL_SOCKET, Ucred
-from viewos.module import VirtualModule
+from viewos.monitor.authors import translates
 
 if TYPE_CHECKING:
     from viewos.call import Call
+    from viewos.module import VirtualModule
     from viewos.monitor.router import Router
 
 _HEAD = struct.Struct("=Qii")
@@ -23,15 +24,6 @@ _UCRED = struct.Struct("=iII")
 _SCM_CREDENTIALS = 2
 LEAST = _HEAD.size + _UCRED.size
 """Bytes of ancillary data with credentials in it."""
-
-
-def translates(module: VirtualModule) -> bool:
-    """Has the module a say in what credentials are sent or shown?"""
-    cls = type(module)
-    return (
-        cls.send_credentials is not VirtualModule.send_credentials
-        or cls.show_credentials is not VirtualModule.show_credentials
-    )
 
 
 def _places(control: bytes) -> Iterator[int]:

@@ -40,6 +40,15 @@ def stop(modules: tuple[VirtualModule, ...], report: Callable[[str], object] | N
                 report(str(_broken(module, "stop", error)))
 
 
+def translates(module: VirtualModule) -> bool:
+    """Has the module a say in what credentials messages have?"""
+    cls = type(module)
+    return (
+        cls.send_credentials is not VirtualModule.send_credentials
+        or cls.show_credentials is not VirtualModule.show_credentials
+    )
+
+
 def claims(module: VirtualModule) -> list[Claim]:
     """What it claims, each of the right form. Raises ViewosError."""
     try:

@@ -13,7 +13,6 @@ from viewos.claims import Claim
 from viewos.filter import ArgumentRule, FilterPlan
 from viewos.module import VirtualModule
 from viewos.monitor import authors
-from viewos.monitor.ancillary import translates
 from viewos.monitor.trapped import (
     CHANGES,
     CHANGING_IOCTLS,
@@ -112,7 +111,9 @@ def _needed(view: View) -> tuple[set[str], list[ArgumentRule]]:
     if any(claim.operations is None for claim in view.claims):
         trap |= _TAKES_PATHS
         rules += _ADDRESSES
-    if any(_names_sockets(claim) for claim in view.claims) or any(map(translates, view.modules)):
+    if any(_names_sockets(claim) for claim in view.claims) or any(
+        map(authors.translates, view.modules)
+    ):
         trap |= MSGHDR_CALLS
     if any(claim.read_only for claim in view.claims):
         trap |= CHANGES | {"fstatfs"}

@@ -6,7 +6,6 @@ Whoever is killed meanwhile, the next view of the user that has this module puts
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import stat
 import threading
@@ -58,6 +57,8 @@ class Modes:
     @contextmanager
     def lend(self, path: bytes, mode: int) -> Iterator[None]:
         """Let a file or directory have that mode."""
+        import json
+
         file = File(path=path)
         before = stat.S_IMODE(os.stat(path).st_mode)
         identity = file.identity()
@@ -126,6 +127,8 @@ def _undo_all(lines: list[bytes]) -> list[str]:
 
 def _undo(line: bytes) -> str | None:
     """Put one back; its path where it cannot be."""
+    import json
+
     try:
         entry = json.loads(line)
         path, before, lent, identity = (entry[key] for key in ("path", "before", "lent", "is"))

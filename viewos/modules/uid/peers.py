@@ -8,12 +8,12 @@ import struct
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
-from viewos import PASS, Ucred
+from viewos import PASS
 from viewos.modules.uid.credentials import SETGID, SETUID, SYS_ADMIN, UNCHANGED, Credentials
 from viewos.modules.uid.identity import IdentityModule
 
 if TYPE_CHECKING:
-    from viewos import Call, Verdict
+    from viewos import Call, Ucred, Verdict
 
 SOL_SOCKET, SO_PEERCRED, SO_PEERGROUPS = 1, 17, 59
 _UCRED, _SOCKLEN = struct.Struct("=iII"), struct.Struct("=i")
@@ -70,7 +70,8 @@ class PeerModule(IdentityModule):
         self._senders.move_to_end(call.pid)
         if len(self._senders) > _MOST_SENDERS:
             self._senders.popitem(last=False)
-        return Ucred(sent.pid if is_own else call.pid, os.getuid(), os.getgid())
+        pid = sent.pid if is_own else call.pid
+        return sent._replace(pid=pid, uid=os.getuid(), gid=os.getgid())
 
     def show_credentials(self, call: Call, received: Ucred) -> Ucred:
         """What the sender has said to be last, or its real ids in the view."""
@@ -81,7 +82,7 @@ class PeerModule(IdentityModule):
         began, said = self._senders.get(pid, (b"", None))
         if said is not None and _beginning(pid) in (began, b""):
             return said._replace(pid=said.pid or pid)
-        return received if who is None else Ucred(pid, who.uid.real, who.gid.real)
+        return received if who is None else received._replace(uid=who.uid.real, gid=who.gid.real)
 
     def _who_is(self, call: Call, pid: int) -> Credentials | None:
         """Who a process is in the view; None: it is not in it, or has ended."""
