@@ -150,3 +150,31 @@ def test_attaching_to_a_blocked_open(tool: str, ground: Place) -> None:
     """
     result = ground.run(["sh", "-c", script], env={"HOME": at}, timeout=30)
     assert result.stdout == b"cat ended with 0\nhello\n", result.stderr.decode()
+
+
+PERF = re.compile(r"cat/\d+ +(?:(\w+)\(.*\)|\.\.\. \[continued\]: (\w+)\(\)\)) += (-?\d+)")
+
+
+def _perf_trace(modules: list[str] | None, inproc: bool, file: str) -> list[tuple[str, str]]:
+    """(system call, result) of a program, as perf's trace points have them."""
+    calls = "openat,openat2,newfstatat,read,close"
+    argv = [*prefix(modules, inproc=inproc), "perf", "trace", "-e", calls, "cat", file]
+    done = run_in_view(None, argv, check=True)
+    found = [PERF.search(line) for line in done.stderr.decode().splitlines()]
+    return [
+        ((match[1] or match[2]).replace("openat2", "openat"), match[3]) for match in found if match
+    ]
+
+
+@pytest.mark.skipif(
+    os.getuid() != 0 or not os.path.exists("/sys/kernel/tracing/events/raw_syscalls"),
+    reason="perf trace needs root and the kernel's raw_syscalls trace points",
+)
+@pytest.mark.parametrize("inproc", [False, True])
+def test_perf_trace(tmp_path: Path, inproc: bool) -> None:
+    """The trace points see the same calls end with the same results, whoever answers them."""
+    (tmp_path / "file").write_text("text")
+    native = _perf_trace(None, False, str(tmp_path / "file"))
+    assert ("read", "4") in native
+    assert _perf_trace(["vfs:/=/"], inproc, str(tmp_path / "file")) == native
+    assert _perf_trace([f"vfs:/mnt={tmp_path}"], inproc, "/mnt/file") == native
