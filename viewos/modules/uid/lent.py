@@ -25,11 +25,13 @@ class Modes:
         self._lock = threading.RLock()
         self._fd = -1
         self._name = b""
+        self._is_lending = False
         failed: OSError | None = None
         for directory in directories():
             try:
                 _make(directory)
-                self._name = os.path.join(directory, b"%s%d" % (_NAME.encode(), os.getpid()))
+                name = f"{_NAME}{os.getpid()}-{os.urandom(4).hex()}"
+                self._name = os.path.join(directory, name.encode())
                 flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
                 self._fd = os.open(self._name, flags, 0o600)
                 fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -52,7 +54,9 @@ class Modes:
             try:
                 yield
             finally:
-                os.ftruncate(self._fd, 0)
+                if self._is_lending:
+                    os.ftruncate(self._fd, 0)
+                self._is_lending = False
 
     @contextmanager
     def lend(self, path: bytes, mode: int) -> Iterator[None]:
@@ -66,6 +70,7 @@ class Modes:
             "path": os.fsdecode(os.readlink(path)), "before": before, "lent": mode,
             "is": [identity.file_system, identity.inode, identity.handle.hex()],
         }  # fmt: skip
+        self._is_lending = True
         os.write(self._fd, json.dumps(entry).encode() + b"\n")
         os.chmod(path, mode)
         try:
