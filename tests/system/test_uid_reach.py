@@ -94,7 +94,7 @@ def test_not_with_drop(scratch: Path) -> None:
     assert b"choose" in done.stderr
 
 
-LOOPS = "while :; do cat d/e/f >/dev/null; echo x >>ro/file; done"
+LOOPS = "cat ro/file; while :; do cat d/e/f >/dev/null; echo x >>ro/file; done"
 
 
 def _send(number: int, processes: dict[str, int]) -> None:
@@ -113,9 +113,10 @@ def test_what_a_killed_monitor_lent_is_put_back(scratch: Path) -> None:
     for turn in range(14):
         with started(
             ["uid:0,reach"], ["sh", "-c", LOOPS], user=USER, cwd=place, env=env, strict=False,
-            stderr=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
         ) as running:  # fmt: skip
-            time.sleep(0.5 + turn / 97)
+            assert running.stdout and running.stdout.readline() == b"x\n"
+            time.sleep(turn / 97)
             others = marked(mark_of(running))
             monitor = others.pop("viewos-monitor")
             if turn % 2:  # else what is left of the view puts them back
