@@ -40,7 +40,8 @@ def _without_rescues(view: View, chains: Chains) -> Chains:
 
     def is_rescue(layer: int, method: Any) -> bool:
         module = view.layers[layer]
-        return method.__name__ in {module.hooks.get(name) for name in module.rescues()}
+        hooks = (module.hooks.get(name, "") for name in module.rescues())
+        return any(getattr(module, hook, None) == method for hook in hooks)
 
     kept = {nr: [one for one in chain if not is_rescue(*one)] for nr, chain in chains.items()}
     return {nr: chain for nr, chain in kept.items() if chain}
