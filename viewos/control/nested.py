@@ -67,11 +67,12 @@ def enter(
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     mask = {int(n) for n in signal.pthread_sigmask(signal.SIG_BLOCK, ())}
     argv = [os.fsencode(word) for word in command]
-    program = Program(argv, environment(env), None, b"", mask)
+    wanted = None if chdir is None else os.fsencode(chdir)
+    program = Program(argv, environment(env, wanted), None, b"", mask)
     if ask(VIEWOS_ENTER, number):
         error = OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
         die(program, f"cannot enter the nested view: {error.strerror}", FAILED, error)
-    _enter_directory(program, None if chdir is None else os.fsencode(chdir), here, verbosity)
+    _enter_directory(program, wanted, here, verbosity)
     execute(program)
 
 
@@ -87,15 +88,16 @@ def _enter_directory(
     program: Program, wanted: bytes | None, here: bytes | None, verbosity: int
 ) -> None:
     """Where the program starts: the directory that was asked for; else where this process is, by
-    its name, so that one that lies in a claim now is entered again."""
-    directory = wanted or here
+    its name, so that one that lies in a claim now is entered again. What was asked for may be
+    relative to that."""
+    directory = os.path.join(here or b"", wanted) if wanted else here
     if directory is None:
         return
     try:
         os.chdir(directory)
     except OSError as error:
         if wanted is not None:
-            die(program, f"{os.fsdecode(wanted)}: {error.strerror}", FAILED, error)
+            die(program, f"{os.fsdecode(directory)}: {error.strerror}", FAILED, error)
         if error.errno not in (errno.ENOENT, errno.ENOTDIR):
             return
         if verbosity:

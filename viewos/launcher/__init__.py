@@ -37,6 +37,7 @@ def launch(
     layout: Layout = Layout.AUTO,
     chdir: bytes | None = None,
     env: Mapping[bytes, bytes] | None = None,
+    pwd: bytes | None = None,
     clean_up: Callable[[], None] = lambda: None,
     paths: Sequence[bytes] | None = None,
     report: Report = say,
@@ -49,13 +50,13 @@ def launch(
     searched in PATH, and `chdir` entered, when the monitor serves, so both are resolved in the
     view. `program_filter` is what `viewos.filter.build` made, or makes it: that is called while
     the monitor starts, which calls `warm_up` meanwhile, for what takes time. `env` None: the
-    environment that this process was started with, byte for byte. `serve` runs until the last
-    tracee is gone; it calls `Session.ready` when it answers. `clean_up` runs only when the
-    monitor died before `serve` was over (or `serve` raised), in a process that holds none of
-    the caller's descriptors. `paths` are tried with execve(2) in turn, instead of a search for
-    `command[0]`. `report` is told what failed after the filter was installed; it makes no call
-    that can be trapped. `prepare` is called in the program's process just before the execve,
-    and answered by the view.
+    environment that this process was started with, byte for byte; `pwd`: the directory for its
+    variable PWD, see `environment`. `serve` runs until the last tracee is gone; it calls
+    `Session.ready` when it answers. `clean_up` runs only when the monitor died before `serve` was
+    over (or `serve` raised), in a process that holds none of the caller's descriptors. `paths` are
+    tried with execve(2) in turn, instead of a search for `command[0]`. `report` is told what
+    failed after the filter was installed; it makes no call that can be trapped. `prepare` is
+    called in the program's process just before the execve, and answered by the view.
 
     Raises LaunchError when the program cannot be started and nothing of the launch is left; after
     that, failures end the process: 125 viewos, 126 cannot be executed, 127 not found.
@@ -68,7 +69,7 @@ def launch(
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     program = Program(
-        argv, environment(env), chdir, program_filter, {int(n) for n in mask}, paths, report,
+        argv, environment(env, pwd), chdir, program_filter, {int(n) for n in mask}, paths, report,
         prepare,
     )  # fmt: skip
     service = side.Service(serve, warm_up, clean_up, _stderr_identity())
@@ -85,8 +86,29 @@ def launch(
     waiter.run(program, service)
 
 
-def environment(env: Mapping[bytes, bytes] | None = None) -> list[bytes]:
-    """`NAME=value` of each; None: what this process was started with, byte for byte."""
+def environment(env: Mapping[bytes, bytes] | None = None, pwd: bytes | None = None) -> list[bytes]:
+    """`NAME=value` of each; None: what this process was started with, byte for byte.
+
+    `pwd`: the directory that the program is put into, for the variable PWD where there is one. A
+    shell believes the old value where that is another name of the same directory.
+    """
+    words = _words(env)
+    if pwd is None:
+        return words
+    named = b"PWD=" + _absolute(pwd)
+    return [named if word.startswith(b"PWD=") else word for word in words]
+
+
+def _absolute(directory: bytes) -> bytes:
+    try:
+        path = os.path.join(os.getcwdb(), directory)
+    except OSError:  # this process's own has been removed
+        path = directory
+    # Behind a symbolic link .. is another directory; and shells take no name that has dots.
+    return path if b".." in path.split(b"/") else os.path.normpath(path)
+
+
+def _words(env: Mapping[bytes, bytes] | None) -> list[bytes]:
     if env is not None:
         return [name + b"=" + value for name, value in env.items()]
     # Python may have added LC_CTYPE (PEP 538), and a dict forgets order and duplicates.

@@ -39,25 +39,34 @@ def run(
     entered = monitor.ask("enter", view=number, directory=directory)
     if monitor.path is None:  # we are in a view of the same monitor
         nested.enter(number, command, chdir=chdir, here=here)
-    if chdir is None and entered["chdir"] is not None:
-        chdir = entered["chdir"]
-        if chdir == "/" and directory != "/":
-            tell(f"{directory} is no directory of the view: starting in /", None)
-    where = None if chdir is None else os.fsencode(chdir)
+    wanted = None if chdir is None else os.fsencode(chdir)
+    where = _start(wanted, directory, entered["chdir"])
     instructions = base64.b64decode(entered["filter"])
     connection = monitor.take()
     connection.settimeout(None)
     if choose(Layout(layout)) is Layout.ANCESTOR:
         launch(
-            command, program_filter=instructions, layout=Layout.ANCESTOR, chdir=where,
+            command, program_filter=instructions, layout=Layout.ANCESTOR, chdir=where, pwd=wanted,
             serve=lambda session: _help(session, connection, number),
         )  # fmt: skip
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     mask = {int(n) for n in signal.pthread_sigmask(signal.SIG_BLOCK, ())}
     words = [os.fsencode(word) for word in command]
-    program = Program(words, environment(None), where, instructions, mask)
+    program = Program(words, environment(None, wanted), where, instructions, mask)
     become(program, _Wire(connection, number))
+
+
+def _start(wanted: bytes | None, here: str, shown: str | None) -> bytes | None:
+    """Where the program starts, None for where this process is. `shown`: what the view has in the
+    place of `here`, where it claims that."""
+    if shown is None:
+        return wanted
+    if wanted is not None:
+        return os.path.join(os.fsencode(here), wanted) if wanted else wanted
+    if shown == "/" and here != "/":
+        tell(f"{here} is no directory of the view: starting in /", None)
+    return os.fsencode(shown)
 
 
 def _help(session: Session, connection: socket.socket, number: int) -> None:

@@ -222,18 +222,22 @@ def _place(entry: bytes, claim: Claim | None) -> None:
         os.close(os.open(entry, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o644))
 
 
-def start_directory(view: View, mounts: MountTable) -> bytes | None:
-    """Where a program is to start that is given no directory; None: where this process is.
+def start_directory(view: View, mounts: MountTable, wanted: bytes | None = None) -> bytes | None:
+    """Where a program is to start that is `wanted` in a directory, or in none; None: where this
+    process is.
 
     A cwd in a claim is entered again, so that the kernel's becomes the backing; the root directory
-    stands for one that the view does not have, as chroot(8) starts there.
+    stands for one that the view does not have, as chroot(8) starts there. What is wanted may be
+    relative: to the directory that the view shows, and not to the one that this process is in.
     """
     try:
         here = os.getcwdb()
     except FileNotFoundError:  # it has been removed, and is in no claim
-        return None
+        return wanted
     if view.claims.find(here) is None:
-        return None
+        return wanted
+    if wanted is not None:
+        return os.path.join(here, wanted) if wanted else wanted
     from viewos.monitor.paths import Resolver
 
     _, real = Resolver(view.claims, mounts).canonical(here)

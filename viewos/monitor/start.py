@@ -59,8 +59,9 @@ def run(
             told = explain(view, mounts, os.path.join(os.getcwdb(), os.fsencode(path)))
             os.write(2, os.fsencode("\n".join(told) + "\n"))
         cookie = int.from_bytes(os.urandom(8), "big") | 1 << 63
-        directory = start_directory(view, mounts) if chdir is None else os.fsencode(chdir)
-        if directory == b"/" and chdir is None and verbosity and os.getcwdb() != b"/":
+        wanted = None if chdir is None else os.fsencode(chdir)
+        directory = start_directory(view, mounts, wanted)
+        if directory == b"/" and wanted is None and verbosity and os.getcwdb() != b"/":
             say(f"{os.getcwd()} is no directory of the view: starting in /", None)
 
         pid = os.getpid()
@@ -78,6 +79,7 @@ def run(
             layout=Layout(layout),
             chdir=directory,
             env=env,
+            pwd=wanted,
             clean_up=lambda: tear_down(view),
             warm_up=lambda: [import_module(name) for name in (SERVING, *INPROC * view.inproc)],
         )
