@@ -14,6 +14,7 @@ import pytest
 
 from tests.system.launching import mark_of, marked
 from tests.system.test_uid import USER, as_root, scratch
+from tests.system.users import python
 from tests.system.view import run_in_view, started
 
 __all__ = ["scratch"]  # the fixture
@@ -92,6 +93,27 @@ def test_not_with_drop(scratch: Path) -> None:
     done = run_in_view(["uid:0,reach,drop"], ["true"], user=USER, cwd=scratch)
     assert (done.returncode, done.stderr.count(b"\n")) == (2, 1)
     assert b"choose" in done.stderr
+
+
+AS_PROOT = """
+viewos run -m uid:0,reach -- touch d/foo/bar || echo 1; stat -c %a d
+viewos run -m uid:123:456,reach -- stat d/foo 2>/dev/null && echo 2
+viewos run -m uid:0,reach -- stat -c %a d/foo; chmod -R a+rwx d; chmod 0 d/foo/bar d/foo d
+viewos run -m uid:123:456,reach -- chmod g+w d/foo/bar 2>/dev/null && echo 3
+viewos run -m uid:0,reach -- sh -c 'chmod g+w d/foo/bar; stat -c %a d/foo/bar d/foo d'
+stat -c %a d; rm -fr d 2>/dev/null && echo 4; viewos run -m uid:0,reach -- rm -fr d
+ls -d d 2>/dev/null
+"""
+
+
+def test_what_a_test_of_proot_asks_for(scratch: Path) -> None:
+    """Its 1fedd9a3, but for the real mode of a file of which the view remembers another one."""
+    scratch.chmod(0o777)
+    script = AS_PROOT.replace("viewos", f"{python(USER)} -m viewos")
+    done = run_in_view(
+        None, ["sh", "-c", "mkdir -p d/foo; chmod 0 d/foo d" + script], user=USER, cwd=scratch
+    )
+    assert done.stdout.split() == [b"0", b"0", b"20", b"0", b"0", b"0"], done.stderr
 
 
 LOOPS = "cat ro/file; while :; do cat d/e/f >/dev/null; echo x >>ro/file; done"

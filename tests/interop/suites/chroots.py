@@ -43,7 +43,7 @@ class Proot(Suite):
         "03969e70": "an empty PATH names the cwd, as for execvp(3); PRoot's own search says no",
         "071599da": "PROOT_FORCE_KOMPAT: the auxiliary vector of an older kernel",
         "092c5e26": "-q: an emulator for foreign binaries",
-        "1fedd9a3": "a virtual root opens what the real user may; PRoot's -0 changes real modes",
+        "1fedd9a3": "the real mode that it asks for: uid keeps one that its user can use (reach)",
         "22222222": "PRoot rewrites the text of links; a bind mount leaves it",
         "2401b850": "-q: an emulator for foreign binaries",
         "33333333": "the status is that of who ends last; a view's is the program's, as natively",

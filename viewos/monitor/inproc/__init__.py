@@ -231,7 +231,6 @@ class InProcess:
         calls = kinds(
             name for name, kind in KINDS.items()
             if name in trapped and (ours.is_ours(TABLE[name]) or (shows and kind == LOOKS))
-            and not (ours.rescues and TABLE[name].operation == "access")  # EACCES is not the end
         ) | (SHOWN if shows else 0)  # fmt: skip
         if router.traces or router.view.no_continue:
             calls = 0

@@ -140,6 +140,8 @@ CODE struct verdict make_here(const struct shared *shared, uint32_t calls, long 
                               const struct arguments *a, const struct path_call *p, const char *path)
 {
     struct verdict verdict = {make(shared, number, a, path), 1};
+    if (verdict.value == -EACCES) /* a module may lend a permission */
+        verdict.is_made = 0;
     if (p->kind == LOOKS && calls & SHOWN && !verdict.value)
         verdict.is_made = show_owner(shared, number, a);
     return verdict;
