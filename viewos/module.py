@@ -214,6 +214,10 @@ class VirtualModule:
         """Called once before the program starts. `scratch` is an empty directory of the module's
         own, removed when the view ends. Raises ViewosError to refuse the launch."""
 
+    def forked(self) -> None:
+        """Called in a child that a Python program with this view has forked: no other thread is
+        there, and none of the monitors. New programs in it are the child's own."""
+
     def stop(self) -> None:
         """Called once after the last program of the view has ended."""
 

@@ -7,6 +7,7 @@ import os
 import random
 import signal
 import stat
+import threading
 import time
 from pathlib import Path
 
@@ -248,3 +249,30 @@ def test_what_it_cannot_hold_is_counted() -> None:
 def test_a_wrong_line_is_named() -> None:
     with pytest.raises(ViewosError, match="saved:2"):
         list(faked.parse(b"dev=1,ino=1,mode=1,uid=0,gid=0,nlink=1,rdev=0\nnonsense\n", "saved"))
+
+
+@pytest.mark.parametrize("saved", [False, True])
+def test_a_forked_child_waits_for_no_thread_of_its_parent(tmp_path: Path, saved: bool) -> None:
+    table = Table(Journal(str(tmp_path / "log")) if saved else None)
+    held, over = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with table.changing():
+            held.set()
+            over.wait(30)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    held.wait(30)
+    child = os.fork()
+    if child == 0:
+        signal.alarm(10)
+        table.renew_lock()
+        if not saved:  # the lock of the file is the parent's as well
+            with table.changing():
+                table.put(File(path=b"/"), Record(1, 2))
+        os._exit(len(table) != (not saved))
+    over.set()
+    _, status = os.waitpid(child, 0)
+    holder.join()
+    assert status == 0

@@ -126,6 +126,8 @@ class View(views.View):
         thread that this process does not have. New programs are this process's own."""
         self._lock = threading.Lock()
         self.states.renew_lock()
+        for module in self.modules:
+            module.forked()
         served, self._served = self._served, []
         for one in served:
             one.let_go()

@@ -115,7 +115,7 @@ class Journal:
 
     def renew_lock(self) -> None:
         """In a forked child: a thread that is not there may have held the lock."""
-        self._lock = threading.RLock()
+        self._lock, self._depth = threading.RLock(), 0
 
     # ---- the file -------------------------------------------------------------------------------
 

@@ -47,6 +47,10 @@ class Modes:
             os.unlink(self._name)
         os.close(self._fd)
 
+    def leave(self) -> None:
+        """In a forked child: it is the parent's."""
+        os.close(self._fd)
+
     @contextmanager
     def using(self) -> Iterator[None]:
         """Held by one call; at its end all modes are what they were."""

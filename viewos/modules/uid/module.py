@@ -123,6 +123,10 @@ class Uid(ExecModule, ScheduleModule):
         for path in self._load:
             _load(self._table, path)
 
+    def forked(self) -> None:
+        """Locks that nobody holds, and no monitor to be told."""
+        self._table.renew_lock()
+
     def stop(self) -> None:
         """Close the table."""
         self._table.close()

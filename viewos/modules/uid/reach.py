@@ -50,6 +50,12 @@ class ReachingUid(Uid):
         self._lent = lent.Modes()
         super().start(scratch)
 
+    def forked(self) -> None:
+        """A place of the child's own."""
+        super().forked()
+        self._lent.leave()
+        self._lent = lent.Modes()
+
     def stop(self) -> None:
         """Give it back."""
         super().stop()

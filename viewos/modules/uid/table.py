@@ -81,6 +81,9 @@ class Store(Protocol):
     def unseen(self) -> tuple[Words, Words]:
         """See `Owners.while_equal`."""
 
+    def renew_lock(self) -> None:
+        """See `Table.renew_lock`."""
+
     def close(self) -> None:
         """Nothing more will be written."""
 
@@ -106,6 +109,9 @@ class Table:
         """In a forked child: a thread that is not there may have held the lock."""
         self._lock = threading.RLock()
         self._changing = None
+        self._told = []
+        if self._store is not None:
+            self._store.renew_lock()
 
     def watch(self, told: Told) -> tuple[Words, Words] | None:
         """Have each file told of which something is remembered. What tells whether others have
