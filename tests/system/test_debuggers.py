@@ -158,7 +158,8 @@ PERF = re.compile(r"cat/\d+ +(?:(\w+)\(.*\)|\.\.\. \[continued\]: (\w+)\(\)\)) +
 def _perf_trace(modules: list[str] | None, inproc: bool, file: str) -> list[tuple[str, str]]:
     """(system call, result) of a program, as perf's trace points have them."""
     calls = "openat,openat2,newfstatat,read,close"
-    argv = [*prefix(modules, inproc=inproc), "perf", "trace", "-e", calls, "cat", file]
+    room = ["-m", "2048"]  # pages: it drops what it cannot keep
+    argv = [*prefix(modules, inproc=inproc), "perf", "trace", *room, "-e", calls, "cat", file]
     done = run_in_view(None, argv, check=True)
     found = [PERF.search(line) for line in done.stderr.decode().splitlines()]
     return [

@@ -54,7 +54,7 @@ static const char *const NAMES[] = {
 };
 static const char *const READABLE[] = {
     "/", "/etc/passwd", "/etc", "/usr/bin", "/dev/null", "/etc/passwd/", "/etc/passwd/x",
-    "/nonexistent", "/proc/self/status", "/proc/self/cwd", "/proc/self/exe", "/proc/self/root",
+    "/nonexistent-file", "/proc/self/status", "/proc/self/cwd", "/proc/self/exe", "/proc/self/root",
     "/proc/self/fd/0", "/proc/self/fd", "/proc/thread-self/status", "/usr/bin/../lib",
     "/proc/self/fd/9999", "//etc//passwd", "/proc/self/root/etc/passwd", "/dev/fd/0", "/..",
     "/../etc/./passwd", "/proc/1/cwd", "/dev/stdin",
