@@ -156,15 +156,16 @@ PERF = re.compile(r"cat/\d+ +(?:(\w+)\(.*\)|\.\.\. \[continued\]: (\w+)\(\)\)) +
 
 
 def _perf_trace(modules: list[str] | None, inproc: bool, file: str) -> list[tuple[str, str]]:
-    """(system call, result) of a program, as perf's trace points have them."""
+    """(system call, result) of a program, as perf's trace points have them, sorted: perf prints
+    what happened on one CPU before what happened on another."""
     calls = "openat,openat2,newfstatat,read,close"
     room = ["-m", "2048"]  # pages: it drops what it cannot keep
     argv = [*prefix(modules, inproc=inproc), "perf", "trace", *room, "-e", calls, "cat", file]
     done = run_in_view(None, argv, check=True)
     found = [PERF.search(line) for line in done.stderr.decode().splitlines()]
-    return [
+    return sorted(
         ((match[1] or match[2]).replace("openat2", "openat"), match[3]) for match in found if match
-    ]
+    )
 
 
 @pytest.mark.skipif(
