@@ -132,7 +132,7 @@ def test_what_a_killed_monitor_lent_is_put_back(scratch: Path) -> None:
     env = {"XDG_STATE_HOME": str(scratch / "state")}
     paths = [place / name for name in ("d", "d/e", "d/e/f", "ro", "ro/file")]
     before = [os.lstat(path).st_mode for path in paths]
-    for turn in range(14):
+    for turn in range(8):
         with started(
             ["uid:0,reach"], ["sh", "-c", LOOPS], user=USER, cwd=place, env=env, strict=False,
             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
