@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import socket
 import struct
 from collections.abc import Callable
@@ -54,7 +55,7 @@ class Talk:
                 if not newline:
                     _close(given)
                     return
-                reply = self._reply(caller, line, given, partial(_has_gone, connection))
+                reply = self._reply(caller, line, given, partial(has_gone, connection))
                 connection.sendall(reply)
 
     # ---- over the socket -------------------------------------------------------------------------
@@ -117,7 +118,7 @@ class Talk:
                 while b"\n" in rest:
                     line, _, rest = rest.partition(b"\n")
                     given, descriptors = descriptors, []
-                    ask = partial(self._reply, caller, line, given, partial(_has_gone, raw))
+                    ask = partial(self._reply, caller, line, given, partial(has_gone, raw))
                     await stream.send(await to_thread.run_sync(ask, limiter=limit))
                 if len(rest) > message.LONGEST or len(descriptors) > _MOST_DESCRIPTORS:
                     await stream.send(message.failure(None, message.REQUEST, "it is too long"))
@@ -152,11 +153,11 @@ def _close(descriptors: list[int]) -> None:
         os.close(fd)
 
 
-def _has_gone(connection: socket.socket) -> bool:
+def has_gone(connection: socket.socket) -> bool:
     """Has the other end closed it?"""
+    quiet = select.poll()  # MSG_DONTWAIT would wait as long as the object's timeout says
+    quiet.register(connection, select.POLLIN)
     try:
-        return not connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
-    except BlockingIOError:
-        return False
+        return bool(quiet.poll(0)) and not connection.recv(1, socket.MSG_PEEK)
     except OSError:
         return True
