@@ -95,6 +95,26 @@ def test_not_with_drop(scratch: Path) -> None:
     assert b"choose" in done.stderr
 
 
+OPENAT2 = """
+import ctypes, os, struct
+how = struct.pack("=QQQ", os.O_WRONLY | os.O_APPEND, 0, 0)
+libc = ctypes.CDLL(None, use_errno=True)
+fd = libc.syscall(437, -100, b"ro/file", how, len(how))
+print(fd >= 0 and os.write(fd, b"y"), os.strerror(ctypes.get_errno()))
+"""
+
+
+@pytest.mark.parametrize("pure", ["0", "1"])
+def test_openat2_has_its_flags_in_memory(scratch: Path, pure: str) -> None:
+    scratch.chmod(0o755)
+    place = _tree(scratch / "view", USER)
+    done = run_in_view(
+        ["uid:0,reach"], ["python3", "-c", OPENAT2], user=USER, cwd=place,
+        env={"VIEWOS_PURE": pure},
+    )  # fmt: skip
+    assert done.stdout == b"1 Success\n", done.stderr
+
+
 AS_PROOT = """
 viewos run -m uid:0,reach -- touch d/foo/bar || echo 1; stat -c %a d
 viewos run -m uid:123:456,reach -- stat d/foo 2>/dev/null && echo 2

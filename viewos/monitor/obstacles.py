@@ -5,15 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from viewos.abi.fcntl import O_TMPFILE
-from viewos.abi.row import Intent
+from viewos.abi.row import Intent, PathArg
 from viewos.files import File
 from viewos.kernel import AT_FDCWD, NR, syscall
-from viewos.monitor.emulate import open_arguments
-from viewos.monitor.pathcalls import resolve_all
+from viewos.monitor.pathcalls import open_flags, resolve_all
 from viewos.monitor.paths import KERNEL, Place
 
 if TYPE_CHECKING:
@@ -26,13 +24,13 @@ _WANTED = {
     "inotify_add_watch": os.R_OK, "chdir": os.X_OK, "chroot": os.X_OK,
 }  # fmt: skip
 """Operation -> the permission that it needs on what its path leads to."""
+_CHANGES_NAMES = os.W_OK | os.X_OK
 _OPENED = {os.O_RDONLY: os.R_OK, os.O_WRONLY: os.W_OK, os.O_RDWR: os.R_OK | os.W_OK}
 
 
 def obstacle(router: Router, call: Call) -> File | None:
     """The directory on the way that may not be searched or written, or else the file or directory
     at the end that may not be opened. Raises the OSError of a path that leads nowhere."""
-    call.places = None
     places = resolve_all(router, call)
     if places is None or not call.task.like_us:
         return None
@@ -40,9 +38,9 @@ def obstacle(router: Router, call: Call) -> File | None:
         if place is KERNEL or (place.native and not place.best):
             continue
         real = place.real.rstrip(b"/") or b"/"
-        found = _on_the_way(real) or _refusing(_needed(router, call, place, argument.intent, real))
+        found = _on_the_way(real) or _at_the_end(router, call, argument, place, real)
         if found is not None:
-            call.places = None
+            call.places = None  # they lead further when it does not stand there any more
             return File(os.open(found, os.O_PATH | os.O_NOFOLLOW), read_only=_is_read_only(place))
     return None
 
@@ -63,30 +61,26 @@ def _on_the_way(real: bytes) -> bytes | None:
     return None
 
 
-def _needed(
-    router: Router, call: Call, place: Place, intent: Intent, real: bytes
-) -> Iterator[tuple[bytes, int]]:
-    """(path, the permission that the call needs on it)."""
-    if intent in (Intent.CREATE, Intent.REMOVE):
-        yield place.parent, os.W_OK | os.X_OK
+def _at_the_end(
+    router: Router, call: Call, argument: PathArg, place: Place, real: bytes
+) -> bytes | None:
+    """What the path leads to, or the directory in which its last name is to be made or removed,
+    where the call needs more on it than there is."""
+    path, wanted = real, _WANTED.get(call.operation, os.F_OK)
+    if argument.intent in (Intent.CREATE, Intent.REMOVE):
+        path, wanted = place.parent, _CHANGES_NAMES
     elif call.operation == "access":
-        yield real, call.args.mode & 7
+        wanted = call.args.mode & 7
     elif call.operation == "open":
-        flags = open_arguments(call)[0]
+        flags = open_flags(router, call, argument)
         if flags & O_TMPFILE == O_TMPFILE:
-            yield real, os.W_OK | os.X_OK
-        elif os.path.lexists(real):
-            if not flags & os.O_PATH:
-                truncates = os.W_OK if flags & os.O_TRUNC else 0
-                yield real, _OPENED.get(flags & os.O_ACCMODE, os.R_OK | os.W_OK) | truncates
-        elif flags & os.O_CREAT:
-            yield place.parent, os.W_OK | os.X_OK
-    elif call.operation in _WANTED:
-        yield real, _WANTED[call.operation]
-
-
-def _refusing(needed: Iterator[tuple[bytes, int]]) -> bytes | None:
-    return next((path for path, wanted in needed if _is_refused(path, wanted)), None)
+            wanted = _CHANGES_NAMES
+        elif flags & os.O_CREAT and not os.path.lexists(real):
+            path, wanted = place.parent, _CHANGES_NAMES
+        elif not flags & os.O_PATH:
+            wanted = _OPENED.get(flags & os.O_ACCMODE, os.R_OK | os.W_OK)
+            wanted |= os.W_OK if flags & os.O_TRUNC else 0
+    return path if wanted and _is_refused(path, wanted) else None
 
 
 def _is_refused(path: bytes, wanted: int) -> bool:

@@ -144,12 +144,17 @@ def _inside(router: Router, call: Call, argument: PathArg, root_real: bytes) -> 
     return KERNEL
 
 
+def open_flags(router: Router, call: Call, argument: PathArg) -> int:
+    """The flags of open, openat, creat or openat2."""
+    is_how = argument.follow is HOW
+    return (read_how(router, call)[0] if is_how else open_arguments(call)[0]) & 0xFFFFFFFF
+
+
 def intention(router: Router, call: Call, argument: PathArg) -> tuple[str, bool, bool]:
     """(intent, follow a final link, the last component is only a name)."""
     if argument.intent is Intent.OPEN:
-        is_how = argument.follow is HOW
-        flags = (read_how(router, call)[0] if is_how else open_arguments(call)[0]) & 0xFFFFFFFF
-        follow = follows(argument, call.raw, flags if is_how else 0)
+        flags = open_flags(router, call, argument)
+        follow = follows(argument, call.raw, flags if argument.follow is HOW else 0)
         if flags & os.O_CREAT and not flags & os.O_PATH:
             return "create", follow, False
         writes = flags & os.O_ACCMODE or flags & os.O_TRUNC
