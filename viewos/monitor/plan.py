@@ -111,9 +111,7 @@ def _needed(view: View) -> tuple[set[str], list[ArgumentRule]]:
     if any(claim.operations is None for claim in view.claims):
         trap |= _TAKES_PATHS
         rules += _ADDRESSES
-    if any(_names_sockets(claim) for claim in view.claims) or any(
-        map(authors.translates, view.modules)
-    ):
+    if any(map(_names_sockets, view.claims)) or any(map(authors.translates, view.modules)):
         trap |= MSGHDR_CALLS
     if any(claim.read_only for claim in view.claims):
         trap |= CHANGES | {"fstatfs"}

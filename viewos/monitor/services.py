@@ -100,7 +100,9 @@ class ModuleServices:
         states = self.view.states
         with states.changing:
             state = self.state_of(pid)
-            states.write(pid, state.with_module(call.layer, change(state.of(call.layer))))
+            new = state.with_module(call.layer, change(state.of(call.layer)))
+            if new != state:
+                states.write(pid, new)
 
     def shares_view(self, call: Call, pid: int) -> bool:
         """See `Call.shares_view`."""

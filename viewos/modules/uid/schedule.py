@@ -92,7 +92,7 @@ class ScheduleModule(NameModule):
             raise OSError(errno.EPERM, "needs CAP_SYS_NICE")
 
         def set_one(pid: int, it: Credentials | None, who: Credentials) -> None:
-            if it is not None and not {*who.uid[:2]} & {it.uid.real} and not who.may(SYS_NICE):
+            if it is not None and it.uid.real not in who.uid[:2] and not who.may(SYS_NICE):
                 raise PermissionError(errno.EPERM, "another user's")
             kept = None
             try:

@@ -183,9 +183,9 @@ class Table:
         """Take what others have written."""
         if self._store is not None:
             self._store.update(self._take)
-        elif self._changing is not None:
+        elif (changing := self._changing) is not None:
             with self._lock:
-                self._learn(() if self._changing is None else self._changing.taken())
+                self._learn(changing.taken())
 
     def adopt(self, records: Iterable[tuple[Place, Record]]) -> None:
         """Take records that are found by (st_dev, inode), until their files are seen."""

@@ -292,10 +292,8 @@ static enum outcome decide(struct call *c)
 
 static enum outcome change_owners(struct call *c)
 {
-    if (is_name_here(c)) {
-        c->task = task_take(c->accelerator, (int)c->notification->pid, c->status);
-        return c->task ? do_change_name(c, described(c), follows(c, c->rule->paths)) : PASS;
-    }
+    if (is_name_here(c))
+        return do_change_name(c, described(c), follows(c, c->rule->paths));
     return decide(c);
 }
 

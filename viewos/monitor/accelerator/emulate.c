@@ -176,6 +176,13 @@ static enum outcome do_stat(struct call *c)
     return stat_at(c, AT_FDCWD, c->places->real, stat_flags(c) | AT_SYMLINK_NOFOLLOW);
 }
 
+/* The task, where what it has open may be acted on for it. */
+static bool take_task(struct call *c)
+{
+    c->task = task_take(c->accelerator, (int)c->notification->pid, c->status);
+    return c->task && c->task->like_us && !(c->state.kind & STATE_CONFINED);
+}
+
 /* What a descriptor stands for, which may have no name. */
 enum outcome do_fstat(struct call *c, int fd)
 {
@@ -187,8 +194,7 @@ enum outcome do_fstat(struct call *c, int fd)
         return flags & AT_EMPTY_PATH ? PASS : CONTINUE; /* ENOENT */
     if (fd != AT_FDCWD)
         snprintf(name, sizeof name, "fd/%d", fd);
-    c->task = task_take(c->accelerator, (int)c->notification->pid, c->status);
-    if (!c->task || !c->task->like_us || c->state.kind & STATE_CONFINED)
+    if (!take_task(c))
         return PASS;
     if (faccessat(c->task->directory, name, F_OK, AT_SYMLINK_NOFOLLOW))
         return errno == ENOENT ? CONTINUE : PASS; /* EBADF */
@@ -229,7 +235,7 @@ enum outcome do_change_name(struct call *c, int directory, bool follow)
         snprintf(name, sizeof name, "cwd/%s", c->path);
     else
         snprintf(name, sizeof name, "fd/%d/%s", directory, c->path);
-    if (!c->task->like_us || c->state.kind & STATE_CONFINED || !has_known_flags(c))
+    if (!take_task(c) || !has_known_flags(c))
         return PASS;
     return is_waiting(c) ? change_at(c, c->task->directory, name, O_NOFOLLOW, follow) : ABANDONED;
 }
@@ -239,8 +245,7 @@ enum outcome do_change_fd(struct call *c, int fd)
     char name[32];
     struct stat st;
     snprintf(name, sizeof name, "fd/%d", fd);
-    c->task = fd < 0 ? NULL : task_take(c->accelerator, (int)c->notification->pid, c->status);
-    if (!c->task || !c->task->like_us || c->state.kind & STATE_CONFINED)
+    if (fd < 0 || !take_task(c))
         return PASS;
     /* What is open for nothing (O_PATH) shows no permission there. */
     if (fstatat(c->task->directory, name, &st, AT_SYMLINK_NOFOLLOW) || !(st.st_mode & 0700) ||

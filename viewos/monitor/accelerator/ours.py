@@ -18,8 +18,9 @@ Chains = Mapping[int, Sequence[tuple[int, Any]]]
 
 def of(view: View, chains: Chains) -> Ours:
     """All that the accelerator asks of a view."""
-    rescued = frozenset().union(*(module.rescues() for module in view.modules))
-    chains = _without_rescues(view, chains)
+    rescues = any(module.rescues() for module in view.modules)
+    if rescues:
+        chains = _without_rescues(view, chains)
     has_a_say = any(hasattr(module, "executed") for module in view.modules)
 
     def is_ours(row: Row) -> bool:
@@ -31,19 +32,19 @@ def of(view: View, chains: Chains) -> Ours:
     shows = _shows(view, chains)
     return Ours(
         is_ours, lambda row: row.name in SPECIAL, shows, _changes(shows, chains),
-        ids, names and names[1], _passes(view, chains), executes, bool(rescued),
+        ids, names and names[1], _passes(view, chains), executes, rescues,
     )  # fmt: skip
 
 
 def _without_rescues(view: View, chains: Chains) -> Chains:
     """Without the hooks that are only asked where a call fails."""
 
-    def is_rescue(layer: int, method: Any) -> bool:
-        module = view.layers[layer]
-        hooks = (module.hooks.get(name, "") for name in module.rescues())
-        return any(getattr(module, hook, None) == method for hook in hooks)
-
-    kept = {nr: [one for one in chain if not is_rescue(*one)] for nr, chain in chains.items()}
+    rescues = [
+        (layer, getattr(module, module.hooks[name]))
+        for layer, module in view.layers.items()
+        for name in module.rescues() & module.hooks.keys()
+    ]
+    kept = {nr: [one for one in chain if one not in rescues] for nr, chain in chains.items()}
     return {nr: chain for nr, chain in kept.items() if chain}
 
 
@@ -75,8 +76,7 @@ def _changes(shows: tuple[int, VirtualModule] | None, chains: Chains) -> frozens
     given = type(module).change_owners is not VirtualModule.change_owners
     if not given or _hooks(module) & {"chown", "chmod", *rules.CHANGES}:
         return frozenset()
-    alone = {name for name in rules.CHANGES if _asked(chains, [name]) == {layer}}
-    return frozenset(alone)
+    return frozenset(name for name in rules.CHANGES if _asked(chains, [name]) == {layer})
 
 
 def _alone(

@@ -360,7 +360,8 @@ static bool change(struct owners *o, int fd, struct change how)
     struct stat st;
     struct changed new = {0};
     struct remembered *f = &new.now;
-    if (fstat(fd, &st) || (how.follow && S_ISLNK(st.st_mode)) || !may_change(o, st.st_dev) || !handle_of(fd, "", AT_EMPTY_PATH, &f->handle))
+    if (fstat(fd, &st) || (how.follow && S_ISLNK(st.st_mode)) || !may_change(o, st.st_dev) ||
+        !handle_of(fd, "", AT_EMPTY_PATH, &f->handle))
         return false;
     f->device = st.st_dev;
     f->inode = st.st_ino;

@@ -13,9 +13,33 @@ _MOST_IDS = 32
 """MAPPED of tables.h."""
 
 
+class Changes:
+    """Changes of owners that the accelerator makes for one view: see `Changing`."""
+
+    def __init__(self, native: Native, view: int) -> None:
+        self._native = native
+        self._view = view
+
+    def allow(self, device: int) -> None:
+        """See `Changing`."""
+        self._native.allow_changes(self._view, device)
+
+    def taken(self) -> list[Changed]:
+        """See `Changing`."""
+        return self._native.take_changes(self._view, 0)
+
+    def hold(self) -> list[Changed]:
+        """See `Changing`."""
+        return self._native.take_changes(self._view, 1)
+
+    def release(self) -> None:
+        """See `Changing`."""
+        self._native.take_changes(self._view, -1)
+
+
 class Owning:
     """A module whose `stat` the accelerator answers as well, where it is data; and which may let
-    it change owners (see `Changing`)."""
+    it change owners."""
 
     def __init__(self, module: VirtualModule, view: int) -> None:
         self._module = module
@@ -46,10 +70,10 @@ class Owning:
             self._tell(*told)
         self._early = []
         if changes:
-            self._module.change_owners(self)
+            self._module.change_owners(Changes(native, self._view))
 
     def close(self) -> None:
-        """Nothing more is to be told, and nothing is changed any more."""
+        """Nothing more is to be told."""
         self._is_closed = True
 
     def _tell(self, inode: int, known: Known | None) -> bool:
@@ -67,23 +91,3 @@ class Owning:
                 known.has_more, int(kind), handle,
             )  # fmt: skip
         return False
-
-    # ---- Changing -------------------------------------------------------------------------------
-
-    def allow(self, device: int) -> None:
-        """See `Changing`."""
-        if self._native is not None:
-            self._native.allow_changes(self._view, device)
-
-    def taken(self) -> list[Changed]:
-        """See `Changing`."""
-        return [] if self._native is None else self._native.take_changes(self._view, 0)
-
-    def hold(self) -> list[Changed]:
-        """See `Changing`."""
-        return [] if self._native is None else self._native.take_changes(self._view, 1)
-
-    def release(self) -> None:
-        """See `Changing`."""
-        if self._native is not None:
-            self._native.take_changes(self._view, -1)
