@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from viewos.abi.numbers import NUMBERS
+
 from .launching import Way
 from .view import started
 
@@ -145,6 +147,12 @@ class Terminal:
     def until_every(self, name: str, state: str) -> None:
         """Wait until all of that name in the terminal are in this state of /proc/PID/stat."""
         self.until(lambda: _states(self._process.pid, name) == {state})
+
+    def until_shell_waits(self) -> None:
+        """Wait until the shell itself sleeps until a child of its own changes."""
+        sleeps = {str(NUMBERS[name]) for name in ("wait4", "rt_sigsuspend")}
+        file = Path(f"/proc/{self._process.pid}/syscall")
+        self.until(lambda: file.read_text().split()[0] in sleeps)
 
     def until(self, condition: Callable[[], bool]) -> None:
         """Wait until this holds."""

@@ -448,6 +448,7 @@ def a_script_in_the_terminal(t: Terminal) -> None:
 @scenario
 def wait_is_interrupted(t: Terminal) -> None:
     t.start(f"$V {SLEEP} & wait", "ready\r\n")
+    t.until_shell_waits()  # bash ends the next wait, too, where it is told between the two
     t.press("C")
     t.run("jobs")
     t.run("kill %1; wait %1 2>/dev/null")
