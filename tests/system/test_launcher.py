@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from viewos.monitor import start
+
 from . import users
 from .launching import LAYOUTS, WAYS, Way, mark_of, marked
 from .view import environment
@@ -508,6 +510,11 @@ def test_killed_while_it_starts(way: Way) -> None:
 
 # ---- cost -----------------------------------------------------------------------------------
 
+COSTLY = {
+    "argparse", "asyncio", "capstone", "dataclasses", "inspect", "logging", "shutil", "socket",
+    "subprocess", "tempfile", "viewos.monitor.inproc.image",
+}  # fmt: skip
+
 
 def test_what_is_costly_is_not_imported() -> None:
     """Each of these costs milliseconds of every start."""
@@ -520,8 +527,21 @@ def test_what_is_costly_is_not_imported() -> None:
     )
     modules = done.stdout.decode().split()
     assert "pyseccomp" in modules
-    costly = {"subprocess", "socket", "inspect", "dataclasses", "asyncio", "shutil", "tempfile"}
-    assert not costly.intersection(modules)
+    assert not COSTLY.intersection(modules)
+
+
+def test_the_monitor_imports_nothing_costly() -> None:
+    """A program waits until its monitor serves."""
+    code = (
+        "import sys; from viewos.monitor import start; import viewos.monitor.control.server;"
+        "[__import__(name) for name in (start.SERVING, *start.INPROC)]; print(*sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment(), capture_output=True, timeout=20, check=True
+    )
+    modules = done.stdout.decode().split()
+    assert start.SERVING in modules
+    assert not COSTLY.intersection(modules)
 
 
 @pytest.mark.parametrize("options", [(), ("-m", "hostname:x"), ("-m", "vfs:/=/")])

@@ -12,7 +12,6 @@ import pwd
 import random
 import struct
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 
@@ -140,7 +139,7 @@ def _first(start: int) -> Credentials:
         return Credentials.of(start, os.getgid(), tuple(os.getgroups()))
     effective, permitted = _native_state()[3:]
     mine = {} if start else {"effective": effective, "permitted": permitted}
-    return replace(Credentials.of(start, start, ()), **mine, bounding=_native_bounding())
+    return Credentials.of(start, start, ())._replace(**mine, bounding=_native_bounding())
 
 
 def _native_bounding() -> int:

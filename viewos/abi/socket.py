@@ -11,7 +11,9 @@ from _socket import inet_ntop, inet_pton  # the socket module would cost each st
 from typing import NamedTuple
 
 AF_UNIX = 1
+SOCK_DGRAM = 2
 SOL_SOCKET = 1
+SO_PASSCRED, SO_RCVTIMEO = 16, 20
 SUN_PATH = 108
 """Bytes of sun_path; a path may fill all of them, without a terminating zero."""
 SOCKADDR_UN_SIZE = 2 + SUN_PATH

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import os
 import struct
-from dataclasses import dataclass
+from typing import NamedTuple
 
 LENGTH = 64
 """Bytes of a field without its terminating zero (__NEW_UTS_LEN)."""
 UTSNAME = struct.Struct("=" + f"{LENGTH + 1}s" * 6)
 
 
-@dataclass(frozen=True, slots=True)
-class Utsname:
+class Utsname(NamedTuple):
     """What uname(2) says."""
 
     sysname: bytes
@@ -22,15 +21,16 @@ class Utsname:
     machine: bytes
     domainname: bytes
 
+    def replace(self, **fields: bytes) -> Utsname:
+        """The same with other fields. Raises ValueError for a name that is none."""
+        return self._replace(**fields)
+
     def encode(self) -> bytes:
         """The structure as the kernel writes it. Raises ValueError for a field over 64 bytes."""
-        fields = (
-            self.sysname, self.nodename, self.release, self.version, self.machine, self.domainname,
-        )  # fmt: skip
-        for field in fields:
+        for field in self:
             if len(field) > LENGTH:
                 raise ValueError(f"{field!r} has {len(field)} bytes, uname takes {LENGTH}")
-        return UTSNAME.pack(*fields)
+        return UTSNAME.pack(*self)
 
     @classmethod
     def decode(cls, data: bytes) -> Utsname:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from viewos.abi.machine import MACHINE
@@ -98,6 +99,9 @@ def _run(values: dict[str, Any], command: list[str]) -> NoReturn:
 
     if MACHINE != "x86_64":
         raise ViewosError(f"viewos runs on x86_64, and not on {MACHINE} (see `viewos doctor`)")
+
+    # This process makes what lasts, and then becomes the program; the monitor switches it on again.
+    gc.disable()
 
     from viewos.launcher.contact import contact
 

@@ -144,6 +144,7 @@ def run_monitor(wire: Wire, service: Service, layout: Layout, alive: int) -> int
 
     try:
         service.warm_up()
+        gc.freeze()  # what has been imported is not looked through again
         gc.enable()
         received = wire.receive_descriptor()
         if received is None:  # who was to be the program was killed, or its parent

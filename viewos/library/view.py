@@ -84,7 +84,7 @@ class View(views.View):
                 self.mounts = mounts
                 _OPEN.add(self)
                 if self.inproc:  # not in a thread: a child forked meanwhile could not import them
-                    from viewos.monitor.inproc import cache, shared  # noqa: F401
+                    from viewos.monitor.inproc import cache, image  # noqa: F401
 
     def close(self) -> None:
         """Wait for the last process of the view, and stop the modules."""

@@ -6,7 +6,6 @@ import errno
 import os
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Self
 
 from viewos import PASS, Claim, Names, RealPath, Utsname, VirtualModule, VirtualPath
@@ -202,8 +201,8 @@ class Hostname(VirtualModule):
         self._watchers = [told for told in self._watchers if not told(shown)]
 
     def _with_names(self, below: Utsname, names: Mapping[bytes, bytes]) -> Utsname:
-        return replace(
-            below, nodename=names[b"hostname"], domainname=names[b"domainname"], **self._fields
+        return below.replace(
+            nodename=names[b"hostname"], domainname=names[b"domainname"], **self._fields
         )
 
     def uname(self, call: Call) -> Verdict:

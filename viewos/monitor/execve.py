@@ -10,7 +10,6 @@ from __future__ import annotations
 import errno
 import os
 import struct
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from viewos.abi.fcntl import AT_EXECVE_CHECK
@@ -39,22 +38,20 @@ PR_SET_NAME = 15
 _EM_386, _EM_X86_64, _ELFCLASS64 = 3, 62, 2
 
 
-@dataclass(slots=True)
 class Program:
     """What is to be executed, after all scripts and loaders have been looked through."""
 
-    place: Place
-    name: bytes
-    """The caller's string: what scripts and AT_EXECFN see."""
-    argv: list[bytes | int]
-    rebuilt: bool = False
-    """argv is not the caller's own array any more."""
-    comm: bytes | None = None
-    """The name of the process, where the kernel would take another."""
-    executable: bytes | None = None
-    """The program behind a loader: what /proc/self/exe has to show."""
-    elsewhere: bool = False
-    """An interpreter or a loader is another one in the view than outside."""
+    def __init__(self, place: Place, name: bytes, argv: list[bytes | int]) -> None:
+        """`name` is the caller's string: what scripts and AT_EXECFN see."""
+        self.place, self.name, self.argv = place, name, argv
+        self.rebuilt = False
+        """argv is not the caller's own array any more."""
+        self.comm: bytes | None = None
+        """The name of the process, where the kernel would take another."""
+        self.executable: bytes | None = None
+        """The program behind a loader: what /proc/self/exe has to show."""
+        self.elsewhere = False
+        """An interpreter or a loader is another one in the view than outside."""
 
 
 def execve(router: Router, call: Call) -> int | Outcome:

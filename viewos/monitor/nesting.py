@@ -11,12 +11,10 @@ from __future__ import annotations
 
 import errno
 import os
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
@@ -29,6 +27,8 @@ from viewos.spec import launch_directory
 from viewos.view import View
 
 if TYPE_CHECKING:
+    import socket
+
     from viewos.call import Call
     from viewos.filter import FilterPlan
     from viewos.module import VirtualModule
@@ -40,17 +40,20 @@ MOST_VIEWS = 1000
 """Nested views of one monitor: each keeps its modules until the last program has ended."""
 
 
-@dataclass
 class Level:
     """A view of a monitor, as others ask for it."""
 
-    router: Router
-    outer: int | None = None
-    """The number of the view in which it is nested."""
-    name: str = ""
-    command: tuple[str, ...] = ()
-    started: float = field(default_factory=time.time)
-    """Seconds since the epoch."""
+    def __init__(
+        self,
+        router: Router,
+        outer: int | None = None,
+        name: str = "",
+        command: tuple[str, ...] = (),
+    ) -> None:
+        """`outer`: the number of the view in which it is nested."""
+        self.router, self.outer, self.name, self.command = router, outer, name, command
+        self.started = time.time()
+        """Seconds since the epoch."""
 
 
 class Nesting:
@@ -146,6 +149,8 @@ class Nesting:
         raise OSError(errno.EINVAL, "PR_VIEWOS")
 
     def _contact(self, router: Router, call: Call) -> int:
+        import socket  # not at each start
+
         ours, theirs = socket.socketpair()
         try:
             number = router.inject(call, theirs.detach(), cloexec=True)

@@ -341,15 +341,15 @@ def fix_up_paths(router: Router, call: Call, places: list[Place]) -> int | Outco
             flags, mode, rules = read_how(router, call)
             how = pack_how(flags, mode, rules & ~RESOLVE_MASK)
             args[2], args[3] = how, len(how)
-    rewrite = Rewrite(
-        row.number, args, row.cookie.arg, row.cookie.shift, may_block=row.name in _BLOCKING
-    )
-    if rewrite.may_block and not any(p.native for p in places):
-        rewrite.may_block = row.name == "connect" or any(
-            _may_wait(p.real) for p in places if p.real
-        )
+    may_block = row.name in _BLOCKING
+    if may_block and not any(p.native for p in places):
+        may_block = row.name == "connect" or any(_may_wait(p.real) for p in places if p.real)
+    after = None
     if any(place.claim is not None and place.claim.module is not None for place in places):
-        rewrite.after = lambda result: None if result < 0 else committed(call, places)
+        after = lambda result: None if result < 0 else committed(call, places)  # noqa: E731
+    rewrite = Rewrite(
+        row.number, args, row.cookie.arg, row.cookie.shift, may_block=may_block, after=after
+    )
     return router.fix_up(call, rewrite, strings, all(place.plain for place in places))
 
 

@@ -5,19 +5,21 @@ from __future__ import annotations
 import enum
 import struct
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from viewos.monitor.traced import ExecStop
 
 
-@dataclass(slots=True)
-class Block:
+_NOTHING: Mapping[int, Block | bytes] = MappingProxyType({})
+
+
+class Block(NamedTuple):
     """Memory with pointers in it, such as execve's argv or a struct msghdr."""
 
     data: bytes
-    pointers: Mapping[int, Block | bytes] = field(default_factory=dict)
+    pointers: Mapping[int, Block | bytes] = _NOTHING
     """Offset of a pointer in `data` -> what it points at."""
 
     def size(self) -> int:
@@ -54,8 +56,7 @@ Argument = int | bytes | Block
 """Bytes and blocks are placed in scratch memory and passed by address (a string with its NUL)."""
 
 
-@dataclass(slots=True)
-class Rewrite:
+class Rewrite(NamedTuple):
     """What the kernel is to run instead: plain data."""
 
     number: int
@@ -81,8 +82,7 @@ class Ending(enum.Enum):
     GONE = "gone"
 
 
-@dataclass(slots=True)
-class Result:
+class Result(NamedTuple):
     """How it ended, and what the call returned (negative: minus the errno)."""
 
     ending: Ending

@@ -93,8 +93,11 @@ class Router(ModuleServices):
         self._keeps_nothing = False
         self._names = {layer: module.name for layer, module in view.layers.items()}
         self._asked = {layer: module.calls() for layer, module in view.layers.items()}
+        asked = frozenset[str]().union(*self._asked.values())
         self._chains = {
-            number: chain for number, row in BY_NUMBER.items() if (chain := self._chain(row))
+            number: chain
+            for number, row in BY_NUMBER.items()
+            if (row.name in asked or row.operation in asked) and (chain := self._chain(row))
         }
         self.accelerator: accelerator.Accelerator | None = None
         if outer is None and not traces:

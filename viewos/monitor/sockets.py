@@ -10,13 +10,13 @@ import ctypes
 import errno
 import os
 import select
-import socket
 import struct
 import time
 from typing import TYPE_CHECKING
 
 from viewos import kernel
 from viewos.abi.row import signed32
+from viewos.abi.socket import AF_UNIX, SO_PASSCRED, SO_RCVTIMEO, SOCK_DGRAM, SOL_SOCKET
 from viewos.monitor.outcome import CONTINUE, Outcome
 from viewos.monitor.pathcalls import may_continue, tracee_string
 from viewos.monitor.rewrite import Argument, Rewrite
@@ -24,6 +24,8 @@ from viewos.monitor.scratch import short_link, short_name
 from viewos.monitor.traced import is_interrupted
 
 if TYPE_CHECKING:
+    import socket
+
     from viewos.call import Call
     from viewos.monitor.paths import Place
     from viewos.monitor.router import Router
@@ -42,7 +44,7 @@ def _unix_path(router: Router, call: Call, address: int, length: int) -> bytes |
     if not address or not 2 < length <= SOCKADDR_UN:
         return None
     data = router.memory.read(call.tid, address, length)
-    if len(data) < length or struct.unpack_from("=H", data)[0] != socket.AF_UNIX:
+    if len(data) < length or struct.unpack_from("=H", data)[0] != AF_UNIX:
         return None
     path = data[2:].split(b"\0")[0]
     return path or None
@@ -93,7 +95,7 @@ def real_name(
         real = short_link(router.view, place.real)
     if create:
         router.remember_socket(real, path)
-    return struct.pack("=H", socket.AF_UNIX) + real + b"\0"
+    return struct.pack("=H", AF_UNIX) + real + b"\0"
 
 
 def named(router: Router, call: Call, other: bytes | None = None) -> int | Outcome:
@@ -106,7 +108,7 @@ def named(router: Router, call: Call, other: bytes | None = None) -> int | Outco
     create = call.name == "bind"
     name = real_name(router, call, call.raw[at], length, create=create, path=other)
     if name is None and other is not None:
-        name = struct.pack("=H", socket.AF_UNIX) + other + b"\0"
+        name = struct.pack("=H", AF_UNIX) + other + b"\0"
     if name is None:
         return CONTINUE
     row = call.row
@@ -123,6 +125,8 @@ def named(router: Router, call: Call, other: bytes | None = None) -> int | Outco
 
 def _shared(router: Router, call: Call, fd: int) -> socket.socket | None:
     """The tracee's own socket, or None where it is none of AF_UNIX."""
+    import socket  # which would cost each start 4 ms
+
     try:
         copy = router.descriptor_of(call, fd)
     except OSError:
@@ -132,7 +136,7 @@ def _shared(router: Router, call: Call, fd: int) -> socket.socket | None:
     except OSError:
         os.close(copy)
         return None
-    if found.family != socket.AF_UNIX:
+    if found.family != AF_UNIX:
         found.close()
         return None
     return found
@@ -220,7 +224,7 @@ def wants_credentials(router: Router, call: Call) -> bool:
     if found is None:
         return False
     with found:
-        return bool(found.getsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED))
+        return bool(found.getsockopt(SOL_SOCKET, SO_PASSCRED))
 
 
 def wait_for_peer(router: Router, call: Call, *, dont_wait: bool, any_peer: bool = False) -> bool:
@@ -259,13 +263,13 @@ def _has_plain_peer(router: Router, found: socket.socket) -> bool:
     peer = _sockaddr(found, "getpeername")
     if peer is None or virtual_sockaddr(router, peer) is not None:
         return False
-    return found.type != socket.SOCK_DGRAM or len(_sockaddr(found, "getsockname") or b"") <= 2
+    return found.type != SOCK_DGRAM or len(_sockaddr(found, "getsockname") or b"") <= 2
 
 
 def _time_limit(found: socket.socket) -> float:
     """Seconds after which a receiver gives up; 0: never."""
     seconds, microseconds = _TIMEVAL.unpack(
-        found.getsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _TIMEVAL.size)
+        found.getsockopt(SOL_SOCKET, SO_RCVTIMEO, _TIMEVAL.size)
     )
     return float(seconds + microseconds / 1e6)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Any
 
 from viewos.launcher.layout import CAP_SYS_PTRACE, has_capability
@@ -29,22 +28,22 @@ def read_status(tid: int) -> bytes:
         return file.read()
 
 
-@dataclass(slots=True)
 class Task:
     """One tracee. The descriptor of /proc/TID never names another task, even when the id is
     reused."""
 
-    tid: int
-    tgid: int
-    directory: int
-    like_us: bool
-    """Same credentials and name spaces as the monitor: it may emulate for this task."""
-    same_mounts: bool
-    """Same mount name space: its real paths are ours."""
-    has_left: bool = False
-    """It is in another one, and the claims have been mounted there, or cannot be."""
-    moving: Any = None
-    """It is in another one, and mounts them now: see `namespaces`."""
+    __slots__ = ("directory", "has_left", "like_us", "moving", "same_mounts", "tgid", "tid")
+
+    def __init__(self, tid: int, directory: int) -> None:
+        self.tid, self.tgid, self.directory = tid, tid, directory
+        self.like_us = False
+        """Same credentials and name spaces as the monitor: it may emulate for this task."""
+        self.same_mounts = False
+        """Same mount name space: its real paths are ours."""
+        self.has_left = False
+        """It is in another one, and the claims have been mounted there, or cannot be."""
+        self.moving: Any = None
+        """It is in another one, and mounts them now: see `namespaces`."""
 
     def __del__(self) -> None:
         # Closed with the last user and not with the cache entry: another thread may be reading.
@@ -129,7 +128,7 @@ class Tasks:
 
     def _read(self, tid: int) -> Task:
         directory = os.open(f"/proc/{tid}", _OPEN_TASK)
-        task = Task(tid, tid, directory, False, False)
+        task = Task(tid, directory)
         status = task.read("status")
         task.tgid = int(_field(status, b"Tgid"))
         task.same_mounts = task.link("ns/mnt") == self.mount_namespace

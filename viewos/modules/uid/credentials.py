@@ -6,7 +6,6 @@ kernel/sys.c for the ids, security/commoncap.c for the capabilities.
 from __future__ import annotations
 
 import errno
-from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 UNCHANGED = 0xFFFFFFFF
@@ -41,8 +40,7 @@ class Ids(NamedTuple):
         return cls(identity, identity, identity, identity)
 
 
-@dataclass(frozen=True, slots=True)
-class Credentials:
+class Credentials(NamedTuple):
     """Who a process is in the view; what the module keeps for it."""
 
     uid: Ids
@@ -80,7 +78,7 @@ class Credentials:
         """With other uids, and what becomes of capabilities (capabilities(7), "Effect of user ID
         changes")."""
         if self.secure & NO_SETUID_FIXUP:
-            return replace(self, uid=new)
+            return self._replace(uid=new)
         old, permitted, effective, ambient = self.uid, self.permitted, self.effective, self.ambient
         if 0 in old[:3] and 0 not in new[:3]:
             if not self.secure & KEEP_CAPS:
@@ -90,7 +88,7 @@ class Credentials:
             effective = 0
         elif new.effective == 0 != old.effective:
             effective = permitted
-        return replace(self, uid=new, permitted=permitted, effective=effective, ambient=ambient)
+        return self._replace(uid=new, permitted=permitted, effective=effective, ambient=ambient)
 
     def with_fs(self, new: Ids) -> Credentials:
         """With another file system uid."""
@@ -100,7 +98,7 @@ class Credentials:
                 effective &= ~FILE_CAPABILITIES
             elif new.fs == 0 != self.uid.fs:
                 effective |= FILE_CAPABILITIES & self.permitted
-        return replace(self, uid=new, effective=effective)
+        return self._replace(uid=new, effective=effective)
 
     def as_real(self) -> Credentials:
         """Whose permissions access(2) asks about (access_override_creds)."""
@@ -108,7 +106,7 @@ class Credentials:
         if not self.secure & NO_SETUID_FIXUP:
             effective = 0 if self.uid.real else self.permitted
         uid, gid = self.uid._replace(fs=self.uid.real), self.gid._replace(fs=self.gid.real)
-        return replace(self, uid=uid, gid=gid, effective=effective)
+        return self._replace(uid=uid, gid=gid, effective=effective)
 
     def after_exec(self, program: Privileges | None = None) -> Credentials:
         """execve(2): the effective ids are saved, and root has its capabilities again.
@@ -129,8 +127,8 @@ class Credentials:
         if is_root:
             permitted |= self.inheritable | self.bounding
             effective = permitted if uid.effective == 0 else effective
-        return replace(
-            self, uid=uid, gid=gid, permitted=permitted, effective=effective, ambient=ambient,
+        return self._replace(
+            uid=uid, gid=gid, permitted=permitted, effective=effective, ambient=ambient,
             secure=self.secure & ~KEEP_CAPS,
         )  # fmt: skip
 

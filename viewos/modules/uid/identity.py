@@ -6,7 +6,6 @@ from __future__ import annotations
 import errno
 import struct
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from viewos import PASS, VirtualModule
@@ -67,7 +66,7 @@ class IdentityModule(VirtualModule):
     def _change_gid(self, call: Call, rule: Callable[..., Ids]) -> int:
         """The same for the gids."""
         who = self._who(call)
-        call.keep(replace(who, gid=rule(who.gid, who.may(SETGID), *_arguments(call))))
+        call.keep(who._replace(gid=rule(who.gid, who.may(SETGID), *_arguments(call))))
         return who.gid.fs
 
     def show_ids(self, kept: Credentials | None) -> tuple[int, int, int, int]:
@@ -153,7 +152,7 @@ class IdentityModule(VirtualModule):
         groups = tuple(sorted(struct.unpack(f"={size}I", data)))
         if UNCHANGED in groups:
             raise OSError(errno.EINVAL, "-1 is no id")
-        call.keep(replace(who, groups=groups))
+        call.keep(who._replace(groups=groups))
         return 0
 
     # ---- capabilities, all of which are virtual -------------------------------------------------
@@ -194,8 +193,7 @@ class IdentityModule(VirtualModule):
             raise OSError(errno.EPERM, "more than is permitted")
         ambient = who.ambient & permitted & inheritable
         call.keep(
-            replace(
-                who,
+            who._replace(
                 permitted=permitted,
                 effective=effective,
                 inheritable=inheritable,
@@ -233,7 +231,7 @@ def _set_keep(module: IdentityModule, call: Call, who: Credentials) -> int:
         raise OSError(errno.EINVAL, "neither 0 nor 1")
     if who.secure & KEEP_CAPS << 1:
         raise OSError(errno.EPERM, "locked")
-    call.keep(replace(who, secure=who.secure & ~KEEP_CAPS | KEEP_CAPS * call.args.arg2))
+    call.keep(who._replace(secure=who.secure & ~KEEP_CAPS | KEEP_CAPS * call.args.arg2))
     return 0
 
 
@@ -244,7 +242,7 @@ def _read_bounding(module: IdentityModule, call: Call, who: Credentials) -> int:
 def _drop_bounding(module: IdentityModule, call: Call, who: Credentials) -> int:
     if not who.may(SETPCAP):
         raise OSError(errno.EPERM, "needs CAP_SETPCAP")
-    call.keep(replace(who, bounding=who.bounding & ~_capability(call.args.arg2)))
+    call.keep(who._replace(bounding=who.bounding & ~_capability(call.args.arg2)))
     return 0
 
 
@@ -259,7 +257,7 @@ def _set_secure(module: IdentityModule, call: Call, who: Credentials) -> int:
         raise OSError(errno.EPERM, "locked")
     if not who.may(SETPCAP):
         raise OSError(errno.EPERM, "needs CAP_SETPCAP")
-    call.keep(replace(who, secure=wanted))
+    call.keep(who._replace(secure=wanted))
     return 0
 
 
@@ -268,7 +266,7 @@ def _ambient(module: IdentityModule, call: Call, who: Credentials) -> int:
     if args.arg2 == _AMBIENT_CLEAR:
         if args.arg3 or args.arg4 or args.arg5:
             raise OSError(errno.EINVAL, "arguments")
-        call.keep(replace(who, ambient=0))
+        call.keep(who._replace(ambient=0))
         return 0
     if args.arg4 or args.arg5:
         raise OSError(errno.EINVAL, "arguments")
@@ -278,17 +276,17 @@ def _ambient(module: IdentityModule, call: Call, who: Credentials) -> int:
     if args.arg2 not in (_AMBIENT_RAISE, _AMBIENT_LOWER):
         raise OSError(errno.EINVAL, "option")
     if args.arg2 == _AMBIENT_LOWER:
-        call.keep(replace(who, ambient=who.ambient & ~capability))
+        call.keep(who._replace(ambient=who.ambient & ~capability))
         return 0
     if not who.permitted & who.inheritable & capability or who.secure & _NO_AMBIENT_RAISE:
         raise OSError(errno.EPERM, "not permitted and inheritable")
-    call.keep(replace(who, ambient=who.ambient | capability))
+    call.keep(who._replace(ambient=who.ambient | capability))
     return 0
 
 
 def _set_no_new(module: IdentityModule, call: Call, who: Credentials) -> Verdict:
     if call.args.arg2 == 1 and not (call.args.arg3 or call.args.arg4 or call.args.arg5):
-        call.keep(replace(who, no_new_privileges=True))
+        call.keep(who._replace(no_new_privileges=True))
     return PASS
 
 

@@ -8,7 +8,6 @@ import errno
 import os
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from viewos import PASS
@@ -65,7 +64,7 @@ class ScheduleModule(NameModule):
                     raise
                 kept = wanted
             if it is not None:
-                call.keep_of(pid, lambda old: replace(old or self._initial, nice=kept))
+                call.keep_of(pid, lambda old: (old or self._initial)._replace(nice=kept))
 
         return self._set_all(call, set_one)
 
@@ -102,7 +101,7 @@ class ScheduleModule(NameModule):
                     raise
                 kept = wanted
             if it is not None:
-                call.keep_of(pid, lambda old: replace(old or self._initial, io_priority=kept))
+                call.keep_of(pid, lambda old: (old or self._initial)._replace(io_priority=kept))
 
         return self._set_all(call, set_one, ends_at_error=True)
 

@@ -105,6 +105,7 @@ def pack(
     `changes`: those of `CHANGES` that are done as a module would.
     """
     rules = [bytes(SIZE)] * CALLS
+    nothing = _RULE.pack(_NOTHING_TO_DO, 0, -1, -1, -1, -1, False, b"")
     for number, row in BY_NUMBER.items():
         if row.name in constants:
             which = IDS.index(row.name) if row.name in IDS else -1
@@ -118,7 +119,10 @@ def pack(
             continue
         action = _ACTIONS.get(row.name)
         if action is None and not has_more(row):
-            action = (_LOOK if row.paths else _NOTHING_TO_DO), ()
+            if not row.paths:  # most calls
+                rules[number] = nothing
+                continue
+            action = _LOOK, ()
         if action is not None:
             rules[number] = _packed(row, *action, row.name in passed)
     return b"".join(rules)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+# Not `socket`, which costs 4 ms of every start (enum, selectors).
+import _socket
 import os
-import socket
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -12,6 +13,8 @@ from typing import TYPE_CHECKING
 from viewos.control import places
 
 if TYPE_CHECKING:
+    import socket
+
     from viewos.monitor.control.talk import Talk
     from viewos.monitor.nesting import Nesting
     from viewos.monitor.serving import Serving
@@ -26,7 +29,7 @@ class Server:
         """`pid` is that of `viewos run`: the socket and the views are named for it."""
         self._nesting, self._serving = nesting, serving
         self._log = nesting.levels[0].router.log
-        self._socket: socket.socket | None = None
+        self._socket: _socket.socket | None = None
         self._path = ""
         nesting.welcome = self.welcome
         self._pid = pid
@@ -58,7 +61,7 @@ class Server:
         name, held = places.reached(early)
         with suppress(FileNotFoundError):
             os.unlink(early)
-        listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        listening = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_NONBLOCK)
         try:
             listening.bind(name)
             os.chmod(early, 0o600)
@@ -87,8 +90,9 @@ class Server:
         _start(lambda: self._talk().with_process(connection, view, pid))
 
     def _serve(self) -> None:
-        assert self._socket is not None
-        self._talk().over_socket(self._socket)
+        import socket
+
+        self._talk().over_socket(socket.socket(fileno=self.fileno()))
 
     def _talk(self) -> Talk:
         with self._lock:

@@ -11,7 +11,6 @@ import errno
 import socket
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
 from viewos.monitor import fixup
@@ -58,7 +57,7 @@ def far_fix_up(control: socket.socket, lock: threading.Lock) -> Callable[..., Re
             return answer(error)
 
         near, far = socket.socketpair()
-        plain = replace(rewrite, at_exec=_marker(rewrite.at_exec), after=_marker(rewrite.after))
+        plain = rewrite._replace(at_exec=_marker(rewrite.at_exec), after=_marker(rewrite.after))
         with near:
             try:
                 with far, lock:
@@ -133,8 +132,7 @@ def _do_one(connection: socket.socket, tid: int, cookie: int, rewrite: Rewrite) 
             send(connection, (result,))
 
     with connection, contextlib.suppress(Hangup, OSError):
-        whole = replace(
-            rewrite,
+        whole = rewrite._replace(
             at_exec=at_exec if rewrite.at_exec else None,
             after=(lambda result: ask("after", result)) if rewrite.after else None,
         )

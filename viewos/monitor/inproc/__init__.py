@@ -22,7 +22,7 @@ from viewos.monitor.memory import Fault, TraceeGone, Unreadable
 
 if TYPE_CHECKING:
     from viewos.call import Call
-    from viewos.monitor.inproc.image import Image
+    from viewos.monitor.inproc.changes import Image
     from viewos.monitor.inproc.shared import Shared
     from viewos.monitor.log import Log
     from viewos.monitor.nesting import Nesting

@@ -8,12 +8,13 @@ import zlib
 from collections.abc import Iterator
 from contextlib import suppress
 
-from viewos.monitor.inproc import elf, image, shared, sites
-from viewos.monitor.inproc.image import Image, Patch
+from viewos.monitor.inproc.changes import Image, Patch
 
 _HEAD = struct.Struct("<4QI")
 """struct Image: its end, shared and switch, how many patches there are; CRC-32 of all behind it."""
 _PATCH = struct.Struct("<QB")
+_MAKERS = ("changes", "elf", "image", "shared", "sites")
+"""The files of this folder on which an image depends."""
 _MOST = 16
 """Files that are kept, of some 40 KB each."""
 _NAME = "libc-"
@@ -23,8 +24,8 @@ EVERYBODYS = "/var/tmp"
 def key(library: os.stat_result, blob: bytes) -> str:
     """What an image depends on: a library that nobody has touched since, and what makes it."""
     made_by = zlib.crc32(blob)
-    for module in (elf, image, shared, sites):
-        with open(str(module.__file__), "rb") as file:
+    for name in _MAKERS:  # which are not imported where an image is there
+        with open(os.path.join(os.path.dirname(__file__), f"{name}.py"), "rb") as file:
             made_by = zlib.crc32(file.read(), made_by)
     place = library.st_dev, library.st_ino, library.st_size
     facts = (*place, library.st_mtime_ns, library.st_ctime_ns, made_by)

@@ -7,14 +7,13 @@ and a word with which it switches the code off in one process (RW). Nothing else
 
 from __future__ import annotations
 
-import errno
-import os
 import struct
 from bisect import bisect_left
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from viewos.abi.syscalls import TABLE
+from viewos.monitor.inproc.changes import Image, Patch
 from viewos.monitor.inproc.elf import (
     PAGE,
     PF_R,
@@ -35,44 +34,6 @@ _E_PHOFF, _E_PHNUM = 32, 56
 """Where they stand in the header of the file (elf(5))."""
 _RETRIED = frozenset(TABLE[name].number for name, kind in KINDS.items() if kind != OPENS)
 """Calls that never give EINTR natively."""
-
-
-class Patch(NamedTuple):
-    """Bytes of the library that are others in the copy."""
-
-    offset: int
-    old: bytes
-    new: bytes
-
-
-class Image(NamedTuple):
-    """What makes an instrumented copy of a library."""
-
-    patches: tuple[Patch, ...]
-    end: int
-    """Where in the file the text begins, behind all that is the library's."""
-    text: bytes
-    shared: int
-    """Where in the file `SHARED_SIZE` bytes for the monitor begin."""
-    switch: int
-    """Where in the file the page with the switch begins."""
-
-    def write(self, library: int, size: int, copy: int) -> None:
-        """Make the copy of a library of `size` bytes, both open; the copy is empty.
-
-        Raises OSError, also where the library is another one (ESTALE)."""
-        done = 0
-        while done < size:
-            sent = os.sendfile(copy, library, done, size - done)
-            if not sent:
-                raise OSError(errno.ESTALE, "shorter than it was")
-            done += sent
-        os.ftruncate(copy, self.switch + PAGE)
-        for patch in self.patches:
-            if os.pread(copy, len(patch.old), patch.offset) != patch.old:
-                raise OSError(errno.ESTALE, "not what it was")
-            os.pwrite(copy, patch.new, patch.offset)
-        os.pwrite(copy, self.text, self.end)
 
 
 def build(library: Elf, found: Found, code: Elf, blob: bytes, entry: int) -> Image:
