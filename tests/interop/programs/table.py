@@ -153,6 +153,21 @@ E
         timeout=300,
     ),
     Program(
+        "maven",
+        "maven-debian-helper junit4 openjdk-17-jdk-headless",
+        "mvn --version",
+        r"""
+        mkdir -p src/main/java/p src/test/java/p src/main/resources; echo answer=42 >src/main/resources/p.properties; export HOME=/mnt
+        printf 'package p;\npublic class Main { public static int answer() throws Exception { var all = new java.util.Properties(); all.load(Main.class.getResourceAsStream("/p.properties")); return Integer.parseInt(all.getProperty("answer")); }\n public static void main(String[] a) throws Exception { System.out.println(answer() + " " + Main.class.getProtectionDomain().getCodeSource().getLocation()); } }\n' >src/main/java/p/Main.java
+        printf 'package p;\nimport org.junit.*;\npublic class MainTest { @Test public void answers() throws Exception { Assert.assertEquals(42, Main.answer()); System.out.println(new java.io.File(".").getCanonicalPath()); } @Test public void breaks() { Assert.assertFalse(new java.io.File("broken").exists()); } }\n' >src/test/java/p/MainTest.java
+        printf '<project><modelVersion>4.0.0</modelVersion><groupId>p</groupId><artifactId>p</artifactId><version>1</version><properties><maven.compiler.source>17</maven.compiler.source><maven.compiler.target>17</maven.compiler.target><project.build.sourceEncoding>UTF-8</project.build.sourceEncoding></properties><dependencies><dependency><groupId>junit</groupId><artifactId>junit</artifactId><version>4.x</version><scope>test</scope></dependency></dependencies></project>\n' >pom.xml
+        cp -rs /usr/share/maven-repo repo; m() { mvn -o -B -Duser.home=/mnt -Dmaven.repo.local=/mnt/repo "$@" | grep -E '^(.ERROR. )?Tests run|BUILD|^/|COMPILATION|Nothing to compile' | sed 's/Time elapsed.*//'; }
+        m package; java -cp target/p-1.jar p.Main; touch broken; m -DskipTests package; m test; echo 'class Bad {' >src/main/java/p/Bad.java; m compile; find src target -name '*.class' -o -name '*.jar' | sort; ls
+        """,
+        "compile, test in a process of its own, package, rebuild, offline",
+        timeout=600,
+    ),
+    Program(
         "rust, cargo",
         "rustc cargo",
         "rustc --version",

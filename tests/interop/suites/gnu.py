@@ -18,7 +18,8 @@ from . import aptsource
 from .sources import Tree, need, output_of
 from .suite import Run, Statuses, Suite, ending, unused
 
-LEFT_OUT = ("*.o", "*.a", "*.lo", ".git", "po", "doc", "debian", "gnulib-tests", ".viewos-*")
+OBJECTS = ("*.o", "*.a", "*.lo")
+LEFT_OUT = (".git", "po", "doc", "debian", "gnulib-tests", ".viewos-*")
 """What no test needs."""
 LARGEST = 4 << 20
 """Bytes of a file that may have the name of the directory in it."""
@@ -45,7 +46,9 @@ _WORDS = {
 }  # fmt: skip
 
 
-def copy(tree: Tree, real: Path, work: Path, user: int, left_out: Sequence[str] = LEFT_OUT) -> None:
+def copy(
+    tree: Tree, real: Path, work: Path, user: int, left_out: Sequence[str] = (*LEFT_OUT, *OBJECTS)
+) -> None:
     """A copy of a built tree at `real`, for a `user` who sees it as `work`."""
     ignore = shutil.ignore_patterns(*left_out)
     shutil.copytree(tree.path, real, symlinks=True, ignore=ignore, dirs_exist_ok=True)
@@ -102,6 +105,7 @@ class Automake(Package):
 
     folder: ClassVar[str] = "."
     """Where the Makefile is."""
+    left_out: ClassVar[tuple[str, ...]] = (*LEFT_OUT, *OBJECTS)
 
     def build_tests(self, tree: Tree) -> None:
         """The programs that tests call."""
@@ -118,7 +122,7 @@ class Automake(Package):
     def run(self, run: Run, group: str) -> Statuses:
         """One part, with the make of the package."""
         with run.directory(group) as (work, real):
-            copy(self.tree, real, work, run.place.user)
+            copy(self.tree, real, work, run.place.user, self.left_out)
             words = ["make", "-k", *NO_AUTOTOOLS, *BUILT, "check-TESTS"]
             tests = f"TESTS={' '.join(self._parts()[group])}"
             outcome = run([*words, tests], cwd=work / self.folder, log=group, limit=LIMIT)
@@ -149,6 +153,7 @@ class Coreutils(Automake):
     """cp, ls, rm and their hundred kin."""
 
     name = "coreutils"
+    left_out = LEFT_OUT  # each test asks for the programs, and those for their objects
 
 
 class Strace(Automake):
