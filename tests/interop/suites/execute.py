@@ -53,9 +53,7 @@ def execute(words: Sequence[str], *, log: Path, env: Mapping[str, str], limit: f
             )
             _running.add(process.pid)
         try:
-            status = process.wait(limit)
-        except subprocess.TimeoutExpired:
-            status = None
+            status = _wait(process, limit)
         except BaseException:
             end_all(mark, process.pid, 0)
             process.kill()
@@ -70,6 +68,21 @@ def execute(words: Sequence[str], *, log: Path, env: Mapping[str, str], limit: f
         _reap()
     seconds = time.monotonic() - start
     return Outcome(status, log.read_text(errors="backslashreplace"), seconds)
+
+
+def _wait(process: subprocess.Popen[bytes], limit: float) -> int | None:
+    """The status; None: the time limit is over.
+
+    What is orphaned meanwhile is reaped at once, as init(1) does it: a pid name space ends only when
+    all that lived in it have been waited for.
+    """
+    deadline = time.monotonic() + limit
+    while time.monotonic() < deadline:
+        with suppress(subprocess.TimeoutExpired):
+            return process.wait(0.2)
+        with _starting:
+            _reap()
+    return None
 
 
 def end_all(mark: str, session: int, patience: float) -> None:

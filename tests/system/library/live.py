@@ -9,7 +9,6 @@ import os
 import subprocess
 import threading
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from subprocess import PIPE
 from typing import Any
@@ -24,7 +23,7 @@ PYTHON = "/usr/bin/python3"
 
 
 def named(name: bytes) -> Utsname:
-    return replace(Utsname.of_host(), nodename=name)
+    return Utsname.of_host().replace(nodename=name)
 
 
 def host_name(view: View) -> str:

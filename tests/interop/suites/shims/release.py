@@ -6,7 +6,6 @@ a field of uname(2) is cut.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Self
 
 from viewos import Call, File, Items, Utsname, VirtualModule
@@ -37,7 +36,7 @@ class Release(VirtualModule):
 
     def uname(self, call: Call) -> Utsname:
         """The kernel's answer with some fields replaced."""
-        return replace(call.below(), **self._fields)
+        return call.below().replace(**self._fields)
 
     def sethostname(self, call: Call) -> int:
         """The view's name, from now on."""
