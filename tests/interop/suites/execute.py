@@ -73,8 +73,8 @@ def execute(words: Sequence[str], *, log: Path, env: Mapping[str, str], limit: f
 def _wait(process: subprocess.Popen[bytes], limit: float) -> int | None:
     """The status; None: the time limit is over.
 
-    What is orphaned meanwhile is reaped at once, as init(1) does it: a pid name space ends only when
-    all that lived in it have been waited for.
+    What is orphaned meanwhile is reaped at once, as init(1) does it: a pid name space ends only
+    when all that lived in it have been waited for.
     """
     deadline = time.monotonic() + limit
     while time.monotonic() < deadline:
