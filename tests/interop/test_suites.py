@@ -69,10 +69,12 @@ class Scripted(Suite):
         return next(self._runs)
 
 
-def judged(tmp_path: Path, *runs: Statuses, again: int = 0) -> runner.Result:
+def judged(
+    tmp_path: Path, *runs: Statuses, again: int = 0, view: str = "identity"
+) -> runner.Result:
     options = runner.Options(tmp_path / "work", tmp_path / "logs", again=again)
     user = "root" if os.getuid() == 0 else "nobody"
-    return runner.Session(Scripted(*runs), user, options).run(["identity"])
+    return runner.Session(Scripted(*runs), user, options).run([view])
 
 
 def test_a_test_that_gives_another_status_in_the_view_is_a_difference(tmp_path: Path) -> None:
@@ -106,6 +108,15 @@ def test_what_differs_is_asked_again_natively(tmp_path: Path) -> None:
     result = judged(tmp_path, one, one, other, *again, again=3)
     assert result.flaky == {"group:b": ["pass", "skip"]}
     assert set(result.differences["identity"]) == {"group:a"}
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="mount(8) needs root")
+def test_what_a_bind_mount_changes_alike_is_no_difference(tmp_path: Path) -> None:
+    one, other = {"a": "pass", "b": "pass"}, {"a": "fail", "b": "fail"}
+    bound = {"a": "fail", "b": "pass"}
+    result = judged(tmp_path, one, one, other, bound, view="mnt")
+    assert result.bound == ["group:a"]
+    assert set(result.differences["mnt"]) == {"group:b"}
 
 
 def test_a_listed_difference_is_the_kernels_until_it_vanishes(

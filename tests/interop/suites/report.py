@@ -62,6 +62,7 @@ def details(result: Result) -> str:
         if len(tests) > MOST:
             lines.append(f"  ... and {len(tests) - MOST} more in {view}")
     lines += [f"  VANISHED, but on the kernel's list: {test}" for test in result.vanished]
+    lines += [f"  as under mount --bind: {test}" for test in result.bound]
     lines += [f"  the kernel's: {test}: {reason}" for test, reason in result.listed.items()]
     for test, (first, second) in result.flaky.items():
         lines += [f"  flaky, natively: {test}", *_pair(first, second)]

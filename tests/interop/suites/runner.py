@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import time
@@ -11,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from . import kernel
-from .places import NATIVE, USERS, Place
+from .places import BOUND, NATIVE, USERS, Place
 from .suite import Run, Statuses, Suite
 
 AGAIN = 3
@@ -46,6 +47,8 @@ class Result:
     """View -> test -> (natively, in the view)."""
     listed: dict[str, str] = field(default_factory=dict)
     """Test -> the kernel's reason for its difference."""
+    bound: list[str] = field(default_factory=list)
+    """Tests that a bind mount at /mnt changes in the same way as the view that shows it there."""
     vanished: list[str] = field(default_factory=list)
     """Tests of the list that do not differ any more."""
     seconds: dict[str, float] = field(default_factory=dict)
@@ -109,6 +112,8 @@ class Session:
         reasons = kernel.listed(result.suite, result.user)
         differing = {test for tests in found.values() for test in tests}
         self._again(differing - reasons.keys())
+        if os.getuid() == 0:
+            self._bound(found.get("mnt", {}), reasons)
         result.listed = {test: reasons[test] for test in sorted(differing & reasons.keys())}
         result.vanished = sorted(
             (reasons.keys() & result.native.keys()) - differing - result.flaky.keys()
@@ -117,7 +122,9 @@ class Session:
             view: {
                 test: pair
                 for test, pair in tests.items()
-                if test not in result.flaky and test not in reasons
+                if test not in result.flaky
+                and test not in reasons
+                and not (view == "mnt" and test in result.bound)
             }
             for view, tests in found.items()
         }
@@ -135,6 +142,15 @@ class Session:
                 pair = [self.result.native.get(test, MISSING), more.get(test, MISSING)]
                 if pair[0] != pair[1]:
                     self.result.flaky[test] = pair
+
+    def _bound(self, found: Mapping[str, tuple[str, str]], reasons: Mapping[str, str]) -> None:
+        """Where else than natively does a test in /mnt say what it says in the view?"""
+        left = found.keys() - self.result.flaky.keys() - reasons.keys()
+        wanted = {test.partition(":")[0] for test in left}
+        groups = [name for name in self.groups if name in wanted]
+        if groups:
+            there = self._once(BOUND, BOUND, groups)
+            self.result.bound = sorted(t for t in left if there.get(t, MISSING) == found[t][1])
 
     def _once(self, where: str, label: str, groups: list[str]) -> Statuses:
         options = self.options
