@@ -516,32 +516,31 @@ COSTLY = {
 }  # fmt: skip
 
 
+def imported(code: str) -> set[str]:
+    """The modules that there are after that."""
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}; import sys; print(*sys.modules)"],
+        env=environment(), capture_output=True, timeout=20, check=True,
+    )  # fmt: skip
+    return set(done.stdout.decode().split())
+
+
 def test_what_is_costly_is_not_imported() -> None:
     """Each of these costs milliseconds of every start."""
-    code = (
-        "import sys; from viewos import filter; from viewos.launcher import direct, waiter;"
-        "filter.build(filter.FilterPlan(trap=frozenset({'open'}))); print(*sys.modules)"
+    modules = imported(
+        "from viewos import filter; from viewos.launcher import direct, waiter;"
+        "filter.build(filter.FilterPlan(trap=frozenset({'open'})))"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], env=environment(), capture_output=True, timeout=20, check=True
-    )
-    modules = done.stdout.decode().split()
     assert "pyseccomp" in modules
-    assert not COSTLY.intersection(modules)
+    assert not COSTLY & modules
 
 
 def test_the_monitor_imports_nothing_costly() -> None:
     """A program waits until its monitor serves."""
-    code = (
-        "import sys; from viewos.monitor import start; import viewos.monitor.control.server;"
-        "[__import__(name) for name in (start.SERVING, *start.INPROC)]; print(*sys.modules)"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], env=environment(), capture_output=True, timeout=20, check=True
-    )
-    modules = done.stdout.decode().split()
+    names = ", ".join([start.SERVING, *start.INPROC])
+    modules = imported(f"import viewos.monitor.start, viewos.monitor.control.server, {names}")
     assert start.SERVING in modules
-    assert not COSTLY.intersection(modules)
+    assert not COSTLY & modules
 
 
 @pytest.mark.parametrize("options", [(), ("-m", "hostname:x"), ("-m", "vfs:/=/")])

@@ -22,7 +22,8 @@ class Utsname(NamedTuple):
     domainname: bytes
 
     def replace(self, **fields: bytes) -> Utsname:
-        """The same with other fields. Raises ValueError for a name that is none."""
+        """The same with other fields. Raises ValueError for a name that is none (since Python
+        3.13: TypeError)."""
         return self._replace(**fields)
 
     def encode(self) -> bytes:

@@ -92,7 +92,11 @@ class Server:
     def _serve(self) -> None:
         import socket
 
-        self._talk().over_socket(socket.socket(fileno=self.fileno()))
+        early = self._socket
+        assert early is not None
+        listening = self._socket = socket.socket(fileno=early.fileno())
+        early.detach()  # one of them closes it
+        self._talk().over_socket(listening)
 
     def _talk(self) -> Talk:
         with self._lock:
