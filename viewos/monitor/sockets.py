@@ -16,7 +16,15 @@ from typing import TYPE_CHECKING
 
 from viewos import kernel
 from viewos.abi.row import signed32
-from viewos.abi.socket import AF_UNIX, SO_PASSCRED, SO_RCVTIMEO, SOCK_DGRAM, SOL_SOCKET
+from viewos.abi.socket import (
+    AF_UNIX,
+    SO_PASSCRED,
+    SO_RCVTIMEO,
+    SOCK_DGRAM,
+    SOCKADDR_UN_SIZE,
+    SOL_SOCKET,
+    SUN_PATH,
+)
 from viewos.monitor.outcome import CONTINUE, Outcome
 from viewos.monitor.pathcalls import may_continue, tracee_string
 from viewos.monitor.rewrite import Argument, Rewrite
@@ -30,9 +38,6 @@ if TYPE_CHECKING:
     from viewos.monitor.paths import Place
     from viewos.monitor.router import Router
 
-SUN_PATH = 108
-SOCKADDR_UN = 110
-"""sizeof(struct sockaddr_un): the kernel refuses a longer address."""
 MSG_DONTWAIT = 0x40
 _TIMEVAL = struct.Struct("=qq")
 _WAIT = 0.02
@@ -41,7 +46,7 @@ _WAIT = 0.02
 
 def _unix_path(router: Router, call: Call, address: int, length: int) -> bytes | None:
     """The path in a sockaddr_un; None for other families, abstract and empty names."""
-    if not address or not 2 < length <= SOCKADDR_UN:
+    if not address or not 2 < length <= SOCKADDR_UN_SIZE:
         return None
     data = router.memory.read(call.tid, address, length)
     if len(data) < length or struct.unpack_from("=H", data)[0] != AF_UNIX:

@@ -18,8 +18,8 @@ from . import aptsource
 from .sources import Tree, need, output_of
 from .suite import Run, Statuses, Suite, ending, unused
 
-OBJECTS = ("*.o", "*.a", "*.lo")
-LEFT_OUT = (".git", "po", "doc", "debian", "gnulib-tests", ".viewos-*")
+NOT_BUILT = (".git", "po", "doc", "debian", "gnulib-tests", ".viewos-*")
+LEFT_OUT = ("*.o", "*.a", "*.lo", *NOT_BUILT)
 """What no test needs."""
 LARGEST = 4 << 20
 """Bytes of a file that may have the name of the directory in it."""
@@ -46,9 +46,7 @@ _WORDS = {
 }  # fmt: skip
 
 
-def copy(
-    tree: Tree, real: Path, work: Path, user: int, left_out: Sequence[str] = (*LEFT_OUT, *OBJECTS)
-) -> None:
+def copy(tree: Tree, real: Path, work: Path, user: int, left_out: Sequence[str] = LEFT_OUT) -> None:
     """A copy of a built tree at `real`, for a `user` who sees it as `work`."""
     ignore = shutil.ignore_patterns(*left_out)
     shutil.copytree(tree.path, real, symlinks=True, ignore=ignore, dirs_exist_ok=True)
@@ -105,7 +103,7 @@ class Automake(Package):
 
     folder: ClassVar[str] = "."
     """Where the Makefile is."""
-    left_out: ClassVar[tuple[str, ...]] = (*LEFT_OUT, *OBJECTS)
+    left_out: ClassVar[tuple[str, ...]] = LEFT_OUT
 
     def build_tests(self, tree: Tree) -> None:
         """The programs that tests call."""
@@ -153,7 +151,7 @@ class Coreutils(Automake):
     """cp, ls, rm and their hundred kin."""
 
     name = "coreutils"
-    left_out = LEFT_OUT  # each test asks for the programs, and those for their objects
+    left_out = NOT_BUILT  # each test asks for the programs, and those for their objects
 
 
 class Strace(Automake):
