@@ -28,7 +28,7 @@ from viewos.monitor.inproc.elf import (
 )
 from viewos.monitor.inproc.shared import KINDS, OPENS
 from viewos.monitor.inproc.shared import SIZE as SHARED_SIZE
-from viewos.monitor.inproc.sites import SIZE, Found, Site
+from viewos.monitor.inproc.sites import Found, Site
 
 _E_PHOFF, _E_PHNUM = 32, 56
 """Where they stand in the header of the file (elf(5))."""
@@ -129,8 +129,9 @@ class _Stub:
         """(offset, instructions of DWARF that hold from there on)."""
 
     def jump(self) -> bytes:
-        """The site itself: jmp, and a nop of two bytes."""
-        return b"\xe9" + _relative(self.site.address + 5, self.address) + b"\x66\x90"
+        """The site itself: jmp, and nops."""
+        jump = b"\xe9" + _relative(self.site.address + 5, self.address)
+        return jump.ljust(self.site.size, b"\x90")
 
     def assemble(self, entry: int, shared: int, switch: int) -> bytes:
         """Its instructions, at `address`."""
@@ -149,7 +150,8 @@ class _Stub:
             here = self.address + len(code) + len(prefix) + 4
             return prefix + _relative(here, target)
 
-        after = self.site.address + SIZE
+        after = self.site.address + self.site.size
+        emit(self.site.between)
         emit(b"\x48\x8d\x64\x24\x80", _RED_ZONE)  # lea rsp, [rsp - 128]
         emit(relative(b"\x48\x8d\x0d", after))  # lea rcx, [after]
         emit(b"\x51", 8, b"\x90" + _uleb((_RED_ZONE + 8) // 8))  # push rcx: the return address

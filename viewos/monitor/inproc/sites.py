@@ -1,4 +1,6 @@
-"""Where a libc makes its path calls: `mov $NUMBER, %eax; syscall`, seven bytes, room for a jump."""
+"""Where a libc makes its path calls: `mov $NUMBER, %eax; syscall`, seven bytes, room for a jump.
+
+Between them may stand `mov %rdi, %rsi; mov $ARGUMENT, %edi`, as in an open(2) by openat(2)."""
 
 from __future__ import annotations
 
@@ -14,8 +16,8 @@ from viewos.monitor.inproc.shared import KINDS, OPENS
 
 CALLS = tuple(KINDS)
 """The calls that a program can make by itself: code.c has an answer for each."""
-SIZE = 7
-"""Bytes of a site."""
+_MOV, _SYSCALL = 5, 2
+"""Bytes of the instructions of a site."""
 _NEAR = 12
 """Instructions before a site in which a call would begin asynchronous cancellation."""
 _BRANCH = re.compile(rb"[\xe8\xe9]|\x0f[\x80-\x8f]", re.DOTALL)
@@ -30,6 +32,13 @@ class Site(NamedTuple):
     address: int
     """In the library, as its headers count."""
     number: int
+    between: bytes = b""
+    """The instructions between the two: the same wherever they stand."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of it."""
+        return _MOV + len(self.between) + _SYSCALL
 
 
 class Found(NamedTuple):
@@ -46,9 +55,11 @@ def find(elf: Elf) -> Found:
     code = elf.code
     text = elf.data[code.offset : code.offset + code.file_size]
     numbers = b"|".join(re.escape(struct.pack("<I", TABLE[name].number)) for name in CALLS)
-    pattern = re.compile(rb"(?s)\xb8(?=(" + numbers + rb")\x0f\x05)")
+    pattern = re.compile(
+        rb"(?s)\xb8(?=(" + numbers + rb")((?:\x48\x89\xfe)?(?:\xbf.{4})?)\x0f\x05)"
+    )
     found = [
-        Site(code.address + match.start(), *struct.unpack("<I", match[1]))
+        Site(code.address + match.start(), int.from_bytes(match[1], "little"), match[2])
         for match in pattern.finditer(text)
     ]
     reached = _branches_into(text, code.address, found)
@@ -63,7 +74,7 @@ def find(elf: Elf) -> Found:
 
 def _branches_into(text: bytes, base: int, sites: Sequence[Site]) -> set[Site]:
     """The sites into whose middle something may jump: all bytes that read as such a jump count."""
-    inside = {site.address + at: site for site in sites for at in range(1, SIZE)}
+    inside = {site.address + at: site for site in sites for at in range(1, site.size)}
     targets = (
         base + match.end() + 4 + _RELATIVE.unpack_from(text, match.end())[0]
         for match in _BRANCH.finditer(text, 0, len(text) - 4)
@@ -91,18 +102,19 @@ class _Instruction(NamedTuple):
 
 
 def _disassembled(text: bytes, base: int, starts: Sequence[int], site: Site) -> list[_Instruction]:
-    """The function of a site, up to the site; nothing where that begins no instruction."""
+    """The function of a site, up to its first instruction; nothing where it begins none."""
     import capstone
 
     index = bisect_right(starts, site.address)
     if not index:
         return []
     start = starts[index - 1]
-    end = site.address - base + SIZE
+    end = site.address - base + site.size
     machine = capstone.Cs(capstone.CS_ARCH_X86, capstone.CS_MODE_64)
     found = [_Instruction(*one) for one in machine.disasm_lite(text[start - base : end], start)]
-    is_whole = len(found) > 1 and found[-2].address == site.address
-    return found[:-1] if is_whole else []
+    count = bisect_right([one.address for one in found], site.address)
+    is_whole = count and found[count - 1].address == site.address and found[-1].name == "syscall"
+    return found[:count] if is_whole else []
 
 
 def _is_open(site: Site) -> bool:
@@ -112,7 +124,7 @@ def _is_open(site: Site) -> bool:
 def _is_plain(function: Sequence[_Instruction], site: Site) -> bool:
     """Does an instruction begin where the site does, and is it no cancellation point of a program
     with threads, which may be left at any instruction?"""
-    if not function or function[-1].name != "mov" or function[-1].size != SIZE - 2:
+    if not function or function[-1].name != "mov" or function[-1].size != _MOV:
         return False
     is_point = _is_open(site)
     return not (is_point and any(one.name == "call" for one in function[-_NEAR - 1 :]))
