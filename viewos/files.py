@@ -96,6 +96,11 @@ class Changing(Protocol):
     def allow(self, device: int) -> None:
         """From now on such changes are made of files whose st_dev that is."""
 
+    def make_plainly(self, is_plain: bool) -> None:
+        """From now on, or not any more from when this returns: a file that open(2) makes for a
+        process that `makes_plainly`, with a mode that lets its owner read and write, shows as the
+        kernel makes it, so that the module need not be asked."""
+
     def taken(self) -> list[Changed]:
         """What has been changed since the last time, the oldest first."""
 

@@ -183,6 +183,11 @@ class VirtualModule:
         """May a process for which the module keeps `kept` give every file any owner and mode?"""
         return False
 
+    def makes_plainly(self, kept: Any) -> bool:
+        """Does a file that a process makes for which the module keeps `kept` show as its own where
+        nothing is remembered of it? See `Changing.make_plainly`."""
+        return False
+
     def show_ids(self, kept: Any) -> tuple[int, int, int, int] | None:
         """What getuid, geteuid, getgid and getegid answer for a process for which the module keeps
         `kept` (see `Call.keep`), for the monitor to answer by itself. None: it is asked."""

@@ -13,12 +13,12 @@ import fcntl
 import os
 import struct
 from collections.abc import Callable
-from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
 from viewos import kernel
 from viewos.abi import socket as abi
 from viewos.abi.socket import InetAddress, SocketAddress
+from viewos.kept import kept
 from viewos.message import Received
 
 if TYPE_CHECKING:
@@ -93,22 +93,22 @@ class SharedSocket:
         data = ctypes.c_int(value)
         _raise(_failed(_libc.setsockopt(self._fd, level, name, ctypes.byref(data), 4)))
 
-    @cached_property
+    @kept
     def family(self) -> int:
         """AF_INET and so on."""
         return self.option(SOL_SOCKET, SO_DOMAIN)
 
-    @cached_property
+    @kept
     def type(self) -> int:
         """SOCK_STREAM and so on."""
         return self.option(SOL_SOCKET, SO_TYPE)
 
-    @cached_property
+    @kept
     def protocol(self) -> int:
         """IPPROTO_TCP and so on."""
         return self.option(SOL_SOCKET, SO_PROTOCOL)
 
-    @cached_property
+    @kept
     def identity(self) -> int:
         """A number that no other socket of this machine ever has (SO_COOKIE, Linux 4.12)."""
         return self.option(SOL_SOCKET, SO_COOKIE, 8)

@@ -13,7 +13,7 @@ C = ROOT / "viewos/monitor/accelerator"
 SOURCES = [
     source
     for source in C.glob("*.c")
-    if source.name not in ("module.c", "receiver.c", "serve.c", "teach.c")
+    if source.name not in ("module.c", "receiver.c", "serve.c", "teach.c", "teach_owners.c")
 ]
 FLAGS = ["-std=c11", "-D_GNU_SOURCE", "-O1", "-g", f"-I{C}"]
 SANITIZE = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]

@@ -32,13 +32,24 @@ from viewos.claims import ClaimMap
 from viewos.monitor.inproc import cache, native
 from viewos.monitor.inproc.elf import PAGE, Elf, NotUnderstood
 from viewos.monitor.inproc.image import SHARED_SIZE, Image, build
-from viewos.monitor.inproc.shared import LOOKS, OPENS, READS, Shared, kinds
-from viewos.monitor.inproc.sites import CALLS, SIZE, Site, find
+from viewos.monitor.inproc.shared import (
+    LOOKS,
+    OPENS,
+    OWNS,
+    OWNS_OPEN,
+    READS,
+    TESTS,
+    Shared,
+    kinds,
+)
+from viewos.monitor.inproc.sites import CALLS, Site, find
 from viewos.monitor.paths import Resolver
 
 __all__ = ["ground"]  # the fixture
 pytestmark = pytest.mark.timeout(300)
 LIBC = Path("/lib/x86_64-linux-gnu/libc.so.6")
+BOOKWORM = "93ac61ec5a8eb1396f9fbd350e3169a558528a40"
+"""The build id of Debian 12's 2.36-9+deb12u14."""
 NO_SYMLINKS, SYS_OPENAT2 = 4, 437
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -188,9 +199,13 @@ def test_read_only_claims_and_those_of_modules(ground: Ground) -> None:
     assert native.find(shared, b"/etc/a", OPENS, True) is not None
 
 
+EVERY = OPENS | LOOKS | TESTS | READS | OWNS | OWNS_OPEN
+
+
 def test_kinds_of_which_a_module_answers_one_are_the_monitors() -> None:
-    assert kinds(CALLS) == 15
-    assert kinds([name for name in CALLS if name != "statx"]) == 15 & ~LOOKS
+    assert kinds(CALLS) == EVERY
+    assert kinds([name for name in CALLS if name != "statx"]) == EVERY & ~LOOKS
+    assert kinds([name for name in CALLS if name != "fchmod"]) == EVERY & ~OWNS_OPEN
     assert kinds([]) == 0
 
 
@@ -240,14 +255,25 @@ def copy(image: Image, tmp_path: Path) -> bytes:
 
 def test_the_sites_of_this_libc(library: Elf) -> None:
     found = [BY_NUMBER[site.number].name for site in find(library).sites]
-    assert {"newfstatat", "openat", "access", "readlink"} <= set(found)
+    assert {"newfstatat", "openat", "access", "readlink", "fchownat", "fchmod"} <= set(found)
+
+
+def test_a_site_with_an_instruction_between(library: Elf) -> None:
+    """open_nocancel of Debian 12's glibc: fopen(3) and setlocale(3) open files by it."""
+    sites = [site for site in find(library).sites if site.between]
+    assert sites or library.build_id != BOOKWORM
+    for site in sites:
+        assert site.between.endswith(
+            b"\xbf" + (-100).to_bytes(4, "little", signed=True)
+        )  # AT_FDCWD
 
 
 def test_only_the_sites_and_the_headers_differ(library: Elf, copy: bytes) -> None:
     pairs = enumerate(zip(library.data, copy, strict=False))
     changed = {at for at, (old, new) in pairs if old != new}
     offset = library.code.offset - library.code.address
-    allowed = {site.address + offset + n for site in find(library).sites for n in range(SIZE)}
+    sites = find(library).sites
+    allowed = {site.address + offset + n for site in sites for n in range(site.size)}
     assert changed <= allowed | {*range(32, 40), 56, 57}
 
 

@@ -8,3 +8,5 @@ VIEWOS_CONTACT = 1
 """A descriptor by which the monitor is asked for a nested view."""
 VIEWOS_ENTER = 2
 """The calling process enters the nested view of that number."""
+VIEWOS_NOTES = 3
+"""A descriptor of memory in which the instrumented libc notes changes (monitor/inproc)."""

@@ -15,12 +15,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cached_property, partial
+from functools import partial
 from typing import TYPE_CHECKING
 
-from viewos.abi.nesting import VIEWOS_CONTACT, VIEWOS_ENTER
+from viewos.abi.nesting import VIEWOS_CONTACT, VIEWOS_ENTER, VIEWOS_NOTES
 from viewos.abi.row import signed32
 from viewos.errors import ViewosError
+from viewos.kept import kept
 from viewos.monitor.plan import lacking, plan
 from viewos.monitor.setup import set_up, tear_down
 from viewos.spec import launch_directory
@@ -70,7 +71,7 @@ class Nesting:
         self._may_enter: set[tuple[int, int]] = set()
         """(process, view) of those that have been let in."""
 
-    @cached_property
+    @kept
     def trapped(self) -> FilterPlan:
         """What the filter of all these views traps: it was made for the outermost one."""
         outermost = self.levels[0].router
@@ -146,6 +147,8 @@ class Nesting:
             return self._contact(router, call)
         if what == VIEWOS_ENTER:
             return self._enter(router, call, number)
+        if what == VIEWOS_NOTES and self.inproc is not None:
+            return self.inproc.give_notes(router, call)
         raise OSError(errno.EINVAL, "PR_VIEWOS")
 
     def _contact(self, router: Router, call: Call) -> int:

@@ -7,7 +7,7 @@ import os
 import struct
 from typing import TYPE_CHECKING
 
-from viewos.abi.nesting import PR_VIEWOS
+from viewos.abi.nesting import PR_VIEWOS, VIEWOS_NOTES
 from viewos.abi.prctl import PR_GET_DUMPABLE, PR_SET_DUMPABLE, PR_SET_SECCOMP
 from viewos.abi.ptrace import PTRACE_TRACEME
 from viewos.abi.row import signed32
@@ -106,7 +106,8 @@ def prctl(router: Router, call: Call) -> int | Outcome:
     the monitor. PR_VIEWOS is for the monitor alone."""
     option, value = signed32(call.raw[0]), call.raw[1]
     if option == PR_VIEWOS:
-        _leave_program(router, call.tid)
+        if value != VIEWOS_NOTES:
+            _leave_program(router, call.tid)
         return router.nesting.asked(router, call)
     if option == PR_SET_SECCOMP:
         return filtering(router, call)

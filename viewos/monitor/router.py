@@ -394,8 +394,11 @@ class Router(ModuleServices):
     def set_process_state(self, call: Call, state: ProcessState) -> None:
         """Remember it, from outside, or else by a call that the tracee makes."""
         states = self.view.states
-        if state == states.read(call.tid):
+        before = states.read(call.tid)
+        if state == before:
             return
+        if self.nesting.inproc is not None and state.modules != before.modules:
+            self.nesting.inproc.becomes(self, call.tid, state)
         if self._keeps_nothing:
             self._forget(call, state)
             return

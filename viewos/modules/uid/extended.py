@@ -86,6 +86,8 @@ class ExtendedModule(NameModule):
             _check(who, shown, name)
             _check_flags(flags, shown.attribute(name) is not None or _is_real(file, name))
             new = _with_value(shown, name, value)
+            if new == shown and record is None:
+                return 0  # cp(1) and install(1) give a file the ACL that it has
             if new.mode != shown.mode:
                 self._set_mode(file, new, real, remembered=True)
             else:

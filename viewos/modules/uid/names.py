@@ -20,7 +20,7 @@ from viewos.modules.uid.peers import SO_PEERCRED, SO_PEERGROUPS
 from viewos.modules.uid.table import Record
 
 if TYPE_CHECKING:
-    from viewos import Call, Verdict
+    from viewos import Call, Changing, Verdict
 
 _OWNER_BITS = 0o600
 _MAKEABLE = frozenset({0, stat.S_IFREG, stat.S_IFIFO, stat.S_IFSOCK})
@@ -45,6 +45,17 @@ class NameModule(AttributeModule):
         os.umask(mask)
         self._strange_umask = bool(mask & 0o700)
 
+    def change_owners(self, changing: Changing) -> None:
+        """As `chown` and `chmod` do, and an `open` that makes a file."""
+        if self._strange_umask or not self.makes_plainly(None):
+            self._table.spoil()
+        super().change_owners(changing)
+
+    def makes_plainly(self, kept: Credentials | None) -> bool:
+        """As `open` has it."""
+        who = self._initial if kept is None else kept
+        return (who.uid.fs, who.gid.fs) == self._default_owner
+
     def tests(self) -> Iterable[CallTest]:
         """Only an open that makes a file, and a umask that takes from the owner."""
         yield CallTest("open", "flags", "&", os.O_CREAT)
@@ -63,6 +74,7 @@ class NameModule(AttributeModule):
         """umask(2) that takes from the owner."""
         if call.args.mask & 0o700:
             self._strange_umask = True
+            self._table.spoil()
         return PASS
 
     def _is_plain(self, who: Credentials, mode: int, wanted: int) -> bool:

@@ -104,6 +104,8 @@ class Table:
         self._changing: Changing | None = None
         """Who changes records beside us, and lets us take them."""
         self._has = Holding(False, False, False)
+        self._is_plain = True
+        """What a root of the view makes shows as its own."""
 
     def renew_lock(self) -> None:
         """In a forked child: a thread that is not there may have held the lock."""
@@ -134,6 +136,14 @@ class Table:
                 self._changing = changing
                 for device in self._file_systems:
                     changing.allow(device)
+                changing.make_plainly(self._is_plain)
+
+    def spoil(self) -> None:
+        """From now on something may have to be remembered of what a root of the view makes."""
+        with self._lock:
+            if self._is_plain and self._changing is not None:
+                self._changing.make_plainly(False)
+            self._is_plain = False
 
     def _tell(self, device: int, place: Place) -> None:
         """What is remembered now, which need not be what has been found a moment before."""
@@ -286,6 +296,8 @@ class Table:
             self._has.set_gid or (stat.S_ISDIR(mode) and bool(mode & stat.S_ISGID)),
             self._has.devices or bool(record.rdev),
         )
+        if any(self._has):
+            self.spoil()
 
 
 def _may_be(remembered: int, real: int) -> bool:

@@ -15,7 +15,7 @@ from functools import partial
 from types import ModuleType
 from typing import TYPE_CHECKING, NamedTuple
 
-from viewos.abi.syscalls import BY_NUMBER
+from viewos.abi.syscalls import BY_NUMBER, TABLE
 from viewos.monitor.accelerator import rules, tables
 from viewos.monitor.accelerator.owning import Owning
 
@@ -60,6 +60,22 @@ class Ours(NamedTuple):
     """Does the module of `ids` say, as data, when execve(2) leaves a process as it is?"""
     rescues: bool
     """Are there calls for which a module is asked where they would fail with EACCES?"""
+
+    def root(self, state: ProcessState) -> tuple[bool, bool, bool]:
+        """(may change owners; makes files that show as they should; does both, or what the first
+        process of the view does of it), of a process with that state."""
+        if self.shows is None or not self.changes:
+            return False, False, False
+        layer, module = self.shows
+        kept = state.of(layer)
+        may_change, is_plain = module.may_change_owners(kept), module.makes_plainly(kept)
+        return may_change, is_plain, may_change and is_plain >= module.makes_plainly(None)
+
+    def leaves_unless_made(self, name: str) -> bool:
+        """Is open or openat no module's where it makes no file?"""
+        row = TABLE[name]
+        unless = row.number, ((row.position("flags"), os.O_CREAT, 0),)
+        return self.is_ours(row) or unless in self.passes
 
 
 def extension() -> ModuleType | None:
@@ -123,22 +139,33 @@ class Accelerator:
     def offer(
         self,
         view: int,
+        is_root: bool,
         descriptor: int,
         filters: int,
         library: tuple[int, int],
         at: int,
         code: bytes,
     ) -> None:
-        """Let programs of a view be given `descriptor` for the `library` (device, inode), where
-        `code` stands around the instruction `at` that opens it."""
+        """Let programs of a view that act as a root, or that do not, be given `descriptor` for
+        the `library` (device, inode), where `code` stands around the instruction `at` that opens
+        it."""
         if view in self._slots:
             slot = self._slots[view]
-            self._native.set_offer(slot, descriptor, filters, *library, at, code)
+            self._native.set_offer(slot, is_root, descriptor, filters, *library, at, code)
 
     def show_in(self, view: int, memory: memoryview) -> bool:
         """Keep there how the stat family shows owners in a view, for its programs to read. False:
         they have to ask."""
         return view in self._slots and self._native.show_in(self._slots[view], memory)
+
+    def place(self, view: int) -> int | None:
+        """What stands for a view on the C side: another one when the view has been changed."""
+        return self._slots.get(view)
+
+    def note_in(self, place: int, memory: memoryview, number: int) -> bool:
+        """Let programs note in that memory, which has a number that no other has, what they change
+        of files. False: they are not to."""
+        return self._native.note_in(place, memory, number)
 
     def hand_on(self) -> None:
         """Before Python answers a call: tell it which tasks are not what they were."""
@@ -233,15 +260,13 @@ class Accelerator:
         return False
 
     def _learn_ids(self, index: int, state: ProcessState) -> None:
-        ours, ids, keeps, changes = self._ours[state.view], None, False, False
+        ours, ids, keeps = self._ours[state.view], None, False
         if ours.ids is not None:
             layer, module = ours.ids
             ids = module.show_ids(state.of(layer))
             keeps = ours.executes and module.keeps_at_exec(state.of(layer))
-        if ours.shows is not None and ours.changes:
-            layer, module = ours.shows
-            changes = module.may_change_owners(state.of(layer))
-        self._native.set_facts(index, *(_UNKNOWN_IDS if ids is None else ids), keeps, changes)
+        known = _UNKNOWN_IDS if ids is None else ids
+        self._native.set_facts(index, *known, keeps, *ours.root(state))
 
     def _teach_states(self, number: int) -> None:
         for index, state in list(self._told.items()):

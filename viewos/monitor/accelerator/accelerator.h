@@ -85,7 +85,7 @@ struct root {
 
 /* ---- answers that do not depend on the call: constants.c --------------------------------------- */
 
-enum { IDS = 4, KEEPS_AT_EXEC = IDS, CHANGES_OWNERS, FACTS, SOURCE = 65 };
+enum { IDS = 4, KEEPS_AT_EXEC = IDS, CHANGES_OWNERS, MAKES_PLAINLY, ACTS_AS_ROOT, FACTS, SOURCE = 65 };
 
 struct source { /* a file whose contents a name is */
     int fd;
@@ -129,7 +129,7 @@ enum { VIEWS = 1024, BEGUN = 4096 };
 struct level {
     const struct table *claims; /* held by Python to the end; NULL: that view is Python's */
     struct owners *owners;      /* NULL: the kernel's */
-    const struct offer *_Atomic offer; /* NULL: none yet */
+    const struct offer *_Atomic offers[2]; /* [1]: for who acts as a root; NULL: none yet */
     bool no_continue;
     bool rescues; /* what is refused with EACCES is Python's */
     _Atomic uint64_t settled;
@@ -157,12 +157,6 @@ struct task {
 /* ---- owners: what a module shows of files ------------------------------------------------------- */
 
 enum { CHANGED = 4096 };
-
-struct handle { /* of name_to_handle_at(2) */
-    int32_t type;
-    uint32_t size;
-    unsigned char bytes[56];
-};
 
 struct remembered {
     uint64_t device, inode, rdev;
@@ -293,6 +287,9 @@ void owners_maybe(struct owners *, uint64_t inode);
 void owners_remember(struct owners *, const struct remembered *);
 bool owners_may(const struct owners *, uint64_t inode);
 bool owners_allow(struct owners *, uint64_t device);
+void owners_make_plainly(struct owners *, bool is_plain);
+bool owners_are_plain(const struct owners *);
+bool owners_note_in(struct owners *, struct notes *, uint32_t number);
 /* Change the file as a root of the view; false: Python's to do. */
 bool owners_change(struct owners *, int directory, const char *path, int flags, struct change);
 /* Take what has been changed, to be freed. `hold`: how many more now have it that nothing changes. */

@@ -195,13 +195,32 @@ static bool is_for_libc(const struct call *c)
            !strcmp(c->path + length + 1 - sizeof name, name);
 }
 
+/* Is what it makes as the module would have it? */
+static bool makes_plainly(const struct call *c)
+{
+    return c->level->owners && owners_are_plain(c->level->owners) &&
+           c->accelerator->facts[c->state_index][MAKES_PLAINLY] == 1 && (value(c, 1) & 0600) == 0600;
+}
+
 /* Does a module pass the open? With O_CREAT one of a file that exists is as one without. */
 static bool is_passed_open(struct call *c)
 {
-    if (do_filter(c, 0) == CONTINUE)
+    if (do_filter(c, 0) == CONTINUE || makes_plainly(c))
         return true;
     c->must_exist = (open_flags(c) & (O_CREAT | O_EXCL)) == O_CREAT;
     return c->must_exist && do_filter(c, O_CREAT) == CONTINUE;
+}
+
+/* May it be one of procfs's reports that tell names? reports.py */
+static bool tells_names(const struct place *p)
+{
+    static const char *const reports[] = {"maps", "smaps", "numa_maps", "mountinfo", "mounts", "mountstats",
+                                          "limits"};
+    const char *name = strrchr(p->real, '/') + 1;
+    for (size_t i = 0; i < sizeof reports / sizeof *reports; i++)
+        if (!strcmp(name, reports[i]))
+            return true;
+    return !*name; /* what ends in a slash */
 }
 
 /* May what is opened be a device that was made in the view, or is it about to be made? */
@@ -211,7 +230,7 @@ static bool is_plain_file(const struct call *c, const struct place *p)
     if (fstatat(AT_FDCWD, p->real, &st, AT_SYMLINK_NOFOLLOW))
         return !c->must_exist;
     return !S_ISREG(st.st_mode) || st.st_size ||
-           (c->level->owners && !owners_may(c->level->owners, st.st_ino));
+           (c->level->owners && (owners_are_plain(c->level->owners) || !owners_may(c->level->owners, st.st_ino)));
 }
 
 /* Would a module that is asked say that the process stays what it is? */
@@ -271,7 +290,8 @@ static enum outcome decide(struct call *c)
         if (c->rule->asks && c->rule->action == ACTION_OPEN && !is_plain_file(c, p))
             return PASS;
         /* What procfs says of names is mapped back. */
-        if (p->proc && (c->rule->action == ACTION_OPEN || c->rule->action == ACTION_READLINK))
+        if (p->proc && (c->rule->action == ACTION_READLINK ||
+                        (c->rule->action == ACTION_OPEN && tells_names(p))))
             return PASS;
         all_continue = all_continue && may_continue(c, p);
         is_native = is_native || p->native;

@@ -59,7 +59,8 @@ static void accelerator_dealloc(Accelerator *self)
             if (!level)
                 continue;
             owners_free(level->owners);
-            PyMem_Free((void *)level->offer);
+            PyMem_Free((void *)level->offers[0]);
+            PyMem_Free((void *)level->offers[1]);
             PyMem_Free(level);
         }
     }
@@ -140,8 +141,8 @@ static PyMethodDef accelerator_methods[] = {
     {"set_root", (PyCFunction)set_root, METH_VARARGS,
      "set_root(index, path): the root directory of a state, before that is set."},
     {"set_offer", (PyCFunction)set_offer, METH_VARARGS,
-     "set_offer(view, descriptor, filters, device, inode, instruction, code): what programs like\n"
-     "one that Python has looked at get for their libc."},
+     "set_offer(view, is_root, descriptor, filters, device, inode, instruction, code): what programs like\n"
+     "one that Python has looked at get for their libc, if they act as a root, or if not."},
     {"set_mounts", (PyCFunction)set_mounts, METH_O,
      "set_mounts(table): the mount table, None while it may change."},
     {"add_view", (PyCFunction)add_view, METH_VARARGS,
@@ -150,14 +151,16 @@ static PyMethodDef accelerator_methods[] = {
     {"set_state", (PyCFunction)set_state, METH_VARARGS,
      "set_state(index, kind, cwd, view): what a token stands for, before a process carries it."},
     {"set_facts", (PyCFunction)set_facts, METH_VARARGS,
-     "set_facts(index, uid, euid, gid, egid, keeps_at_exec, changes_owners): of a state, before set_state;\n"
-     "-1: Python knows."},
+     "set_facts(index, uid, euid, gid, egid, keeps_at_exec, changes_owners, makes_plainly, acts_as_root): of\n"
+     "a state, before set_state; -1: Python knows."},
     {"set_names", (PyCFunction)set_names, METH_VARARGS,
      "set_names(view, utsname, sources): what uname says while the sources, (fd, data), are so."},
     {"add_pass", (PyCFunction)add_pass, METH_VARARGS,
      "add_pass(view, number, tests): continue that call where for each (argument, mask, value) it is so."},
     {"show_in", (PyCFunction)show_in, METH_VARARGS,
      "show_in(view, memory): keep what is known of owners there, for programs; False: they cannot know."},
+    {"note_in", (PyCFunction)note_in, METH_VARARGS,
+     "note_in(view, memory, number): programs note there what they change; False: they may not."},
     {"show_no_more", (PyCFunction)show_no_more, METH_O,
      "show_no_more(view): what stands in such memory is not valid any more."},
     {"set_owners", (PyCFunction)set_owners, METH_VARARGS,
@@ -168,6 +171,8 @@ static PyMethodDef accelerator_methods[] = {
     {"remember", (PyCFunction)remember, METH_VARARGS,
      "remember(view, device, inode, rdev, uid, gid, mode, has_more, type, handle): what it knows; mode 0:\n"
      "the real one; has_more: it knows more than that."},
+    {"make_plainly", (PyCFunction)make_plainly, METH_VARARGS,
+     "make_plainly(view, is_plain): does what a root makes show as the kernel makes it?"},
     {"allow_changes", (PyCFunction)allow_changes, METH_VARARGS,
      "allow_changes(view, device): a root of the view changes files on that device here. False: no room."},
     {"take_changes", (PyCFunction)take_changes, METH_VARARGS,

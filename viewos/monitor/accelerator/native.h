@@ -30,11 +30,15 @@ PyObject *set_root(Accelerator *, PyObject *);
 PyObject *set_facts(Accelerator *, PyObject *);
 PyObject *set_names(Accelerator *, PyObject *);
 PyObject *add_pass(Accelerator *, PyObject *);
+
+/* teach_owners.c */
 PyObject *set_owners(Accelerator *, PyObject *);
 PyObject *show_in(Accelerator *, PyObject *);
+PyObject *note_in(Accelerator *, PyObject *);
 PyObject *show_no_more(Accelerator *, PyObject *);
 PyObject *may_remember(Accelerator *, PyObject *);
 PyObject *remember(Accelerator *, PyObject *);
+PyObject *make_plainly(Accelerator *, PyObject *);
 PyObject *allow_changes(Accelerator *, PyObject *);
 PyObject *take_changes(Accelerator *, PyObject *);
 

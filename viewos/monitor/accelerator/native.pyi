@@ -14,6 +14,7 @@ class Accelerator:
     def set_offer(
         self,
         view: int,
+        is_root: bool,
         descriptor: int,
         filters: int,
         device: int,
@@ -29,7 +30,7 @@ class Accelerator:
     def set_state(self, index: int, kind: int, cwd: int, view: int, /) -> None: ...
     def set_facts(
         self, index: int, uid: int, euid: int, gid: int, egid: int, keeps_at_exec: bool,
-        changes_owners: bool, /,
+        changes_owners: bool, makes_plainly: bool, acts_as_root: bool, /,
     ) -> None: ...  # fmt: skip
     def set_names(
         self, view: int, utsname: bytes | None, sources: tuple[tuple[int, bytes], ...], /
@@ -42,12 +43,14 @@ class Accelerator:
         while_equal: tuple[memoryview, memoryview] | None, /,
     ) -> None: ...  # fmt: skip
     def show_in(self, view: int, memory: memoryview, /) -> bool: ...
+    def note_in(self, view: int, memory: memoryview, number: int, /) -> bool: ...
     def show_no_more(self, view: int, /) -> None: ...
     def may_remember(self, view: int, inode: int, /) -> None: ...
     def remember(
         self, view: int, device: int, inode: int, rdev: int, uid: int, gid: int, mode: int,
         has_more: bool, kind: int, handle: bytes, /,
     ) -> None: ...  # fmt: skip
+    def make_plainly(self, view: int, is_plain: bool, /) -> None: ...
     def allow_changes(self, view: int, device: int, /) -> bool: ...
     def take_changes(self, view: int, hold: int, /) -> list[Changed]: ...
     def forget(self, tid: int | None, /) -> None: ...

@@ -46,7 +46,8 @@ static bool is_undisturbed(struct call *c, const struct offer *o)
 /* A descriptor of the copy for the program that opens `p`; -1: Python's to say. */
 int offered(struct call *c, const struct place *p)
 {
-    const struct offer *o = c->level->offer;
+    bool is_root = c->accelerator->facts[c->state_index][ACTS_AS_ROOT] == 1;
+    const struct offer *o = c->level->offers[is_root];
     struct stat st;
     if (!o || c->root || !c->task->like_us || c->state.kind & STATE_CONFINED || !is_loader(c, o) ||
         fstatat(AT_FDCWD, p->real, &st, AT_SYMLINK_NOFOLLOW) || st.st_dev != o->device ||

@@ -24,6 +24,10 @@ class Changes:
         """See `Changing`."""
         self._native.allow_changes(self._view, device)
 
+    def make_plainly(self, is_plain: bool) -> None:
+        """See `Changing`."""
+        self._native.make_plainly(self._view, is_plain)
+
     def taken(self) -> list[Changed]:
         """See `Changing`."""
         return self._native.take_changes(self._view, 0)

@@ -94,10 +94,19 @@ TABLE_CODE uint64_t mixed(uint64_t value)
     return value ^ value >> 29;
 }
 
+TABLE_CODE uint32_t inode_bit(uint64_t inode)
+{
+    return (uint32_t)(mixed(inode) % BITS);
+}
+
+TABLE_CODE bool is_set(const _Atomic uint64_t *maybe, uint32_t bit)
+{
+    return maybe[bit / 64] >> bit % 64 & 1;
+}
+
 TABLE_CODE bool shown_maybe(const struct shown *s, uint64_t inode)
 {
-    uint64_t bit = mixed(inode) % BITS;
-    return s->maybe[bit / 64] >> bit % 64 & 1;
+    return is_set(s->maybe, inode_bit(inode));
 }
 
 TABLE_CODE uint32_t map_show(const struct map *map, uint32_t id)

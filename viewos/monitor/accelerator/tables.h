@@ -33,7 +33,7 @@ const char *table_text(const struct table *, uint32_t offset);
 
 /* ---- how the owners of files are shown of which nothing is remembered: owners.c ----------------- */
 
-enum { MAPPED = 32, BITS = 1 << 20 };
+enum { MAPPED = 32, BITS = 1 << 20, DEVICES = 16 };
 
 struct map {
     uint32_t count, from[MAPPED], to[MAPPED];
@@ -42,6 +42,10 @@ struct map {
 
 struct shown {
     _Atomic uint32_t is_known;
+    _Atomic uint32_t notes; /* the number of the struct notes for its programs; 0: there is none yet */
+    _Atomic uint32_t is_plain; /* what a root makes shows as the kernel makes it */
+    _Atomic uint32_t device_count;
+    uint64_t devices[DEVICES]; /* whose files may be changed beside Python */
     struct map uids, gids;
     _Atomic uint64_t maybe[BITS / 64]; /* by inode: may something be remembered of it? */
 };
@@ -49,5 +53,42 @@ struct shown {
 uint32_t map_show(const struct map *, uint32_t id);
 bool shown_maybe(const struct shown *, uint64_t inode);
 uint64_t mixed(uint64_t value);
+
+/* ---- what programs note of changes that they have made themselves: changes.c, inproc/own.c -------
+ *
+ * A program that changes the owner of a file of which nothing is remembered writes a note. The monitor
+ * takes the notes before it says anything of owners. Programs can write here what they like: it is
+ * their own view that they would mislead, and nothing here is an address, a size or an index that
+ * has not been looked at. */
+
+enum { NOTES = 4096, HANDLE_FID = 0x200 /* AT_HANDLE_FID, Linux 6.5 */ };
+
+struct handle { /* of name_to_handle_at(2) */
+    int32_t type;
+    uint32_t size;
+    unsigned char bytes[56];
+};
+
+/* The states of a note, above which stands how often its place had been used before: `lap`. */
+enum { NOTE_FREE, NOTE_BUSY, NOTE_WRITTEN, NOTE_BEING_TAKEN, NOTE_STATES };
+
+struct note {
+    _Atomic uint64_t state;
+    uint32_t real; /* st_mode */
+    uint32_t uid, gid;
+    uint64_t device, inode;
+    struct handle handle;
+};
+
+struct notes {
+    uint32_t number;
+    _Atomic uint32_t held;          /* no note may be written now */
+    _Atomic uint64_t next, written; /* how many places have been used, and how many notes written */
+    _Atomic uint64_t maybe[BITS / 64]; /* by inode: has there been a note of it? */
+    struct note notes[NOTES];
+};
+
+uint32_t inode_bit(uint64_t inode);
+bool is_set(const _Atomic uint64_t *maybe, uint32_t bit);
 
 #endif

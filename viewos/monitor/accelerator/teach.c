@@ -37,16 +37,16 @@ PyObject *set_offer(Accelerator *self, PyObject *args)
 {
     unsigned long view;
     unsigned long long device, inode, instruction;
-    int descriptor, filters;
+    int is_root, descriptor, filters;
     const char *code;
     Py_ssize_t size;
-    if (!PyArg_ParseTuple(args, "kiiKKKy#", &view, &descriptor, &filters, &device, &inode,
+    if (!PyArg_ParseTuple(args, "kpiiKKKy#", &view, &is_root, &descriptor, &filters, &device, &inode,
                           &instruction, &code, &size))
         return NULL;
     struct level *level = level_of(self, view);
     if (!level || size != OFFER_CODE)
         return PyErr_Format(PyExc_ValueError, "a view that is known, and %d bytes", OFFER_CODE);
-    if (level->offer)
+    if (level->offers[is_root])
         Py_RETURN_NONE; /* the first one stays: calls may be using it */
     struct offer *offer = PyMem_Calloc(1, sizeof *offer);
     if (!offer)
@@ -57,7 +57,7 @@ PyObject *set_offer(Accelerator *self, PyObject *args)
     offer->inode = inode;
     offer->instruction = instruction;
     memcpy(offer->code, code, OFFER_CODE);
-    level->offer = offer;
+    level->offers[is_root] = offer;
     Py_RETURN_NONE;
 }
 
@@ -126,8 +126,9 @@ PyObject *set_facts(Accelerator *self, PyObject *args)
 {
     unsigned long index;
     long long values[FACTS];
-    if (!PyArg_ParseTuple(args, "kLLLLLL", &index, values, values + 1, values + 2, values + 3,
-                          values + KEEPS_AT_EXEC, values + CHANGES_OWNERS))
+    if (!PyArg_ParseTuple(args, "kLLLLLLLL", &index, values, values + 1, values + 2, values + 3,
+                          values + KEEPS_AT_EXEC, values + CHANGES_OWNERS, values + MAKES_PLAINLY,
+                          values + ACTS_AS_ROOT))
         return NULL;
     if (index < STATES) {
         int64_t facts[FACTS];
@@ -136,15 +137,6 @@ PyObject *set_facts(Accelerator *self, PyObject *args)
         facts_set(self->a, index, facts);
     }
     Py_RETURN_NONE;
-}
-
-static struct level *level_with_owners(Accelerator *self, unsigned long view)
-{
-    struct level *level = level_of(self, view);
-    if (level && level->owners)
-        return level;
-    PyErr_SetString(PyExc_ValueError, "a view without owners");
-    return NULL;
 }
 
 static bool take_source(struct names *names, PyObject *source)
@@ -213,181 +205,4 @@ PyObject *add_pass(Accelerator *self, PyObject *args)
     }
     level->pass_count++;
     Py_RETURN_NONE;
-}
-
-static int map_ids(struct owners *owners, bool is_group, PyObject *ids)
-{
-    PyObject *from, *to;
-    Py_ssize_t at = 0;
-    while (PyDict_Next(ids, &at, &from, &to))
-        if (!owners_map(owners, is_group, (uint32_t)PyLong_AsUnsignedLong(from),
-                        (uint32_t)PyLong_AsUnsignedLong(to)))
-            return -1;
-    return PyErr_Occurred() ? -1 : 0;
-}
-
-/* The words of a buffer, which is kept to the end; NULL: an error. */
-static const void *hold_words(Accelerator *self, PyObject *of, size_t *count)
-{
-    PyObject *view = PyMemoryView_FromObject(of);
-    if (!view)
-        return NULL;
-    const Py_buffer *buffer = PyMemoryView_GET_BUFFER(view);
-    *count = (size_t)buffer->len / sizeof(uint64_t);
-    const void *words = (uintptr_t)buffer->buf % sizeof(uint64_t) ? NULL : buffer->buf;
-    if (!words)
-        PyErr_SetString(PyExc_ValueError, "words that are not aligned");
-    if (words && PyList_Append(self->held, view))
-        words = NULL;
-    Py_DECREF(view);
-    return words;
-}
-
-static bool take_unseen(Accelerator *self, PyObject *pair, struct unseen *unseen)
-{
-    PyObject *now, *seen;
-    size_t count;
-    if (pair == Py_None)
-        return true;
-    if (!PyArg_ParseTuple(pair, "OO", &now, &seen) ||
-        !(unseen->now = hold_words(self, now, &unseen->count)) ||
-        !(unseen->seen = hold_words(self, seen, &count)))
-        return false;
-    if (count != unseen->count)
-        PyErr_SetString(PyExc_ValueError, "as many words on either side");
-    return count == unseen->count;
-}
-
-PyObject *set_owners(Accelerator *self, PyObject *args)
-{
-    PyObject *uids, *gids, *pair;
-    long long owner, group;
-    unsigned long view;
-    struct unseen unseen = {0};
-    if (!PyArg_ParseTuple(args, "kO!O!LLO", &view, &PyDict_Type, &uids, &PyDict_Type, &gids, &owner,
-                          &group, &pair) ||
-        !take_unseen(self, pair, &unseen))
-        return NULL;
-    struct level *level = level_of(self, view);
-    struct owners *owners = !level || level->owners ? NULL : owners_new(owner, group, unseen);
-    if (!owners || map_ids(owners, false, uids) || map_ids(owners, true, gids)) {
-        owners_free(owners);
-        return PyErr_Occurred() ? NULL : PyErr_Format(PyExc_ValueError, "owners");
-    }
-    level->owners = owners;
-    Py_RETURN_NONE;
-}
-
-PyObject *show_in(Accelerator *self, PyObject *args)
-{
-    unsigned long view;
-    PyObject *memory;
-    if (!PyArg_ParseTuple(args, "kO", &view, &memory))
-        return NULL;
-    struct level *level = level_of(self, view);
-    if (!level || !level->owners)
-        Py_RETURN_FALSE;
-    size_t words;
-    const void *to = hold_words(self, memory, &words);
-    if (!to)
-        return NULL;
-    if (words * sizeof(uint64_t) < sizeof(struct shown))
-        return PyErr_Format(PyExc_ValueError, "at least %zu bytes", sizeof(struct shown));
-    return PyBool_FromLong(owners_mirror(level->owners, (struct shown *)(uintptr_t)to));
-}
-
-PyObject *show_no_more(Accelerator *self, PyObject *view)
-{
-    struct level *level = level_of(self, PyLong_AsUnsignedLong(view));
-    if (PyErr_Occurred())
-        return NULL;
-    if (level && level->owners)
-        owners_leave_mirrors(level->owners);
-    Py_RETURN_NONE;
-}
-
-PyObject *may_remember(Accelerator *self, PyObject *args)
-{
-    unsigned long view;
-    unsigned long long inode;
-    struct level *level;
-    if (!PyArg_ParseTuple(args, "kK", &view, &inode) || !(level = level_with_owners(self, view)))
-        return NULL;
-    owners_maybe(level->owners, inode);
-    Py_RETURN_NONE;
-}
-
-PyObject *remember(Accelerator *self, PyObject *args)
-{
-    struct remembered what = {0};
-    unsigned long view;
-    unsigned long long device, inode, rdev;
-    const char *bytes;
-    Py_ssize_t size;
-    struct level *level;
-    int has_more;
-    if (!PyArg_ParseTuple(args, "kKKKIIIpiy#", &view, &device, &inode, &rdev, &what.uid, &what.gid,
-                          &what.mode, &has_more, &what.handle.type, &bytes, &size) ||
-        !(level = level_with_owners(self, view)))
-        return NULL;
-    what.device = device;
-    what.inode = inode;
-    what.rdev = rdev;
-    what.has_more = has_more;
-    owners_maybe(level->owners, inode);
-    if ((size_t)size <= sizeof what.handle.bytes) {
-        what.handle.size = (uint32_t)size;
-        memcpy(what.handle.bytes, bytes, (size_t)size);
-        owners_remember(level->owners, &what);
-    }
-    Py_RETURN_NONE;
-}
-
-PyObject *allow_changes(Accelerator *self, PyObject *args)
-{
-    unsigned long view;
-    unsigned long long device;
-    struct level *level;
-    if (!PyArg_ParseTuple(args, "kK", &view, &device) || !(level = level_with_owners(self, view)))
-        return NULL;
-    return PyBool_FromLong(owners_allow(level->owners, device));
-}
-
-static PyObject *list_of(const struct changed *changed, size_t count)
-{
-    PyObject *list = PyList_New((Py_ssize_t)count);
-    for (size_t i = 0; list && i < count; i++) {
-        const struct remembered *f = &changed[i].now;
-        char handle[16 + sizeof f->handle.bytes];
-        int head = snprintf(handle, 16, "h%d ", f->handle.type); /* as File.handle has it */
-        memcpy(handle + head, f->handle.bytes, f->handle.size);
-        PyObject *one = Py_BuildValue(
-            "(KKy#IIIKI)", (unsigned long long)f->device, (unsigned long long)f->inode, handle,
-            (Py_ssize_t)(head + (int)f->handle.size), f->uid, f->gid, f->mode,
-            (unsigned long long)f->rdev, changed[i].real);
-        if (!one)
-            Py_CLEAR(list);
-        else
-            PyList_SET_ITEM(list, (Py_ssize_t)i, one);
-    }
-    return list;
-}
-
-PyObject *take_changes(Accelerator *self, PyObject *args)
-{
-    unsigned long view;
-    int hold;
-    struct level *level;
-    if (!PyArg_ParseTuple(args, "ki", &view, &hold) || !(level = level_with_owners(self, view)))
-        return NULL;
-    size_t count = 0;
-    struct changed *changed = NULL;
-    bool is_done;
-    /* Who is changing something may be in a slow file system. */
-    Py_BEGIN_ALLOW_THREADS
-    is_done = owners_take(level->owners, hold, &changed, &count);
-    Py_END_ALLOW_THREADS
-    PyObject *list = is_done ? list_of(changed, count) : PyErr_NoMemory();
-    free(changed);
-    return list;
 }

@@ -8,6 +8,8 @@ trapped call that the program would have made. docs/inproc.md.
 
 from __future__ import annotations
 
+import errno
+import itertools
 import mmap
 import os
 import re
@@ -22,15 +24,19 @@ from viewos.monitor.memory import Fault, TraceeGone, Unreadable
 
 if TYPE_CHECKING:
     from viewos.call import Call
+    from viewos.monitor.accelerator import Ours
     from viewos.monitor.inproc.changes import Image
+    from viewos.monitor.inproc.notes import Notes
     from viewos.monitor.inproc.shared import Shared
     from viewos.monitor.log import Log
     from viewos.monitor.nesting import Nesting
     from viewos.monitor.router import Router
+    from viewos.view import ProcessState
 
 _LIBRARY = re.compile(rb"/libc(\.so\.6|-2\.\d+\.so)$")
 _LOADER = re.compile(rb"/ld-(linux-x86-64\.so\.2|2\.\d+\.so)$")
 _NAME = "viewos-libc"
+NOTES_NAME = b"viewos-notes"
 _AT_SECURE = 23
 MOST_COPIES = 32
 """Each takes 2 MB to the end; programs of more nested views make no calls themselves."""
@@ -40,6 +46,13 @@ _CODE = 32
 _MFD_EXEC = 0x10
 _RX = mmap.PROT_READ | mmap.PROT_EXEC
 _F_ADD_SEALS = 1033
+_OFF, _NO_ROOT = 0, 4
+"""Words of struct here (code.h)."""
+_NOTED = re.compile(
+    rb"(?m)^[0-9a-f]+-[^\n]* /memfd:%s \(deleted\)\n(?:[A-Z][^\n]*\n)*"
+    rb"|^[0-9a-f]+ [^\n]*file=/memfd:%s\\040\(deleted\)[^\n]*\n" % (NOTES_NAME, NOTES_NAME)
+)
+"""What maps, smaps and numa_maps say of them."""
 _SEALS = 0x2 | 0x4 | 0x10 | 0x1
 """F_SEAL_SHRINK, _GROW, _FUTURE_WRITE, _SEAL (linux/fcntl.h)."""
 
@@ -72,6 +85,8 @@ class _Copy(NamedTuple):
     """What the programs of one view load."""
 
     library: _Library
+    is_root: bool
+    """For processes that act as a root of the view."""
     descriptor: int
     shared: Shared
     label: bytes
@@ -85,7 +100,12 @@ class InProcess:
         self._nesting, self._cookie, self._log = nesting, cookie, log
         self._lock = threading.Lock()
         self._libraries: dict[tuple[int, int, int, int], _Library | None] = {}
-        self._copies: dict[tuple[int, _Library], _Copy] = {}
+        self._copies: dict[tuple[int, _Library, bool], _Copy] = {}
+        """By view, library, and whether it is for who acts as a root."""
+        self._ours: dict[int, Ours] = {}
+        """View -> what its modules leave to the monitor."""
+        self._notes: dict[int, Notes] = {}
+        self._numbers = itertools.count(1)
         self._filters = _filters("self") + 1
         """How many seccomp filters a program of the view is under that has added none."""
 
@@ -105,7 +125,8 @@ class InProcess:
             return None
         with self._lock:
             library = self._library(real)
-            copy = None if library is None else self._copy(router, library)
+            is_root = self._is_root(router, call.process_state)
+            copy = None if library is None else self._copy(router, library, is_root)
         if copy is None:
             return None
         self._teach(router, call, copy)
@@ -139,7 +160,8 @@ class InProcess:
         at = router.notification.instruction
         code = router.memory.read_exact(call.tid, at - _CODE // 2, _CODE)
         library = copy.library.found.st_dev, copy.library.found.st_ino
-        fast.offer(router.number, copy.descriptor, self._filters, library, at, code)
+        offered = copy.is_root, copy.descriptor, self._filters, library, at, code
+        fast.offer(router.number, *offered)
 
     def _library(self, real: bytes) -> _Library | None:
         """The instrumented library; None: it is left alone."""
@@ -178,20 +200,21 @@ class InProcess:
             )
             return None
 
-    def _copy(self, router: Router, library: _Library) -> _Copy | None:
-        copy = self._copies.get((router.number, library))
+    def _copy(self, router: Router, library: _Library, is_root: bool) -> _Copy | None:
+        key = router.number, library, is_root
+        copy = self._copies.get(key)
         if copy is None and len(self._copies) == MOST_COPIES:
             return None
         if copy is None:
             try:
-                copy = self._copies[router.number, library] = self._new_copy(library)
+                copy = self._copies[key] = self._new_copy(library, is_root)
             except OSError as error:
                 self._log.warning(f"memfd: {error}: programs are slower", once="inproc memfd")
                 return None
             self._say(router, copy)
         return copy
 
-    def _new_copy(self, library: _Library) -> _Copy:
+    def _new_copy(self, library: _Library, is_root: bool) -> _Copy:
         from viewos.monitor.inproc.shared import SIZE, Shared
 
         descriptor = _memfd()
@@ -203,13 +226,16 @@ class InProcess:
         _seal(descriptor)
         found = os.fstat(descriptor)
         label = _label(found.st_dev, found.st_ino)
-        return _Copy(library, descriptor, Shared(memory, self._cookie), label)
+        return _Copy(library, is_root, descriptor, Shared(memory, self._cookie), label)
 
     def close(self) -> None:
         """No program will be given a copy any more."""
         copies, self._copies = self._copies, {}
+        notes, self._notes = self._notes, {}
         for copy in copies.values():
             os.close(copy.descriptor)
+        for one in notes.values():
+            one.close()
 
     # ---- keeping it right ------------------------------------------------------------------------
 
@@ -217,21 +243,29 @@ class InProcess:
         """A view has been changed, or is looked at by somebody, or not any more."""
         router = self._nesting.levels[number].router
         with self._lock:
-            for (view, _), copy in self._copies.items():
+            for (view, *_), copy in self._copies.items():
                 if view == number:
                     self._say(router, copy)
 
     def _say(self, router: Router, copy: _Copy) -> None:
-        from viewos.monitor.inproc.shared import KINDS, LOOKS, SHOWN, kinds
+        from viewos.monitor.inproc.shared import FREE, KINDS, LOOKS, OPENS, SHOWN, kinds
 
         ours = router.accelerated
+        self._ours[router.number] = ours
         fast = self._nesting.levels[0].router.accelerator
         shows = fast is not None and fast.show_in(router.number, copy.shared.shown)
         trapped = self._nesting.trapped.trap  # what is not is the kernel's, also in a claim
         calls = kinds(
             name for name, kind in KINDS.items()
-            if name in trapped and (ours.is_ours(TABLE[name]) or (shows and kind == LOOKS))
+            if name in trapped and (
+                ours.is_ours(TABLE[name])
+                or (shows and kind == LOOKS)
+                or (shows and copy.is_root and name in ours.changes)
+            )
         ) | (SHOWN if shows else 0)  # fmt: skip
+        opens = [name for name, kind in KINDS.items() if kind == OPENS]
+        if all(name not in trapped and ours.leaves_unless_made(name) for name in opens):
+            calls |= OPENS | FREE
         if router.traces or router.view.no_continue:
             calls = 0
         copy.shared.say(router.view.claims, calls)
@@ -239,24 +273,69 @@ class InProcess:
     def leave(self, router: Router, pid: int) -> None:
         """From now on a process's calls mean something else, or somebody looks at them: it makes
         them as ever."""
-        if not self._copies:
+        self._switch(router, pid, list(self._copies.values()), _OFF)
+
+    def becomes(self, router: Router, pid: int, state: ProcessState) -> None:
+        """A process is about to have another state: if it acts as a root no more, it asks."""
+        copies = [copy for copy in self._copies.values() if copy.is_root]
+        if copies and not self._is_root(router, state):
+            self._switch(router, pid, copies, _NO_ROOT)
+
+    def _is_root(self, router: Router, state: ProcessState) -> bool:
+        if router.number not in self._ours:
+            self._ours[router.number] = router.accelerated
+        return self._ours[router.number].root(state)[2]
+
+    def _switch(self, router: Router, pid: int, copies: list[_Copy], at: int) -> None:
+        """Set one of the words of struct here (code.h) in a process."""
+        if not copies:
             return
         try:
             with open(f"/proc/{pid}/maps", "rb") as file:
                 maps = file.read()
         except OSError:
             return
-        for copy in list(self._copies.values()):
+        for copy in copies:
             wanted = re.compile(
                 rb"(?m)^([0-9a-f]+)-[0-9a-f]+ \S+ %08x %s "
                 % (copy.library.image.switch, copy.label)
             )
             for match in wanted.finditer(maps):
                 with suppress(TraceeGone, Unreadable, Fault):
-                    router.memory.write(pid, int(match[1], 16), b"\1\0\0\0")
+                    router.memory.write(pid, int(match[1], 16) + at, b"\1\0\0\0")
+
+    def give_notes(self, router: Router, call: Call) -> int:
+        """A program asks for memory to note changes of owners in. Raises OSError."""
+        with self._lock:
+            notes = self._notes_of(router)
+        if notes is None:
+            raise OSError(errno.EPERM, "no program notes anything here")
+        return router.inject(call, notes.opened(), cloexec=True)
+
+    def _notes_of(self, router: Router) -> Notes | None:
+        from viewos.monitor.inproc.notes import Notes
+
+        fast = self._nesting.levels[0].router.accelerator
+        place = None if fast is None else fast.place(router.number)
+        known = self._notes.get(router.number)
+        if known is not None and known.place == place:
+            return known
+        if fast is None or place is None or router.number not in self._ours:
+            return None
+        notes = Notes(place)
+        if not fast.note_in(place, notes.memory, next(self._numbers)):
+            notes.close()
+            return None
+        if known is not None:
+            known.close()
+        self._notes[router.number] = notes
+        return notes
 
     def hide(self, text: bytes) -> bytes:
-        """A report of mappings, with the library's own name for that of the copy."""
+        """A report of mappings, with the library's own name for that of the copy, and without
+        the notes."""
+        if self._notes:
+            text = _NOTED.sub(b"", text)
         for copy in list(self._copies.values()):
             library = copy.library
             place = _label(library.found.st_dev, library.found.st_ino) + b" "

@@ -79,11 +79,29 @@ SECTION struct verdict open_here(const struct shared *shared, const struct path_
     return verdict;
 }
 
+/* An open in a view that claims no path: only files that it makes have to be looked at. */
+CODE struct verdict open_freely(const struct shared *shared, const struct here *here, uint32_t calls,
+                                long number, const struct arguments *a, const struct path_call *p)
+{
+    const struct shown *shown = (const void *)((const char *)shared + SHOWN_AT);
+    uint64_t mode = number == SYS_openat ? a->r10 : a->rdx;
+    struct verdict verdict = {0, 0};
+    if (measure(p->path) < 0 || tells_names(p->path, OPENS))
+        return verdict;
+    if (p->flags & O_CREAT && !(p->flags & O_PATH))
+        if (!(calls & OWNS) || here->no_root || !shown->is_plain || (mode & 0600) != 0600)
+            return verdict;
+    verdict.value = call(number, a->rdi, a->rsi, a->rdx, a->r10, a->r8, shared->cookie);
+    verdict.is_made = 1;
+    return verdict;
+}
+
 /* The number and the arguments of a call, as those of one that has a directory. */
-CODE bool understand(long number, const struct arguments *a, struct path_call *p)
+CODE void understand(long number, const struct arguments *a, struct path_call *p)
 {
     bool at = number == SYS_openat || number == SYS_newfstatat || number == SYS_statx ||
-              number == SYS_faccessat || number == SYS_faccessat2 || number == SYS_readlinkat;
+              number == SYS_faccessat || number == SYS_faccessat2 || number == SYS_readlinkat ||
+              number == SYS_fchownat || number == SYS_fchmodat;
     p->directory = at ? (int)a->rdi : AT_FDCWD;
     p->path = (const char *)(at ? a->rsi : a->rdi);
     p->flags = 0;
@@ -106,28 +124,37 @@ CODE bool understand(long number, const struct arguments *a, struct path_call *p
     } else if (number == SYS_readlink || number == SYS_readlinkat) {
         p->kind = READS;
         p->follows = false;
-    } else
-        return false;
-    return true;
+    } else if (number == SYS_fchown || number == SYS_fchmod) {
+        p->kind = OWNS_OPEN;
+        p->directory = (int)a->rdi;
+    } else {
+        p->kind = OWNS;
+        p->flags = number == SYS_fchownat ? (uint32_t)a->r8 : 0;
+        p->follows = number != SYS_lchown && !(p->flags & AT_SYMLINK_NOFOLLOW);
+        p->writes = true;
+    }
 }
 
 /* The call itself, with another path. */
 CODE int64_t make(const struct shared *shared, long number, const struct arguments *a, const char *path)
 {
-    bool at = number != SYS_stat && number != SYS_lstat && number != SYS_access && number != SYS_readlink;
+    bool at = number == SYS_newfstatat || number == SYS_statx || number == SYS_faccessat ||
+              number == SYS_faccessat2 || number == SYS_readlinkat || number == SYS_fchownat ||
+              number == SYS_fchmodat;
     return call(number, at ? a->rdi : (uint64_t)path, at ? (uint64_t)path : a->rsi, a->rdx, a->r10, a->r8,
                 shared->cookie);
 }
 
 /* What a call that looked at a file has given, with the owner whom the view shows. False: the monitor
  * remembers more of it. */
-CODE bool show_owner(const struct shared *shared, long number, const struct arguments *a)
+CODE bool show_owner(const struct shared *shared, struct here *here, long number,
+                     const struct arguments *a, const volatile char *single)
 {
     const struct shown *shown = (const void *)((const char *)shared + SHOWN_AT);
     struct statx *x = (struct statx *)a->r8;
     struct stat *s = (struct stat *)(number == SYS_newfstatat ? a->rdx : a->rsi);
     bool is_statx = number == SYS_statx;
-    if (!shown->is_known || shown_maybe(shown, is_statx ? x->stx_ino : s->st_ino))
+    if (!is_unknown(shared, here, is_statx ? x->stx_ino : s->st_ino, single))
         return false;
     uint32_t *uid = is_statx ? &x->stx_uid : &s->st_uid, *gid = is_statx ? &x->stx_gid : &s->st_gid;
     *uid = map_show(&shown->uids, *uid);
@@ -136,33 +163,44 @@ CODE bool show_owner(const struct shared *shared, long number, const struct argu
 }
 
 /* The call, where nothing speaks against it. */
-CODE struct verdict make_here(const struct shared *shared, uint32_t calls, long number,
-                              const struct arguments *a, const struct path_call *p, const char *path)
+CODE struct verdict make_here(const struct shared *shared, struct here *here, uint32_t calls, long number,
+                              const struct arguments *a, const struct path_call *p, const char *path,
+                              const volatile char *single)
 {
+    if (p->kind == OWNS && calls & SHOWN)
+        return own_here(shared, here, number, a, p, path, single);
     struct verdict verdict = {make(shared, number, a, path), 1};
     if (verdict.value == -EACCES) /* a module may lend a permission */
         verdict.is_made = 0;
     if (p->kind == LOOKS && calls & SHOWN && !verdict.value)
-        verdict.is_made = show_owner(shared, number, a);
+        verdict.is_made = show_owner(shared, here, number, a, single);
     return verdict;
 }
 
-SECTION struct verdict inproc_call(const struct shared *shared, const _Atomic uint32_t *off, long number,
+SECTION struct verdict inproc_call(const struct shared *shared, struct here *here, long number,
                                    const struct arguments *a, const volatile char *single)
 {
     struct verdict none = {0, 0};
     struct path_call p;
     struct route route;
     uint32_t calls = shared->calls;
-    if (*off || !understand(number, a, &p) || !(calls & p.kind))
+    if (here->off)
         return none;
+    understand(number, a, &p);
+    if (!(calls & p.kind))
+        return none;
+    if (p.kind == OPENS && calls & FREE)
+        return open_freely(shared, here, calls, number, a, &p);
+    if (p.kind == OWNS_OPEN)
+        return calls & SHOWN ? own_here(shared, here, number, a, &p, NULL, single) : none;
     long length = measure(p.path);
     if (length < 0)
         return none;
     if (!length) {
-        if (p.kind != LOOKS || !(p.flags & AT_EMPTY_PATH) || p.flags & AT_SYMLINK_NOFOLLOW)
+        bool may_be = p.kind == LOOKS || (p.kind == OWNS && calls & SHOWN);
+        if (!may_be || !(p.flags & AT_EMPTY_PATH) || p.flags & AT_SYMLINK_NOFOLLOW)
             return none;
-        return make_here(shared, calls, number, a, &p, p.path);
+        return make_here(shared, here, calls, number, a, &p, p.path, single);
     }
     const char *path = find(shared, &p, &route);
     if (!path)
@@ -174,5 +212,5 @@ SECTION struct verdict inproc_call(const struct shared *shared, const _Atomic ui
     if (*single && names > 1 ? !is_opened_without(shared, &p, path)
                              : !are_no_links(shared, &p, path, names, route.name))
         return none;
-    return make_here(shared, calls, number, a, &p, path);
+    return make_here(shared, here, calls, number, a, &p, path, single);
 }

@@ -17,8 +17,9 @@
 #define CODE static SECTION
 
 enum { ROOM = 256, PAGE = 4096 };
-/* Kinds of calls; and the owners that LOOKS gives are shown as others. */
-enum { OPENS = 1, LOOKS = 2, TESTS = 4, READS = 8, SHOWN = 16 };
+/* Kinds of calls; SHOWN: the owners that LOOKS gives are shown as others; FREE: OPENS that make no file
+ * may be made as they are, and those of a root that do, as long as they are plain. */
+enum { OPENS = 1, LOOKS = 2, TESTS = 4, READS = 8, SHOWN = 16, OWNS = 32, OWNS_OPEN = 64, FREE = 128 };
 enum { SHOWN_AT = 128 * 1024 }; /* behind what is said */
 
 /* What the monitor says, and may say anew at any time; image.py writes it. */
@@ -36,6 +37,15 @@ struct claims {
 
 struct arguments { /* in the order in which image.py pushes them */
     uint64_t r9, r8, r10, rdx, rsi, rdi;
+};
+
+/* Of this process: a page that is its own. The monitor writes the first two, own.c the rest. */
+struct here {
+    _Atomic uint32_t off;     /* it makes all calls as ever */
+    _Atomic uint32_t no_root; /* it does not act as a root any more */
+    uint32_t wanted;          /* how often there could have been use for notes */
+    uint32_t number;          /* of the notes; 0: none */
+    struct notes *notes;
 };
 
 struct verdict {
@@ -64,21 +74,28 @@ struct route {
 int64_t call(long number, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e, uint64_t f);
 
 /* route.c: the length of a string, -1: not to be read, or longer than there is room for; and the path
- * for the kernel, if no symbolic link is in it, NULL: not certain. */
+ * for the kernel, if no symbolic link is in it, NULL: not certain. Might it be a file or a link of procfs
+ * that tells names? */
 long measure(const char *text);
+bool tells_names(const char *path, uint32_t kind);
 const char *find(const struct shared *, const struct path_call *, struct route *);
 
 /* code.c: of how many names in the path is it to be asked whether they are links (not of the last one,
  * unless it is followed); is none of the first `names` a link, each asked by itself (`text`: room for
  * the path); is none, all asked at once; an open that finds none; and a call of the program, made or
- * left. `off`: set by the monitor for this process; `single`: by the libc, as long as there is one
- * thread. */
+ * left. `single`: set by the libc, as long as there is one thread. */
 size_t count_names(const struct path_call *, const char *path);
 bool are_no_links(const struct shared *, const struct path_call *, const char *path, size_t names,
                   char *text);
 bool is_opened_without(const struct shared *, const struct path_call *, const char *path);
 struct verdict open_here(const struct shared *, const struct path_call *, const char *path, uint64_t mode);
-struct verdict inproc_call(const struct shared *, const _Atomic uint32_t *off, long number,
-                           const struct arguments *, const volatile char *single);
+struct verdict inproc_call(const struct shared *, struct here *, long number, const struct arguments *,
+                           const volatile char *single);
+
+/* own.c: is it certain that nothing is remembered of a file; and chown(2), chmod(2) and their kin, with
+ * the path for the kernel, NULL: of a descriptor. */
+bool is_unknown(const struct shared *, struct here *, uint64_t inode, const volatile char *single);
+struct verdict own_here(const struct shared *, struct here *, long number, const struct arguments *,
+                        const struct path_call *, const char *path, const volatile char *single);
 
 #endif

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import struct
-from functools import cached_property
 from typing import NamedTuple
+
+from viewos.kept import kept
 
 PT_LOAD, PT_NOTE, PT_PHDR, PT_GNU_EH_FRAME = 1, 4, 6, 0x6474E550
 PF_X, PF_W, PF_R = 1, 2, 4
@@ -67,7 +68,7 @@ class Elf:
         last = max(segment.address + segment.size for segment in self.loaded)
         return (last + PAGE - 1) & -PAGE
 
-    @cached_property
+    @kept
     def build_id(self) -> str:
         """The library's build id, in hexadecimal. Raises NotUnderstood: it has none."""
         for segment in self.segments:

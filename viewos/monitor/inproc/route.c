@@ -70,7 +70,7 @@ CODE uint64_t word(const char *name, size_t size)
      (uint64_t)(e) << 32 | (uint64_t)(f) << 40 | (uint64_t)(g) << 48 | (uint64_t)(h) << 56)
 
 /* Might it be a file or a link of procfs that tells names? */
-CODE bool tells_names(const char *path, uint32_t kind)
+SECTION bool tells_names(const char *path, uint32_t kind)
 {
     const char *end = path;
     while (*end)

@@ -9,8 +9,9 @@ from collections.abc import Iterable
 from viewos.claims import ClaimMap
 from viewos.monitor.accelerator import tables
 
-OPENS, LOOKS, TESTS, READS, SHOWN = 1, 2, 4, 8, 16
-"""Kinds of calls, and that the owners which LOOKS gives are shown as others (code.h)."""
+OPENS, LOOKS, TESTS, READS, SHOWN, OWNS, OWNS_OPEN, FREE = 1, 2, 4, 8, 16, 32, 64, 128
+"""Kinds of calls; SHOWN: the owners which LOOKS gives are shown as others; FREE: OPENS may be made
+as they are (code.h)."""
 _SAID = 128 * 1024
 """Behind it stands struct shown of tables.h."""
 SIZE = _SAID + 132 * 1024
@@ -19,6 +20,8 @@ KINDS = {
     **dict.fromkeys(("stat", "lstat", "newfstatat", "statx"), LOOKS),
     **dict.fromkeys(("access", "faccessat", "faccessat2"), TESTS),
     **dict.fromkeys(("readlink", "readlinkat"), READS),
+    **dict.fromkeys(("chown", "lchown", "fchownat", "chmod", "fchmodat"), OWNS),
+    **dict.fromkeys(("fchown", "fchmod"), OWNS_OPEN),
 }
 _HEAD = struct.Struct("=QII")
 _FIRST = 64
@@ -28,7 +31,7 @@ _CLAIMS = struct.Struct("=4I")
 def kinds(calls: Iterable[str]) -> int:
     """The kinds of which all calls may be made in a program."""
     left = {*KINDS} - {*calls}
-    return (OPENS | LOOKS | TESTS | READS) & ~sum({KINDS[name] for name in left})
+    return sum({*KINDS.values()} - {KINDS[name] for name in left})
 
 
 def pack(claims: ClaimMap) -> bytes | None:

@@ -1,0 +1,40 @@
+"""Where the programs of a view note which owners they have changed: struct notes of tables.h.
+
+Unlike all else that programs have of the monitor they can write to it, which tells about files of
+their own view and nothing more.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import mmap
+import os
+
+from viewos.monitor.inproc import NOTES_NAME
+
+SIZE = 640 * 1024
+_F_ADD_SEALS = 1033
+_SEALS = 0x2 | 0x4 | 0x1
+"""F_SEAL_SHRINK, _GROW, _SEAL (linux/fcntl.h): the monitor reads where it has been mapped."""
+
+
+class Notes:
+    """The notes of one view."""
+
+    def __init__(self, place: int) -> None:
+        """`place`: of the view, for the accelerator. Raises OSError."""
+        self.place = place
+        self.descriptor = os.memfd_create(
+            os.fsdecode(NOTES_NAME), os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING
+        )
+        os.ftruncate(self.descriptor, SIZE)
+        fcntl.fcntl(self.descriptor, _F_ADD_SEALS, _SEALS)
+        self.memory = memoryview(mmap.mmap(self.descriptor, SIZE))
+
+    def opened(self) -> int:
+        """A descriptor for a program. Raises OSError."""
+        return os.open(f"/proc/self/fd/{self.descriptor}", os.O_RDWR | os.O_CLOEXEC)
+
+    def close(self) -> None:
+        """No program will be given them any more; what has been noted stays."""
+        os.close(self.descriptor)

@@ -1,0 +1,200 @@
+/* chown(2), chmod(2) and their kin, made by a program of a root of the view. What the monitor would do
+ * stands in ../accelerator/changes.c; here it is done for files of which nothing is remembered, where
+ * either nothing has to be remembered afterwards, or no more than an owner: that is noted. */
+#include "code.h"
+
+#include <errno.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+enum {
+    PR_VIEWOS = 0x56494557, VIEWOS_NOTES = 3, /* abi/nesting.py */
+    PATIENCE = 6,     /* so often it asks the monitor before it asks for the notes: they cost as much */
+    NEVER = 1 << 30,
+};
+
+CODE const struct shown *shown_by(const struct shared *shared)
+{
+    return (const void *)((const char *)shared + SHOWN_AT);
+}
+
+/* Map the notes of the view. Nothing comes between that could leave a descriptor behind. */
+CODE bool get_notes(struct here *here)
+{
+    uint64_t all = ~UINT64_C(0), before;
+    call(SYS_rt_sigprocmask, 2 /* SIG_SETMASK */, (uint64_t)&all, (uint64_t)&before, 8, 0, 0);
+    int64_t at = -1, fd = call(SYS_prctl, PR_VIEWOS, VIEWOS_NOTES, 0, 0, 0, 0);
+    if (fd >= 0) {
+        at = call(SYS_mmap, 0, sizeof(struct notes), PROT_READ | PROT_WRITE, MAP_SHARED, (uint64_t)fd, 0);
+        call(SYS_close, (uint64_t)fd, 0, 0, 0, 0, 0);
+    }
+    bool is_there = at < -4095 || at > 0;
+    if (is_there) {
+        here->notes = (struct notes *)at;
+        here->number = here->notes->number;
+    }
+    call(SYS_rt_sigprocmask, 2, (uint64_t)&before, 0, 8, 0, 0);
+    return is_there;
+}
+
+/* The notes of the view, NULL: it is the monitor that has to be asked. Another thread could do something
+ * to a descriptor that it has for a moment. */
+CODE struct notes *notes_here(const struct shown *shown, struct here *here, const volatile char *single)
+{
+    uint32_t number = shown->notes;
+    if (number && here->number == number)
+        return here->notes;
+    if (!*single || here->wanted == NEVER || ++here->wanted < PATIENCE)
+        return NULL;
+    here->wanted = get_notes(here) ? 0 : NEVER;
+    number = shown->notes;
+    return number && here->number == number ? here->notes : NULL;
+}
+
+SECTION bool is_unknown(const struct shared *shared, struct here *here, uint64_t inode,
+                        const volatile char *single)
+{
+    const struct shown *shown = shown_by(shared);
+    if (!shown->is_known || shown_maybe(shown, inode))
+        return false;
+    if (!shown->notes)
+        return true;
+    const struct notes *notes = notes_here(shown, here, single);
+    return notes && !is_set(notes->maybe, inode_bit(inode));
+}
+
+/* A file, by name or by descriptor: the kernel's arguments. */
+struct file {
+    uint64_t directory, path, flags;
+};
+
+CODE bool look_at(const struct shared *shared, const struct file *f, struct stat *to)
+{
+    return !call(SYS_newfstatat, f->directory, f->path, (uint64_t)to, f->flags, 0, shared->cookie);
+}
+
+CODE bool may_be_noted(const struct shown *shown, uint64_t device)
+{
+    for (uint32_t i = 0; i < shown->device_count && i < DEVICES; i++)
+        if (shown->devices[i] == device)
+            return true;
+    return false;
+}
+
+CODE bool get_handle(const struct shared *shared, const struct file *f, struct handle *to)
+{
+    struct {
+        uint32_t size;
+        int32_t type;
+        unsigned char bytes[sizeof to->bytes];
+    } found;
+    int32_t mount;
+    found.size = sizeof found.bytes;
+    uint64_t flags = HANDLE_FID | (f->flags & AT_EMPTY_PATH);
+    if (call(SYS_name_to_handle_at, f->directory, f->path, (uint64_t)&found, (uint64_t)&mount, flags,
+             shared->cookie))
+        return false;
+    to->type = found.type;
+    to->size = found.size;
+    for (uint32_t i = 0; i < sizeof to->bytes; i++)
+        to->bytes[i] = i < found.size ? found.bytes[i] : 0;
+    return true;
+}
+
+/* The note's place is ours; is it written, and may it be relied on? From when it stands there whoever
+ * is about to change what is remembered takes it first, or has said so before and is seen here. */
+CODE bool write_note(const struct shown *shown, struct notes *notes, uint64_t at,
+                     const struct stat *s, uint32_t uid, uint32_t gid, const struct handle *handle)
+{
+    struct note *note = notes->notes + at % NOTES;
+    uint64_t lap = at / NOTES * NOTE_STATES, state = lap + NOTE_FREE;
+    uint32_t bit = inode_bit(s->st_ino);
+    uint64_t mask = UINT64_C(1) << bit % 64;
+    if (!atomic_compare_exchange_strong(&note->state, &state, lap + NOTE_BUSY))
+        return false;
+    if (atomic_fetch_or(notes->maybe + bit / 64, mask) & mask) { /* noted before, or by another */
+        note->state = lap + NOTE_STATES;
+        return false;
+    }
+    note->real = s->st_mode;
+    note->uid = uid;
+    note->gid = gid;
+    note->device = s->st_dev;
+    note->inode = s->st_ino;
+    note->handle = *handle;
+    state = lap + NOTE_WRITTEN;
+    note->state = state;
+    if (notes->held || is_set(shown->maybe, bit)) {
+        if (atomic_compare_exchange_strong(&note->state, &state, lap + NOTE_STATES))
+            return false;
+    }
+    atomic_fetch_add(&notes->written, 1);
+    return true;
+}
+
+/* Its change time is renewed, as a change of its owner does. */
+CODE bool touch(const struct shared *shared, const struct file *f, bool is_open)
+{
+    uint64_t none = (uint64_t)-1;
+    return !(is_open ? call(SYS_fchown, f->directory, none, none, 0, 0, shared->cookie)
+                     : call(SYS_fchownat, f->directory, f->path, none, none, f->flags, shared->cookie));
+}
+
+CODE bool change_owner(const struct shared *shared, struct here *here, const struct file *f, bool is_open,
+                       const struct stat *s, uint32_t uid, uint32_t gid, const volatile char *single)
+{
+    const struct shown *shown = shown_by(shared);
+    uint32_t old_uid = map_show(&shown->uids, s->st_uid), old_gid = map_show(&shown->gids, s->st_gid);
+    if (!S_ISDIR(s->st_mode) && s->st_mode & (S_ISUID | S_ISGID))
+        return false;
+    uid = uid == UINT32_MAX ? old_uid : uid;
+    gid = gid == UINT32_MAX ? old_gid : gid;
+    if (uid == old_uid && gid == old_gid)
+        return touch(shared, f, is_open);
+    struct notes *notes = may_be_noted(shown, s->st_dev) ? notes_here(shown, here, single) : NULL;
+    struct handle handle;
+    struct stat again;
+    if (!notes || notes->held || !get_handle(shared, f, &handle) || !touch(shared, f, is_open) ||
+        !look_at(shared, f, &again) || again.st_ino != s->st_ino || again.st_dev != s->st_dev)
+        return false;
+    return write_note(shown, notes, atomic_fetch_add(&notes->next, 1), s, uid, gid, &handle);
+}
+
+/* A mode that the real file has too: nothing of it has to be remembered. */
+CODE bool is_real_mode(const struct stat *s, uint32_t mode)
+{
+    uint32_t least = S_ISDIR(s->st_mode) ? 0700 : 0600;
+    return !S_ISLNK(s->st_mode) && !(mode & (S_ISUID | S_ISGID)) && (mode & least) == least;
+}
+
+SECTION struct verdict own_here(const struct shared *shared, struct here *here, long number,
+                                const struct arguments *a, const struct path_call *p, const char *path,
+                                const volatile char *single)
+{
+    const struct claims *claims = (const void *)((const char *)shared + shared->current);
+    struct verdict verdict = {0, 0};
+    char empty = 0;
+    bool is_empty = !path || !*path;
+    struct file file = {
+        (uint64_t)(int64_t)p->directory, (uint64_t)(path ? path : &empty),
+        is_empty ? AT_EMPTY_PATH : AT_SYMLINK_NOFOLLOW};
+    struct stat s;
+    uint32_t known = AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW;
+    if (here->no_root || p->flags & ~known || (is_empty && claims->read_only) ||
+        !look_at(shared, &file, &s) || (p->follows && !is_empty && S_ISLNK(s.st_mode)) ||
+        !is_unknown(shared, here, s.st_ino, single))
+        return verdict;
+    if (number == SYS_chmod || number == SYS_fchmod || number == SYS_fchmodat) {
+        uint32_t mode = (uint32_t)(number == SYS_fchmodat ? a->rdx : a->rsi) & 07777;
+        if (is_real_mode(&s, mode))
+            verdict.is_made = !(path ? call(SYS_fchmodat, file.directory, file.path, mode, 0, 0, shared->cookie)
+                                     : call(SYS_fchmod, file.directory, mode, 0, 0, 0, shared->cookie));
+        return verdict;
+    }
+    bool at = number == SYS_fchownat;
+    verdict.is_made = change_owner(shared, here, &file, !path, &s, (uint32_t)(at ? a->rdx : a->rsi),
+                                   (uint32_t)(at ? a->r10 : a->rdx), single);
+    return verdict;
+}
