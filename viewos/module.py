@@ -172,7 +172,8 @@ class VirtualModule:
         """The monitor can do what `chown`, `fchown`, `chmod` and `fchmod` of this module do, for
         processes that `may_change_owners`, by the rules for a root: owner, group and mode are
         shown as asked for, a change of owner takes set-ID bits; the real mode has no set-ID bits,
-        and at least 0600 (0700 of a directory). It does so on the devices that the module allows,
+        and at least 0600 (0700 of a directory); an access control list that says what the mode
+        says changes nothing. It does so on the devices that the module allows,
         where no other module takes part, with files that it knows.
 
         `changing` says what it has changed, which the module has to take before it looks anything

@@ -218,6 +218,36 @@ def test_names_are_looked_at_as_ever(scratch: Path) -> None:
     assert done.returncode == 0
 
 
+LISTS = """
+import errno, os, struct
+def minimal(*permissions):
+    tags = zip((1, 4, 32), permissions)
+    return struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *one, 2**32 - 1) for one in tags)
+def said(fd, *value):
+    try:
+        os.setxattr(fd, "system.posix_acl_access", *value)
+    except OSError as error:
+        return errno.errorcode[error.errno]
+    return oct(os.fstat(fd).st_mode)
+fd = os.open("file", os.O_CREAT | os.O_RDWR, 0o640)
+print(said(fd, minimal(6, 4, 0)), os.listxattr(fd), said(fd, minimal(6, 4, 0), os.XATTR_CREATE))
+print(said(fd, minimal(6, 4, 4)), said(fd, minimal(7, 7, 7)))
+print(said(fd, b""), said(fd, minimal(6, 4)), said(fd, minimal(9, 4, 4)), said(fd, b"x" * 28))
+print(said(99, minimal(6, 4, 4)), said(os.open("file", os.O_PATH), minimal(7, 7, 7)))
+named = minimal(6, 4, 4)[:12] + struct.pack("<HHI", 2, 7, 9) + minimal(6, 4, 4)[12:20]
+named += struct.pack("<HHI", 16, 7, 2**32 - 1) + minimal(6, 4, 4)[20:]
+print(said(fd, named), os.listxattr(fd))
+os.chmod(fd, 0o4755)
+print(said(fd, minimal(7, 5, 5)))
+"""
+
+
+def test_access_control_lists_that_say_what_the_mode_says(scratch: Path) -> None:
+    natively = place_in(scratch, "native", 0)
+    done = run_in_view(None, ["python3", "-c", LISTS], user=0, cwd=natively, check=True)
+    assert says(scratch, LISTS) == done.stdout.decode()
+
+
 MADE = """
 import os, stat
 def made(name, mode=0o644, flags=os.O_CREAT | os.O_RDWR):

@@ -201,6 +201,8 @@ def _with_value(shown: Record, name: bytes, value: bytes) -> Record:
     if name in (acl.ACCESS, acl.DEFAULT):
         if stat.S_ISLNK(mode):
             raise OSError(errno.EOPNOTSUPP, "a symbolic link has no ACL")
+        if not value:
+            return shown.with_attribute(name, None)
         if name == acl.ACCESS:
             return acl.with_access(shown, value)
         entries = acl.parse(value)

@@ -76,7 +76,8 @@ def _changes(shows: tuple[int, VirtualModule] | None, chains: Chains) -> frozens
     given = type(module).change_owners is not VirtualModule.change_owners
     if not given or _hooks(module) & {"chown", "chmod", *rules.CHANGES}:
         return frozenset()
-    return frozenset(name for name in rules.CHANGES if _asked(chains, [name]) == {layer})
+    names = (*rules.CHANGES, "fsetxattr")
+    return frozenset(name for name in names if _asked(chains, [name]) == {layer})
 
 
 def _alone(

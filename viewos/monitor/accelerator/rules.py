@@ -112,7 +112,7 @@ def pack(
             kind = _UNAME if row.name == "uname" else _FILTER if which < 0 else _ID
             rules[number] = _RULE.pack(kind, 0, which, -1, -1, -1, False, b"")
             continue
-        if row.name in changes:
+        if row.name in changes and row.name in CHANGES:
             rules[number] = _packed(row, *_CHANGES[row.name], False)
             continue
         if number >= CALLS or not (is_ours(row) or row.name in passed):

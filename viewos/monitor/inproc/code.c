@@ -124,8 +124,8 @@ CODE void understand(long number, const struct arguments *a, struct path_call *p
     } else if (number == SYS_readlink || number == SYS_readlinkat) {
         p->kind = READS;
         p->follows = false;
-    } else if (number == SYS_fchown || number == SYS_fchmod) {
-        p->kind = OWNS_OPEN;
+    } else if (number == SYS_fchown || number == SYS_fchmod || number == SYS_fsetxattr) {
+        p->kind = number == SYS_fsetxattr ? ACLS : OWNS_OPEN;
         p->directory = (int)a->rdi;
     } else {
         p->kind = OWNS;
@@ -191,7 +191,7 @@ SECTION struct verdict inproc_call(const struct shared *shared, struct here *her
         return none;
     if (p.kind == OPENS && calls & FREE)
         return open_freely(shared, here, calls, number, a, &p);
-    if (p.kind == OWNS_OPEN)
+    if (p.kind == OWNS_OPEN || p.kind == ACLS)
         return calls & SHOWN ? own_here(shared, here, number, a, &p, NULL, single) : none;
     long length = measure(p.path);
     if (length < 0)

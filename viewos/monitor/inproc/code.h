@@ -19,7 +19,7 @@
 enum { ROOM = 256, PAGE = 4096 };
 /* Kinds of calls; SHOWN: the owners that LOOKS gives are shown as others; FREE: OPENS that make no file
  * may be made as they are, and those of a root that do, as long as they are plain. */
-enum { OPENS = 1, LOOKS = 2, TESTS = 4, READS = 8, SHOWN = 16, OWNS = 32, OWNS_OPEN = 64, FREE = 128 };
+enum { OPENS = 1, LOOKS = 2, TESTS = 4, READS = 8, SHOWN = 16, OWNS = 32, OWNS_OPEN = 64, FREE = 128, ACLS = 256 };
 enum { SHOWN_AT = 128 * 1024 }; /* behind what is said */
 
 /* What the monitor says, and may say anew at any time; image.py writes it. */
@@ -77,6 +77,7 @@ int64_t call(long number, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64
  * for the kernel, if no symbolic link is in it, NULL: not certain. Might it be a file or a link of procfs
  * that tells names? */
 long measure(const char *text);
+bool is_readable(const char *page);
 bool tells_names(const char *path, uint32_t kind);
 const char *find(const struct shared *, const struct path_call *, struct route *);
 
@@ -95,6 +96,12 @@ struct verdict inproc_call(const struct shared *, struct here *, long number, co
 /* own.c: is it certain that nothing is remembered of a file; and chown(2), chmod(2) and their kin, with
  * the path for the kernel, NULL: of a descriptor. */
 bool is_unknown(const struct shared *, struct here *, uint64_t inode, const volatile char *single);
+/* Eight bytes of a name as a number: comparisons without a text, which would lie elsewhere. */
+#define W(a, b, c, d, e, f, g, h)                                                                  \
+    ((uint64_t)(a) | (uint64_t)(b) << 8 | (uint64_t)(c) << 16 | (uint64_t)(d) << 24 |              \
+     (uint64_t)(e) << 32 | (uint64_t)(f) << 40 | (uint64_t)(g) << 48 | (uint64_t)(h) << 56)
+uint64_t word(const char *name, size_t size);
+
 struct verdict own_here(const struct shared *, struct here *, long number, const struct arguments *,
                         const struct path_call *, const char *path, const volatile char *single);
 

@@ -1,4 +1,4 @@
-/* chown(2), chmod(2) and their kin, made by a program of a root of the view. What the monitor would do
+/* chown(2), chmod(2) and their kin, and fsetxattr(2) that changes nothing, made by a program of a root of the view. What the monitor would do
  * stands in ../accelerator/changes.c; here it is done for files of which nothing is remembered, where
  * either nothing has to be remembered afterwards, or no more than an owner: that is noted. */
 #include "code.h"
@@ -169,6 +169,33 @@ CODE bool is_real_mode(const struct stat *s, uint32_t mode)
     return !S_ISLNK(s->st_mode) && !(mode & (S_ISUID | S_ISGID)) && (mode & least) == least;
 }
 
+/* Is it an access control list that says what the mode says? cp(1) and install(1) set such. */
+CODE bool is_acl_of(const struct arguments *a, uint32_t mode)
+{
+    struct {
+        uint32_t version;
+        struct {
+            uint16_t tag, permissions;
+            uint32_t id;
+        } entries[3];
+    } acl; /* linux/posix_acl_xattr.h */
+    const char *name = (const char *)a->rsi, *value = (const char *)a->rdx;
+    if (a->r10 != sizeof acl || a->r8 || measure(name) != 23 || word(name, 8) != W('s', 'y', 's', 't', 'e', 'm', '.', 'p') ||
+        word(name + 8, 8) != W('o', 's', 'i', 'x', '_', 'a', 'c', 'l') ||
+        word(name + 16, 7) != W('_', 'a', 'c', 'c', 'e', 's', 's', 0) || !is_readable(value) ||
+        !is_readable(value + sizeof acl - 1))
+        return false;
+    for (size_t i = 0; i < sizeof acl; i++)
+        ((char *)&acl)[i] = value[i];
+    uint32_t said = 0;
+    for (int i = 0; i < 3; i++) {
+        if (acl.entries[i].tag != (i == 0 ? 1 : i == 1 ? 4 : 0x20) || acl.entries[i].permissions > 7)
+            return false; /* not owner, group, others */
+        said = said << 3 | acl.entries[i].permissions;
+    }
+    return acl.version == 2 && !S_ISLNK(mode) && (mode & (S_ISUID | S_ISGID | 0777)) == said;
+}
+
 SECTION struct verdict own_here(const struct shared *shared, struct here *here, long number,
                                 const struct arguments *a, const struct path_call *p, const char *path,
                                 const volatile char *single)
@@ -186,6 +213,10 @@ SECTION struct verdict own_here(const struct shared *shared, struct here *here, 
         !look_at(shared, &file, &s) || (p->follows && !is_empty && S_ISLNK(s.st_mode)) ||
         !is_unknown(shared, here, s.st_ino, single))
         return verdict;
+    if (number == SYS_fsetxattr) {
+        verdict.is_made = is_acl_of(a, s.st_mode) && touch(shared, &file, true);
+        return verdict;
+    }
     if (number == SYS_chmod || number == SYS_fchmod || number == SYS_fchmodat) {
         uint32_t mode = (uint32_t)(number == SYS_fchmodat ? a->rdx : a->rsi) & 07777;
         if (is_real_mode(&s, mode))

@@ -30,7 +30,7 @@ SECTION int64_t call(long number, uint64_t a, uint64_t b, uint64_t c, uint64_t d
 }
 
 /* May the page be read? An impossible `how` is told after the set has been read. */
-CODE bool is_readable(const char *at)
+SECTION bool is_readable(const char *at)
 {
     uint64_t page = (uint64_t)at & -(uint64_t)PAGE;
     return call(SYS_rt_sigprocmask, 99, page, 0, 8, 0, 0) == -EINVAL;
@@ -56,18 +56,13 @@ CODE bool is_number(const char *name, size_t size)
     return true;
 }
 
-/* Eight bytes of a name as a number: comparisons without a text, which would lie elsewhere. */
-CODE uint64_t word(const char *name, size_t size)
+SECTION uint64_t word(const char *name, size_t size)
 {
     uint64_t value = 0;
     for (size_t i = 0; i < size && i < 8; i++)
         value |= (uint64_t)(unsigned char)name[i] << 8 * i;
     return value;
 }
-
-#define W(a, b, c, d, e, f, g, h)                                                                  \
-    ((uint64_t)(a) | (uint64_t)(b) << 8 | (uint64_t)(c) << 16 | (uint64_t)(d) << 24 |              \
-     (uint64_t)(e) << 32 | (uint64_t)(f) << 40 | (uint64_t)(g) << 48 | (uint64_t)(h) << 56)
 
 /* Might it be a file or a link of procfs that tells names? */
 SECTION bool tells_names(const char *path, uint32_t kind)

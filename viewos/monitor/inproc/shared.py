@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from viewos.claims import ClaimMap
 from viewos.monitor.accelerator import tables
 
-OPENS, LOOKS, TESTS, READS, SHOWN, OWNS, OWNS_OPEN, FREE = 1, 2, 4, 8, 16, 32, 64, 128
+OPENS, LOOKS, TESTS, READS, SHOWN, OWNS, OWNS_OPEN, FREE, ACLS = (1 << n for n in range(9))
 """Kinds of calls; SHOWN: the owners which LOOKS gives are shown as others; FREE: OPENS may be made
 as they are (code.h)."""
 _SAID = 128 * 1024
@@ -22,6 +22,7 @@ KINDS = {
     **dict.fromkeys(("readlink", "readlinkat"), READS),
     **dict.fromkeys(("chown", "lchown", "fchownat", "chmod", "fchmodat"), OWNS),
     **dict.fromkeys(("fchown", "fchmod"), OWNS_OPEN),
+    "fsetxattr": ACLS,
 }
 _HEAD = struct.Struct("=QII")
 _FIRST = 64
