@@ -163,7 +163,8 @@ class Table:
     def find(self, file: File, data: bytes | None = None) -> Record | None:
         """What is remembered of a file. `data`: its `struct stat`, where that is known already."""
         self.refresh()
-        if not self._records and not self._adopted:
+        # Who may change records beside us has to know of the file system from its first file on.
+        if not self._records and not self._adopted and self._changing is None:
             return None
         device, inode = _DEV_INO.unpack_from(data or file.stat())
         place = (self._file_system(file, device), inode)
@@ -249,9 +250,10 @@ class Table:
 
     def _learn(self, changes: Iterable[Changed]) -> None:
         """Take what has been changed; who has told us knows it."""
+        records, file_systems, make = self._records, self._file_systems, Record._make
         for device, inode, handle, uid, gid, mode, rdev, real in changes:
-            record = Record(uid, gid, mode or None, rdev, (), False, real, device)
-            self._records[self._file_systems[device], inode] = handle, record
+            record = make((uid, gid, mode or None, rdev, (), False, real, device))
+            records[file_systems[device], inode] = handle, record
 
     def _file_system(self, file: File, device: int) -> int:
         known = self._file_systems.get(device)
