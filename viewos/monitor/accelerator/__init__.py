@@ -162,6 +162,10 @@ class Accelerator:
         """What stands for a view on the C side: another one when the view has been changed."""
         return self._slots.get(view)
 
+    def acts_as_root(self, state: ProcessState) -> bool:
+        """See `Ours.root`, of a process with that state."""
+        return state.view in self._prefixes and self._ours[state.view].root(state)[2]
+
     def note_in(self, place: int, memory: memoryview, number: int) -> bool:
         """Let programs note in that memory, which has a number that no other has, what they change
         of files. False: they are not to."""

@@ -62,7 +62,7 @@ struct rule {
     struct path_argument paths[2];
 };
 
-enum { CALLS = 512, PR_VIEWOS = 0x56494557 /* abi/nesting.py */ };
+enum { CALLS = 512 };
 
 /* ---- state of processes ----------------------------------------------------------------------- */
 

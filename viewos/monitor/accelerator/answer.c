@@ -199,7 +199,8 @@ static bool is_for_libc(const struct call *c)
 static bool makes_plainly(const struct call *c)
 {
     return c->level->owners && owners_are_plain(c->level->owners) &&
-           c->accelerator->facts[c->state_index][MAKES_PLAINLY] == 1 && (value(c, 1) & 0600) == 0600;
+           c->accelerator->facts[c->state_index][MAKES_PLAINLY] == 1 &&
+           (value(c, 1) & 0600) == 0600;
 }
 
 /* Does a module pass the open? With O_CREAT one of a file that exists is as one without. */
@@ -214,8 +215,8 @@ static bool is_passed_open(struct call *c)
 /* May it be one of procfs's reports that tell names? reports.py */
 static bool tells_names(const struct place *p)
 {
-    static const char *const reports[] = {"maps", "smaps", "numa_maps", "mountinfo", "mounts", "mountstats",
-                                          "limits"};
+    static const char *const reports[] = {
+        "maps", "smaps", "numa_maps", "mountinfo", "mounts", "mountstats", "limits"};
     const char *name = strrchr(p->real, '/') + 1;
     for (size_t i = 0; i < sizeof reports / sizeof *reports; i++)
         if (!strcmp(name, reports[i]))
@@ -229,8 +230,9 @@ static bool is_plain_file(const struct call *c, const struct place *p)
     struct stat st;
     if (fstatat(AT_FDCWD, p->real, &st, AT_SYMLINK_NOFOLLOW))
         return !c->must_exist;
+    const struct owners *owners = c->level->owners;
     return !S_ISREG(st.st_mode) || st.st_size ||
-           (c->level->owners && (owners_are_plain(c->level->owners) || !owners_may(c->level->owners, st.st_ino)));
+           (owners && (owners_are_plain(owners) || !owners_may(owners, st.st_ino)));
 }
 
 /* Would a module that is asked say that the process stays what it is? */

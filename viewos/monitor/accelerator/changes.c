@@ -29,14 +29,6 @@ bool owners_allow(struct owners *o, uint64_t device)
     return has_room;
 }
 
-static bool is_allowed(const struct owners *o, uint64_t device)
-{
-    for (uint32_t i = 0; i < o->shown.device_count; i++)
-        if (o->shown.devices[i] == device)
-            return true;
-    return false;
-}
-
 /* ---- what programs have noted --------------------------------------------------------------------- */
 
 bool owners_note_in(struct owners *o, struct notes *notes, uint32_t number)
@@ -55,7 +47,7 @@ bool owners_note_in(struct owners *o, struct notes *notes, uint32_t number)
     return is_free;
 }
 
-static void hold_notes(struct owners *o, int hold)
+void notes_hold(struct owners *o, int hold)
 {
     if (o->notes)
         o->notes->held += (uint32_t)hold;
@@ -71,7 +63,7 @@ static void believe(struct owners *o, const struct note *note)
     f->gid = note->gid;
     f->handle = note->handle;
     new.real = note->real;
-    if (f->handle.size > sizeof f->handle.bytes || !is_allowed(o, f->device))
+    if (f->handle.size > sizeof f->handle.bytes || !shown_allows(&o->shown, f->device))
         return; /* no code of ours has written that */
     owners_remember(o, f);
     o->changed[o->changed_count++] = new;
@@ -166,11 +158,11 @@ bool owners_take(struct owners *o, int hold, struct changed **to, size_t *count)
         return true;
     pthread_mutex_lock(&o->changing);
     o->held += hold;
-    hold_notes(o, hold);
+    notes_hold(o, hold);
     bool is_done = hold < 0 || take_all(o, to, count);
     if (!is_done) {
         o->held -= hold;
-        hold_notes(o, -hold);
+        notes_hold(o, -hold);
     }
     pthread_mutex_unlock(&o->changing);
     return is_done;
@@ -180,7 +172,8 @@ bool owners_take(struct owners *o, int hold, struct changed **to, size_t *count)
 
 static bool may_change(const struct owners *o, uint64_t device)
 {
-    return !o->held && o->changed_count < CHANGED && owners_are_up_to_date(o) && is_allowed(o, device);
+    return !o->held && o->changed_count < CHANGED && owners_are_up_to_date(o) &&
+           shown_allows(&o->shown, device);
 }
 
 /* The mode after a change of owner, by one who has CAP_FSETID. */
@@ -268,9 +261,9 @@ bool owners_change(struct owners *o, int directory, const char *path, int flags,
     if (fd < 0)
         return false;
     pthread_mutex_lock(&o->changing);
-    hold_notes(o, 1);
+    notes_hold(o, 1);
     bool is_done = take_notes(o) && change(o, fd, how);
-    hold_notes(o, -1);
+    notes_hold(o, -1);
     pthread_mutex_unlock(&o->changing);
     close(fd);
     return is_done;

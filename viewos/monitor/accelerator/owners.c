@@ -118,8 +118,7 @@ void owners_leave_mirrors(struct owners *o)
     pthread_mutex_lock(&o->changing);
     while (o->mirror_count)
         o->mirrors[--o->mirror_count]->is_known = false;
-    if (o->notes)
-        o->notes->held++; /* for good; what has been noted is taken as ever */
+    notes_hold(o, 1); /* for good; what has been noted is taken as ever */
     pthread_mutex_unlock(&o->changing);
 }
 
@@ -281,4 +280,3 @@ bool owners_statx(struct owners *o, int directory, const char *path, int flags, 
     st->stx_rdev_minor = minor(f.rdev);
     return true;
 }
-

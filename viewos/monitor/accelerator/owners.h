@@ -42,5 +42,7 @@ bool is_same_handle(const struct handle *, const struct handle *);
 /* Is there anything that programs have noted? Take it; false: Python has to. */
 bool notes_are_left(const struct owners *);
 bool notes_settle(struct owners *);
+/* With the lock: that many more now have it that none is written. */
+void notes_hold(struct owners *, int hold);
 
 #endif

@@ -109,6 +109,14 @@ TABLE_CODE bool shown_maybe(const struct shown *s, uint64_t inode)
     return is_set(s->maybe, inode_bit(inode));
 }
 
+TABLE_CODE bool shown_allows(const struct shown *s, uint64_t device)
+{
+    for (uint32_t i = 0; i < s->device_count && i < DEVICES; i++)
+        if (s->devices[i] == device)
+            return true;
+    return false;
+}
+
 TABLE_CODE uint32_t map_show(const struct map *map, uint32_t id)
 {
     for (uint32_t i = 0; i < map->count; i++)

@@ -52,6 +52,7 @@ struct shown {
 
 uint32_t map_show(const struct map *, uint32_t id);
 bool shown_maybe(const struct shown *, uint64_t inode);
+bool shown_allows(const struct shown *, uint64_t device);
 uint64_t mixed(uint64_t value);
 
 /* ---- what programs note of changes that they have made themselves: changes.c, inproc/own.c -------
@@ -68,6 +69,8 @@ struct handle { /* of name_to_handle_at(2) */
     uint32_t size;
     unsigned char bytes[56];
 };
+
+enum { PR_VIEWOS = 0x56494557, VIEWOS_NOTES = 3 }; /* abi/nesting.py: by which programs get them */
 
 /* The states of a note, above which stands how often its place had been used before: `lap`. */
 enum { NOTE_FREE, NOTE_BUSY, NOTE_WRITTEN, NOTE_BEING_TAKEN, NOTE_STATES };

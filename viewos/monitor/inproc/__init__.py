@@ -24,7 +24,6 @@ from viewos.monitor.memory import Fault, TraceeGone, Unreadable
 
 if TYPE_CHECKING:
     from viewos.call import Call
-    from viewos.monitor.accelerator import Ours
     from viewos.monitor.inproc.changes import Image
     from viewos.monitor.inproc.notes import Notes
     from viewos.monitor.inproc.shared import Shared
@@ -53,8 +52,8 @@ _NOTED = re.compile(
     rb"|^[0-9a-f]+ [^\n]*file=/memfd:%s\\040\(deleted\)[^\n]*\n" % (NOTES_NAME, NOTES_NAME)
 )
 """What maps, smaps and numa_maps say of them."""
-_SEALS = 0x2 | 0x4 | 0x10 | 0x1
-"""F_SEAL_SHRINK, _GROW, _FUTURE_WRITE, _SEAL (linux/fcntl.h)."""
+_SIZE_SEALS, _FUTURE_WRITE = 0x2 | 0x4 | 0x1, 0x10
+"""F_SEAL_SHRINK, _GROW and _SEAL; F_SEAL_FUTURE_WRITE (linux/fcntl.h)."""
 
 
 def lacking() -> str:
@@ -102,8 +101,6 @@ class InProcess:
         self._libraries: dict[tuple[int, int, int, int], _Library | None] = {}
         self._copies: dict[tuple[int, _Library, bool], _Copy] = {}
         """By view, library, and whether it is for who acts as a root."""
-        self._ours: dict[int, Ours] = {}
-        """View -> what its modules leave to the monitor."""
         self._notes: dict[int, Notes] = {}
         self._numbers = itertools.count(1)
         self._filters = _filters("self") + 1
@@ -125,7 +122,7 @@ class InProcess:
             return None
         with self._lock:
             library = self._library(real)
-            is_root = self._is_root(router, call.process_state)
+            is_root = self._is_root(call.process_state)
             copy = None if library is None else self._copy(router, library, is_root)
         if copy is None:
             return None
@@ -223,7 +220,7 @@ class InProcess:
         memory = mmap.mmap(descriptor, SIZE, offset=library.image.shared)
         with mmap.mmap(descriptor, mmap.PAGESIZE, flags=mmap.MAP_PRIVATE, prot=_RX):
             pass  # a security module may forbid it: to us, and not to a program's loader
-        _seal(descriptor)
+        seal(descriptor, _FUTURE_WRITE)
         found = os.fstat(descriptor)
         label = _label(found.st_dev, found.st_ino)
         return _Copy(library, is_root, descriptor, Shared(memory, self._cookie), label)
@@ -251,7 +248,6 @@ class InProcess:
         from viewos.monitor.inproc.shared import FREE, KINDS, LOOKS, OPENS, SHOWN, kinds
 
         ours = router.accelerated
-        self._ours[router.number] = ours
         fast = self._nesting.levels[0].router.accelerator
         shows = fast is not None and fast.show_in(router.number, copy.shared.shown)
         trapped = self._nesting.trapped.trap  # what is not is the kernel's, also in a claim
@@ -278,13 +274,12 @@ class InProcess:
     def becomes(self, router: Router, pid: int, state: ProcessState) -> None:
         """A process is about to have another state: if it acts as a root no more, it asks."""
         copies = [copy for copy in self._copies.values() if copy.is_root]
-        if copies and not self._is_root(router, state):
+        if copies and not self._is_root(state):
             self._switch(router, pid, copies, _NO_ROOT)
 
-    def _is_root(self, router: Router, state: ProcessState) -> bool:
-        if router.number not in self._ours:
-            self._ours[router.number] = router.accelerated
-        return self._ours[router.number].root(state)[2]
+    def _is_root(self, state: ProcessState) -> bool:
+        fast = self._nesting.levels[0].router.accelerator
+        return fast is not None and fast.acts_as_root(state)
 
     def _switch(self, router: Router, pid: int, copies: list[_Copy], at: int) -> None:
         """Set one of the words of struct here (code.h) in a process."""
@@ -320,7 +315,7 @@ class InProcess:
         known = self._notes.get(router.number)
         if known is not None and known.place == place:
             return known
-        if fast is None or place is None or router.number not in self._ours:
+        if fast is None or place is None:
             return None
         notes = Notes(place)
         if not fast.note_in(place, notes.memory, next(self._numbers)):
@@ -366,11 +361,12 @@ def _memfd() -> int:
         return os.memfd_create(_NAME, flags)
 
 
-def _seal(descriptor: int) -> None:
-    """Nobody but the monitor, which has it mapped, can write to it from now on."""
+def seal(descriptor: int, more: int = 0) -> None:
+    """It keeps its size. `more`: further seals; with _FUTURE_WRITE nobody but the monitor, which
+    has it mapped, can write to it from now on."""
     import fcntl
 
-    fcntl.fcntl(descriptor, _F_ADD_SEALS, _SEALS)
+    fcntl.fcntl(descriptor, _F_ADD_SEALS, _SIZE_SEALS | more)
 
 
 def _filters(pid: str) -> int:

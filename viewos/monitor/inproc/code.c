@@ -83,7 +83,7 @@ SECTION struct verdict open_here(const struct shared *shared, const struct path_
 CODE struct verdict open_freely(const struct shared *shared, const struct here *here, uint32_t calls,
                                 long number, const struct arguments *a, const struct path_call *p)
 {
-    const struct shown *shown = (const void *)((const char *)shared + SHOWN_AT);
+    const struct shown *shown = shown_by(shared);
     uint64_t mode = number == SYS_openat ? a->r10 : a->rdx;
     struct verdict verdict = {0, 0};
     if (measure(p->path) < 0 || tells_names(p->path, OPENS))
@@ -96,12 +96,17 @@ CODE struct verdict open_freely(const struct shared *shared, const struct here *
     return verdict;
 }
 
+CODE bool has_directory(long number)
+{
+    return number == SYS_openat || number == SYS_newfstatat || number == SYS_statx ||
+           number == SYS_faccessat || number == SYS_faccessat2 || number == SYS_readlinkat ||
+           number == SYS_fchownat || number == SYS_fchmodat;
+}
+
 /* The number and the arguments of a call, as those of one that has a directory. */
 CODE void understand(long number, const struct arguments *a, struct path_call *p)
 {
-    bool at = number == SYS_openat || number == SYS_newfstatat || number == SYS_statx ||
-              number == SYS_faccessat || number == SYS_faccessat2 || number == SYS_readlinkat ||
-              number == SYS_fchownat || number == SYS_fchmodat;
+    bool at = has_directory(number);
     p->directory = at ? (int)a->rdi : AT_FDCWD;
     p->path = (const char *)(at ? a->rsi : a->rdi);
     p->flags = 0;
@@ -138,9 +143,7 @@ CODE void understand(long number, const struct arguments *a, struct path_call *p
 /* The call itself, with another path. */
 CODE int64_t make(const struct shared *shared, long number, const struct arguments *a, const char *path)
 {
-    bool at = number == SYS_newfstatat || number == SYS_statx || number == SYS_faccessat ||
-              number == SYS_faccessat2 || number == SYS_readlinkat || number == SYS_fchownat ||
-              number == SYS_fchmodat;
+    bool at = has_directory(number);
     return call(number, at ? a->rdi : (uint64_t)path, at ? (uint64_t)path : a->rsi, a->rdx, a->r10, a->r8,
                 shared->cookie);
 }
@@ -150,7 +153,7 @@ CODE int64_t make(const struct shared *shared, long number, const struct argumen
 CODE bool show_owner(const struct shared *shared, struct here *here, long number,
                      const struct arguments *a, const volatile char *single)
 {
-    const struct shown *shown = (const void *)((const char *)shared + SHOWN_AT);
+    const struct shown *shown = shown_by(shared);
     struct statx *x = (struct statx *)a->r8;
     struct stat *s = (struct stat *)(number == SYS_newfstatat ? a->rdx : a->rsi);
     bool is_statx = number == SYS_statx;

@@ -39,6 +39,11 @@ struct arguments { /* in the order in which image.py pushes them */
     uint64_t r9, r8, r10, rdx, rsi, rdi;
 };
 
+static inline SECTION const struct shown *shown_by(const struct shared *shared)
+{
+    return (const void *)((const char *)shared + SHOWN_AT);
+}
+
 /* Of this process: a page that is its own. The monitor writes the first two, own.c the rest. */
 struct here {
     _Atomic uint32_t off;     /* it makes all calls as ever */

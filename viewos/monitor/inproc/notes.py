@@ -6,16 +6,12 @@ their own view and nothing more.
 
 from __future__ import annotations
 
-import fcntl
 import mmap
 import os
 
-from viewos.monitor.inproc import NOTES_NAME
+from viewos.monitor.inproc import NOTES_NAME, seal
 
 SIZE = 640 * 1024
-_F_ADD_SEALS = 1033
-_SEALS = 0x2 | 0x4 | 0x1
-"""F_SEAL_SHRINK, _GROW, _SEAL (linux/fcntl.h): the monitor reads where it has been mapped."""
 
 
 class Notes:
@@ -28,7 +24,7 @@ class Notes:
             os.fsdecode(NOTES_NAME), os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING
         )
         os.ftruncate(self.descriptor, SIZE)
-        fcntl.fcntl(self.descriptor, _F_ADD_SEALS, _SEALS)
+        seal(self.descriptor)  # the monitor reads where it has been mapped
         self.memory = memoryview(mmap.mmap(self.descriptor, SIZE))
 
     def opened(self) -> int:

@@ -1,6 +1,7 @@
-/* chown(2), chmod(2) and their kin, and fsetxattr(2) that changes nothing, made by a program of a root of the view. What the monitor would do
- * stands in ../accelerator/changes.c; here it is done for files of which nothing is remembered, where
- * either nothing has to be remembered afterwards, or no more than an owner: that is noted. */
+/* chown(2), chmod(2) and their kin, and fsetxattr(2) that changes nothing, made by a program of a root of
+ * the view. What the monitor would do stands in ../accelerator/changes.c; here it is done for files of
+ * which nothing is remembered, where either nothing has to be remembered afterwards, or no more than an
+ * owner: that is noted. */
 #include "code.h"
 
 #include <errno.h>
@@ -10,15 +11,9 @@
 #include <unistd.h>
 
 enum {
-    PR_VIEWOS = 0x56494557, VIEWOS_NOTES = 3, /* abi/nesting.py */
-    PATIENCE = 6,     /* so often it asks the monitor before it asks for the notes: they cost as much */
+    PATIENCE = 6, /* so often it asks the monitor before it asks for the notes: they cost as much */
     NEVER = 1 << 30,
 };
-
-CODE const struct shown *shown_by(const struct shared *shared)
-{
-    return (const void *)((const char *)shared + SHOWN_AT);
-}
 
 /* Map the notes of the view. Nothing comes between that could leave a descriptor behind. */
 CODE bool get_notes(struct here *here)
@@ -73,14 +68,6 @@ struct file {
 CODE bool look_at(const struct shared *shared, const struct file *f, struct stat *to)
 {
     return !call(SYS_newfstatat, f->directory, f->path, (uint64_t)to, f->flags, 0, shared->cookie);
-}
-
-CODE bool may_be_noted(const struct shown *shown, uint64_t device)
-{
-    for (uint32_t i = 0; i < shown->device_count && i < DEVICES; i++)
-        if (shown->devices[i] == device)
-            return true;
-    return false;
 }
 
 CODE bool get_handle(const struct shared *shared, const struct file *f, struct handle *to)
@@ -153,7 +140,7 @@ CODE bool change_owner(const struct shared *shared, struct here *here, const str
     gid = gid == UINT32_MAX ? old_gid : gid;
     if (uid == old_uid && gid == old_gid)
         return touch(shared, f, is_open);
-    struct notes *notes = may_be_noted(shown, s->st_dev) ? notes_here(shown, here, single) : NULL;
+    struct notes *notes = shown_allows(shown, s->st_dev) ? notes_here(shown, here, single) : NULL;
     struct handle handle;
     struct stat again;
     if (!notes || notes->held || !get_handle(shared, f, &handle) || !touch(shared, f, is_open) ||
@@ -169,6 +156,13 @@ CODE bool is_real_mode(const struct stat *s, uint32_t mode)
     return !S_ISLNK(s->st_mode) && !(mode & (S_ISUID | S_ISGID)) && (mode & least) == least;
 }
 
+CODE bool is_access_list(const char *name)
+{
+    return measure(name) == 23 && word(name, 8) == W('s', 'y', 's', 't', 'e', 'm', '.', 'p') &&
+           word(name + 8, 8) == W('o', 's', 'i', 'x', '_', 'a', 'c', 'l') &&
+           word(name + 16, 7) == W('_', 'a', 'c', 'c', 'e', 's', 's', 0);
+}
+
 /* Is it an access control list that says what the mode says? cp(1) and install(1) set such. */
 CODE bool is_acl_of(const struct arguments *a, uint32_t mode)
 {
@@ -179,11 +173,9 @@ CODE bool is_acl_of(const struct arguments *a, uint32_t mode)
             uint32_t id;
         } entries[3];
     } acl; /* linux/posix_acl_xattr.h */
-    const char *name = (const char *)a->rsi, *value = (const char *)a->rdx;
-    if (a->r10 != sizeof acl || a->r8 || measure(name) != 23 || word(name, 8) != W('s', 'y', 's', 't', 'e', 'm', '.', 'p') ||
-        word(name + 8, 8) != W('o', 's', 'i', 'x', '_', 'a', 'c', 'l') ||
-        word(name + 16, 7) != W('_', 'a', 'c', 'c', 'e', 's', 's', 0) || !is_readable(value) ||
-        !is_readable(value + sizeof acl - 1))
+    const char *value = (const char *)a->rdx;
+    if (a->r10 != sizeof acl || a->r8 || !is_access_list((const char *)a->rsi) ||
+        !is_readable(value) || !is_readable(value + sizeof acl - 1))
         return false;
     for (size_t i = 0; i < sizeof acl; i++)
         ((char *)&acl)[i] = value[i];
