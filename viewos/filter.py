@@ -35,7 +35,8 @@ BPF_MAXINSNS = 4096
 MAX_ERRNO = 4095
 _SOCK_FILTER = struct.Struct("=HBBI")  # struct sock_filter: code, jt, jf, k
 _LD_ABS, _JEQ, _JGT, _RET = 0x20, 0x15, 0x25, 0x06
-_NR, _ARCH = 0, 4  # offsets in struct seccomp_data
+_JEQ_X, _SUB_X, _TAX = 0x1D, 0x1C, 0x07
+_NR, _ARCH, _INSTRUCTION, _ARGS = 0, 4, 8, 16  # offsets in struct seccomp_data
 _NOTHING: Mapping[str, int] = MappingProxyType({})
 _BINARY_TREE = 2  # seccomp_attr_set(3): SCMP_FLTATR_CTL_OPTIMIZE, libseccomp 2.5
 
@@ -53,6 +54,23 @@ class ArgumentRule(NamedTuple):
     value: int
 
 
+class StringRule(NamedTuple):
+    """Let a call pass that is made by a certain instruction with a certain constant string.
+
+    Both stand in one file that programs have mapped, and how far from each other tells which they
+    are, wherever that is: that another call has the same distance is a chance of one in 2**31.
+    """
+
+    name: str
+    arg: int
+    """The index of the argument that is the address of the string."""
+    distance: int
+    """From the string to the instruction after the call, modulo 2**32."""
+    other: int
+    """The index of an argument of type int that has to be `value`."""
+    value: int
+
+
 class FilterPlan(NamedTuple):
     """What a program under the filter gets for its system calls, by their names in the table."""
 
@@ -66,6 +84,8 @@ class FilterPlan(NamedTuple):
     """Calls that do nothing and return a value; the kernel can return 0 only."""
     errnos: Mapping[str, int] = _NOTHING
     """Calls that fail with an errno."""
+    strings: tuple[StringRule, ...] = ()
+    """Calls that pass, whatever else is said of them."""
 
 
 def build(plan: FilterPlan) -> bytes:
@@ -76,7 +96,8 @@ def build(plan: FilterPlan) -> bytes:
     """
     _check(plan)
     try:
-        program = _preamble() + _exported(plan)
+        passing = b"".join(_passing(rule) for rule in plan.strings)
+        program = _preamble() + passing + _exported(plan)
     except OSError as error:
         raise ViewosError(
             f"libseccomp cannot make the filter: {error.strerror} (the kernel lacks seccomp user"
@@ -127,6 +148,27 @@ def _preamble() -> bytes:
             (_RET, 0, 0, SECCOMP_RET_USER_NOTIF),
         )
     )
+
+
+def _passing(rule: StringRule) -> bytes:
+    """The test of a `StringRule`, which libseccomp cannot make: it compares with constants alone.
+
+    Instruction and string lie in the same 4 GiB (if a boundary is between, the call is trapped).
+    """
+    number, address = TABLE[rule.name].number, _ARGS + 8 * rule.arg
+    tests = [
+        ((_LD_ABS, _NR), (_JEQ, number)),
+        ((_LD_ABS, _ARGS + 8 * rule.other), (_JEQ, rule.value)),
+        ((_LD_ABS, address + 4), (_TAX, 0), (_LD_ABS, _INSTRUCTION + 4), (_JEQ_X, 0)),
+        ((_LD_ABS, address), (_TAX, 0), (_LD_ABS, _INSTRUCTION), (_SUB_X, 0),
+         (_JEQ, rule.distance)),
+    ]  # fmt: skip
+    flat = [instruction for test in tests for instruction in test]
+    program = b""
+    for at, (code, k) in enumerate(flat):
+        fails = len(flat) - at if code in (_JEQ, _JEQ_X) else 0
+        program += _SOCK_FILTER.pack(code, 0, fails, k)
+    return program + _SOCK_FILTER.pack(_RET, 0, 0, SECCOMP_RET_ALLOW)
 
 
 # ---- the part that libseccomp makes ------------------------------------------------------------

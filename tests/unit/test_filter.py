@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from viewos.abi.fcntl import AT_EMPTY_PATH
 from viewos.abi.row import SIGNED_32, UNSIGNED_32
 from viewos.abi.seccomp import AUDIT_ARCH_I386, AUDIT_ARCH_X86_64, X32_SYSCALL_BIT
 from viewos.abi.syscalls import BY_NUMBER, LAST_NUMBER, PATH_SYSCALLS, TABLE
-from viewos.filter import BPF_MAXINSNS, ArgumentRule, FilterPlan, build
+from viewos.filter import BPF_MAXINSNS, ArgumentRule, FilterPlan, StringRule, build
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -40,10 +41,16 @@ class Machine:
         self.loaded: set[int] = set()
         self.steps = 0
 
-    def run(self, nr: int, args: Sequence[int] = NONE, arch: int = AUDIT_ARCH_X86_64) -> int:
-        data = struct.pack("=iIQ6Q", nr, arch, 0, *args)
+    def run(
+        self,
+        nr: int,
+        args: Sequence[int] = NONE,
+        arch: int = AUDIT_ARCH_X86_64,
+        instruction: int = 0,
+    ) -> int:
+        data = struct.pack("=iIQ6Q", nr, arch, instruction, *args)
         self.loaded = set()
-        a = at = self.steps = 0
+        a = x = at = self.steps = 0
         while True:
             self.steps += 1
             code, jt, jf, k = self.instructions[at]
@@ -58,6 +65,12 @@ class Machine:
                 at += k
             elif code & 0x0F == 0x05:  # BPF_JMP | BPF_K
                 at += jt if _COMPARE[code & 0xF0](a, k) else jf
+            elif code & 0x0F == 0x0D:  # BPF_JMP | BPF_X
+                at += jt if _COMPARE[code & 0xF0](a, x) else jf
+            elif code == 0x07:  # BPF_MISC | BPF_TAX
+                x = a
+            elif code == 0x1C:  # BPF_ALU | BPF_SUB | BPF_X
+                a = (a - x) & 0xFFFFFFFF
             elif code == 0x54:  # BPF_ALU | BPF_AND | BPF_K
                 a &= k
             else:
@@ -130,8 +143,10 @@ PLAN = FilterPlan(
     constants={"getuid": 0, "geteuid": 0},
     errnos={"io_uring_setup": errno.ENOSYS},
 )
+STRING = StringRule("newfstatat", 1, 0x2092A - 0x29C99 & 0xFFFFFFFF, 3, AT_EMPTY_PATH)
 PLANS = {
     "full": PLAN,
+    "strings": PLAN._replace(strings=(STRING, STRING._replace(distance=5))),
     "without cookie": PLAN._replace(cookie=0),
     "cookie at its limits": PLAN._replace(cookie=U64),
     "everything": FilterPlan(trap=frozenset(TABLE), cookie=COOKIE),
@@ -212,6 +227,32 @@ def test_untrapped_calls_are_decided_by_their_number_alone() -> None:
         machine.run(row.number)
         if row.name not in settled:
             assert machine.loaded <= {0, 4}, row.name
+
+
+@pytest.mark.parametrize("base", [0x7F12_3456_7000, 0x7F12_FFFD_8000])
+def test_a_call_with_a_constant_string_passes(base: int) -> None:
+    """`base`: of the file; in the second one a boundary of 4 GiB stands between the two."""
+    machine = Machine(build(PLANS["strings"]))
+    number, good = TABLE["newfstatat"].number, (3, base + 0x29C99, 0x7FFC_0000_1000, AT_EMPTY_PATH)
+    instruction = base + 0x2092A
+
+    def run(at: int, *args: int) -> int:
+        return machine.run(number, (*args, 0, 0), instruction=at)
+
+    is_split = base + 0x29C99 >> 32 != instruction >> 32
+    assert is_split == (base == 0x7F12_FFFD_8000)
+    for flags in (AT_EMPTY_PATH, AT_EMPTY_PATH | 1 << 40):  # an int
+        assert run(instruction, *good[:3], flags) == (NOTIFY if is_split else ALLOW)
+    for at, args in (
+        (instruction + 1, good),
+        (instruction + (2 << 32), good),
+        (instruction, (3, good[1] + 1, good[2], AT_EMPTY_PATH)),
+        (instruction, (3, good[1] ^ 2 << 32, good[2], AT_EMPTY_PATH)),
+        (instruction, (*good[:3], AT_EMPTY_PATH | 0x100)),
+        (instruction, (*good[:3], 0)),
+    ):
+        assert run(at, *args) == NOTIFY
+    assert machine.run(TABLE["statx"].number, (*good, 0, 0), instruction=instruction) == NOTIFY
 
 
 def test_the_search_for_a_number_is_short() -> None:

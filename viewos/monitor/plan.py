@@ -5,12 +5,13 @@ from __future__ import annotations
 import errno
 import os
 
+from viewos.abi.fcntl import AT_EMPTY_PATH
 from viewos.abi.nesting import PR_VIEWOS
 from viewos.abi.prctl import PR_GET_DUMPABLE, PR_SET_DUMPABLE, PR_SET_SECCOMP
 from viewos.abi.ptrace import PTRACE_ATTACH, PTRACE_SEIZE, PTRACE_TRACEME
 from viewos.abi.syscalls import OPERATIONS, PATH_SYSCALLS
 from viewos.claims import Claim
-from viewos.filter import ArgumentRule, FilterPlan
+from viewos.filter import ArgumentRule, FilterPlan, StringRule
 from viewos.module import VirtualModule
 from viewos.monitor import authors
 from viewos.monitor.trapped import (
@@ -43,8 +44,8 @@ _OTHERS = frozenset(
 """Calls that authors of modules hook, besides those that built-in modules do."""
 
 
-def plan(view: View, cookie: int) -> FilterPlan:
-    """What the filter of the view traps."""
+def plan(view: View, cookie: int, *, is_traced: bool = False) -> FilterPlan:
+    """What the filter of the view traps. `is_traced`: somebody wants to see all calls."""
     trap, rules = _needed(view)
     trap |= _RARE
     if view.claims:
@@ -78,7 +79,25 @@ def plan(view: View, cookie: int) -> FilterPlan:
         cookie=cookie,
         argument_rules=tuple(rule for rule in kept if rule.name not in trap),
         errnos={"io_uring_setup": errno.ENOSYS} if passes_by else {},
+        strings=() if is_traced or "newfstatat" not in trap else _fstat_of_loader(view),
     )
+
+
+def _fstat_of_loader(view: View) -> tuple[StringRule, ...]:
+    """What a program's loader makes of fstat(2) for each library: newfstatat of an open file, whose
+    owner it does not look at. It is a quarter of all that is trapped where programs are begun."""
+    asked = any(
+        {"stat", "newfstatat"} & authors.calls(module)
+        and type(module).show_owners is VirtualModule.show_owners
+        for module in view.modules
+    )
+    if asked or not view.inproc or view.nestable:
+        return ()
+    from viewos.monitor.inproc.loader import LOADER, distances
+
+    claim, loader = view.claims.forward(LOADER)
+    found = () if claim is not None and claim.module is not None else distances(loader)
+    return tuple(StringRule("newfstatat", 1, one, 3, AT_EMPTY_PATH) for one in found)
 
 
 def lacking(outer: FilterPlan, inner: FilterPlan) -> list[str]:

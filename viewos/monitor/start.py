@@ -74,7 +74,7 @@ def run(
 
         launch(
             command,
-            program_filter=lambda: bpf.build(plan(view, cookie)),
+            program_filter=lambda: bpf.build(plan(view, cookie, is_traced=trace is not None)),
             serve=serve,
             layout=Layout(layout),
             chdir=directory,

@@ -156,7 +156,7 @@ struct task {
 
 /* ---- owners: what a module shows of files ------------------------------------------------------- */
 
-enum { CHANGED = 4096 };
+enum { CHANGED = 1 << 16 };
 
 struct remembered {
     uint64_t device, inode, rdev;
@@ -165,7 +165,8 @@ struct remembered {
     struct handle handle;
 };
 
-/* What has been changed here, for Python to take; nothing is, while Python holds it back. */
+/* What has been changed here, for Python to take when it has to know; nothing is, while Python holds it
+ * back. */
 struct changed {
     struct remembered now;
     uint32_t real; /* st_mode */

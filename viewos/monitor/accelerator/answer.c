@@ -243,6 +243,18 @@ static bool keeps_at_exec(const struct call *c, const struct stat *program)
            c->level->owners && !owners_may(c->level->owners, program->st_ino);
 }
 
+/* A program in a claim, or by another path than the caller's: Python makes the kernel execute it, where
+ * it is there. PATH is searched so. */
+static enum outcome miss(struct call *c)
+{
+    struct stat st;
+    if (!c->task->like_us || c->state.kind & STATE_CONFINED || c->places->native ||
+        !fstatat(AT_FDCWD, c->places->real, &st, AT_SYMLINK_NOFOLLOW) || errno != ENOENT)
+        return PASS;
+    c->result = -ENOENT;
+    return ANSWER;
+}
+
 static enum outcome execute(struct call *c)
 {
     struct stat program;
@@ -304,7 +316,7 @@ static enum outcome decide(struct call *c)
         return all_continue && c->state.cwd == hint ? CONTINUE : PASS;
     }
     if (c->rule->action == ACTION_EXECUTE)
-        return all_continue && !is_native ? execute(c) : PASS;
+        return all_continue && !is_native ? execute(c) : miss(c);
     if (all_continue && !shows && is_one_mount(c))
         return CONTINUE;
     if (is_native || !c->task->like_us || c->state.kind & STATE_CONFINED || !is_allowed(c))

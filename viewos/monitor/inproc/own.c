@@ -90,6 +90,25 @@ CODE bool get_handle(const struct shared *shared, const struct file *f, struct h
     return true;
 }
 
+/* Is it certainly that inode's? Its number stands in what ext4 and many others give (exportfs.h), and tmpfs. */
+CODE bool is_handle_of(const struct handle *handle, uint64_t inode)
+{
+    const uint32_t *words = (const uint32_t *)handle->bytes;
+    if (handle->type != 1 /* FILEID_INO32_GEN */)
+        return false;
+    return handle->size == 8 ? words[0] == inode
+                             : handle->size == 12 && (words[1] | (uint64_t)words[2] << 32) == inode;
+}
+
+/* Did the handle come from the file that had been looked at? */
+CODE bool is_same_file(const struct shared *shared, const struct file *f, const struct stat *s,
+                       const struct handle *handle)
+{
+    struct stat again;
+    return is_handle_of(handle, s->st_ino) ||
+           (look_at(shared, f, &again) && again.st_ino == s->st_ino && again.st_dev == s->st_dev);
+}
+
 /* The note's place is ours; is it written, and may it be relied on? From when it stands there whoever
  * is about to change what is remembered takes it first, or has said so before and is seen here. */
 CODE bool write_note(const struct shown *shown, struct notes *notes, uint64_t at,
@@ -142,9 +161,8 @@ CODE bool change_owner(const struct shared *shared, struct here *here, const str
         return touch(shared, f, is_open);
     struct notes *notes = shown_allows(shown, s->st_dev) ? notes_here(shown, here, single) : NULL;
     struct handle handle;
-    struct stat again;
     if (!notes || notes->held || !get_handle(shared, f, &handle) || !touch(shared, f, is_open) ||
-        !look_at(shared, f, &again) || again.st_ino != s->st_ino || again.st_dev != s->st_dev)
+        !is_same_file(shared, f, s, &handle))
         return false;
     return write_note(shown, notes, atomic_fetch_add(&notes->next, 1), s, uid, gid, &handle);
 }
