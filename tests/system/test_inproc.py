@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 from collections.abc import Iterator
 
 import pytest
@@ -35,11 +36,39 @@ def run(modules: list[str], words: list[str], user: int, **kw: object) -> str:
     return (done.stdout + done.stderr).decode()
 
 
+def _notifications(log: str) -> int:
+    found = re.search(r"accelerator: (\d+) calls settled, (\d+) left", log)
+    assert found is not None
+    return int(found[1]) + int(found[2])
+
+
 STATS = """
 import os, sys
 name = sys.argv[1]
 for _ in range(2000): os.stat(name), os.access(name, 4), os.close(os.open(name, 0))
 """
+
+
+LOADS = """
+import ctypes, sys
+for n in range(int(sys.argv[2])): ctypes.CDLL("%s/lib%d.so" % (sys.argv[1], n))
+"""
+
+
+@pytest.mark.parametrize("module", ["vfs:/opt=/usr", "vfs:/=/", "uid:0"])
+def test_the_loader_asks_once_for_a_library(place: Place, module: str) -> None:
+    """Its open is trapped, and the fstat(2) that follows is not."""
+    for number in range(40):
+        shutil.copy("/lib/x86_64-linux-gnu/libz.so.1", place.real / f"lib{number}.so")
+    counts = []
+    for number in (0, 40):
+        log = place.real / f"log{number}"
+        options = ["-v", "--log", str(log), "-m", module]
+        program = ["/usr/bin/python3", "-ISc", LOADS, str(place.real), str(number)]
+        command = [python(place.user), "-m", "viewos", "run", *options, "--", *program]
+        run_in_view(None, command, user=place.user, check=True)
+        counts.append(_notifications(log.read_text()))
+    assert 40 <= counts[1] - counts[0] < 60
 
 
 @pytest.mark.parametrize("name", ["/mnt/file", "/etc/passwd", "file"])
@@ -60,9 +89,7 @@ def test_its_calls_do_not_reach_the_monitor(place: Place, name: str) -> None:
     words += ["/usr/bin/python3", "-ISc", STATS, name]
     done = run_in_view(None, [python(place.user), "-m", "viewos", *words], user=place.user)
     assert not done.stderr, done.stderr
-    found = re.search(r"accelerator: (\d+) calls settled, (\d+) left", log.read_text())
-    assert found is not None
-    assert int(found[1]) + int(found[2]) < 1000
+    assert _notifications(log.read_text()) < 1000
 
 
 @pytest.mark.parametrize(("how", "expected"), [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from pathlib import Path
 
@@ -9,73 +10,93 @@ import capstone
 import pytest
 
 from viewos.abi.syscalls import TABLE
-from viewos.monitor.inproc.elf import Elf
-from viewos.monitor.inproc.loader import LOADER, distances
+from viewos.monitor.inproc.elf import PF_W, Elf
+from viewos.monitor.inproc.loader import LOADER, Distances, distances
 
 pytestmark = pytest.mark.timeout(60)
 
 SITE = b"\xb8" + struct.pack("<I", TABLE["newfstatat"].number) + b"\x0f\x05"
 
 
-def test_the_loader_of_this_machine() -> None:
+LOADED = Elf(Path(LOADER.decode()).read_bytes())
+TEXT = LOADED.data[LOADED.code.offset :][: LOADED.code.file_size]
+CACHE = b"/etc/ld.so.cache\0"
+
+
+def offset(address: int) -> int:
+    """In the file, of what cannot be written to."""
+    (found,) = [s for s in LOADED.loaded if s.address <= address < s.address + s.file_size]
+    assert not found.flags & PF_W
+    return found.offset + address - found.address
+
+
+def ends(code: bytes) -> list[int]:
+    """Where instructions end."""
+    return [LOADED.code.address + match.end() for match in re.finditer(code, TEXT)]
+
+
+def fstat_end() -> int:
+    (end,) = ends(re.escape(SITE))
+    return end
+
+
+def test_fstat() -> None:
     """What is found is a system call, and a string that is empty, in this very file."""
-    loader = Elf(Path(LOADER.decode()).read_bytes())
-    text = loader.data[loader.code.offset :][: loader.code.file_size]
-    end = loader.code.address + text.index(SITE) + len(SITE)
-    found = distances(LOADER)
+    found = distances(LOADER).fstat
     assert found
     for distance in found:
-        place = (end - distance) % (1 << 32)
-        (segment,) = [s for s in loader.loaded if s.address <= place < s.address + s.file_size]
-        assert not segment.flags & 2
-        assert loader.data[segment.offset + place - segment.address] == 0
+        assert LOADED.data[offset((fstat_end() - distance) % (1 << 32))] == 0
 
 
-def test_the_string_is_the_one_that_fstat_has() -> None:
-    loader = Elf(Path(LOADER.decode()).read_bytes())
-    text = loader.data[loader.code.offset :][: loader.code.file_size]
+def test_the_string_is_one_that_a_function_gives() -> None:
     machine = capstone.Cs(capstone.CS_ARCH_X86, capstone.CS_MODE_64)
-    end = loader.code.address + text.index(SITE) + len(SITE)
-    wanted = {(end - distance) % (1 << 32) for distance in distances(LOADER)}
+    wanted = {(fstat_end() - distance) % (1 << 32) for distance in distances(LOADER).fstat}
     seen = set()
-    for at in range(0, len(text), 16):  # functions begin so
-        for address, size, name, operands in machine.disasm_lite(text[at : at + 64], at):
+    for at in range(0, len(TEXT), 16):  # functions begin so
+        for address, size, name, operands in machine.disasm_lite(TEXT[at : at + 64], at):
             if name == "lea" and operands.startswith("rsi, [rip + 0x"):
-                offset = int(operands.removeprefix("rsi, [rip + ").rstrip("]"), 16)
-                seen.add(loader.code.address + address + size + offset)
+                distance = int(operands.removeprefix("rsi, [rip + ").rstrip("]"), 16)
+                seen.add(LOADED.code.address + address + size + distance)
     assert wanted <= seen
 
 
-def patched(tmp_path: Path, old: bytes, new: bytes) -> bytes:
-    """Another loader."""
-    data = Path(LOADER.decode()).read_bytes()
-    assert old in data
-    (tmp_path / "ld.so").write_bytes(data.replace(old, new))
-    return bytes(tmp_path / "ld.so")
+def test_the_cache() -> None:
+    found = distances(LOADER).cache
+    places = {LOADED.data.index(CACHE)}
+    sites = ends(rb"(?s)\xb8\x01\x01\x00\x00.{0,8}?\x0f\x05")
+    assert found
+    for distance in found:
+        assert any(
+            0 <= (end - distance) % (1 << 32) < len(LOADED.data)
+            and offset((end - distance) % (1 << 32)) in places
+            for end in sites
+        )
+
+
+def other(tmp_path: Path, data: bytes | bytearray) -> Distances:
+    """Those of another loader."""
+    (tmp_path / "ld.so").write_bytes(data)
+    return distances(bytes(tmp_path / "ld.so"))
 
 
 def test_a_loader_that_makes_it_otherwise(tmp_path: Path) -> None:
-    assert not distances(patched(tmp_path, SITE, SITE[:1] + b"\5" + SITE[2:]))
     flags = b"\xb9" + struct.pack("<I", 0x1000)
-    assert not distances(patched(tmp_path, flags, b"\xb9" + struct.pack("<I", 0x1100)))
+    for old, new in ((SITE, SITE[:1] + b"\5" + SITE[2:]), (flags, b"\xb9\0\x11\0\0")):
+        assert old in LOADED.data
+        found = other(tmp_path, LOADED.data.replace(old, new))
+        assert not found.fstat
+        assert found.cache == distances(LOADER).cache
 
 
-def test_a_string_that_is_not_empty(tmp_path: Path) -> None:
-    loader = Elf(Path(LOADER.decode()).read_bytes())
-    text = loader.data[loader.code.offset :][: loader.code.file_size]
-    end = loader.code.address + text.index(SITE) + len(SITE)
-    data = bytearray(loader.data)
-    for distance in distances(LOADER):
-        place = (end - distance) % (1 << 32)
-        (segment,) = [s for s in loader.loaded if s.address <= place < s.address + s.file_size]
-        data[segment.offset + place - segment.address] = ord("x")
-    (tmp_path / "ld.so").write_bytes(data)
-    assert not distances(bytes(tmp_path / "ld.so"))
+def test_strings_that_are_others(tmp_path: Path) -> None:
+    data = bytearray(LOADED.data.replace(CACHE, b"/opt" + CACHE[4:]))
+    for distance in distances(LOADER).fstat:
+        data[offset((fstat_end() - distance) % (1 << 32))] = ord("x")
+    assert other(tmp_path, data) == Distances()
 
 
 @pytest.mark.parametrize("data", [b"", b"#!/bin/sh\n", b"\x7fELF\2\1" + bytes(200)])
 def test_what_is_no_loader(tmp_path: Path, data: bytes) -> None:
-    (tmp_path / "ld.so").write_bytes(data)
-    assert not distances(bytes(tmp_path / "ld.so"))
-    assert not distances(bytes(tmp_path / "none"))
-    assert not distances(bytes(tmp_path))
+    assert other(tmp_path, data) == Distances()
+    assert distances(bytes(tmp_path / "none")) == Distances()
+    assert distances(bytes(tmp_path)) == Distances()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Iterator, Set
 
 from viewos.abi.fcntl import AT_EMPTY_PATH
 from viewos.abi.nesting import PR_VIEWOS
@@ -79,25 +80,31 @@ def plan(view: View, cookie: int, *, is_traced: bool = False) -> FilterPlan:
         cookie=cookie,
         argument_rules=tuple(rule for rule in kept if rule.name not in trap),
         errnos={"io_uring_setup": errno.ENOSYS} if passes_by else {},
-        strings=() if is_traced or "newfstatat" not in trap else _fstat_of_loader(view),
+        strings=() if is_traced else tuple(_calls_of_loader(view, trap)),
     )
 
 
-def _fstat_of_loader(view: View) -> tuple[StringRule, ...]:
-    """What a program's loader makes of fstat(2) for each library: newfstatat of an open file, whose
-    owner it does not look at. It is a quarter of all that is trapped where programs are begun."""
+def _calls_of_loader(view: View, trap: Set[str]) -> Iterator[StringRule]:
+    """What a program's loader asks that nobody has to look at. Of a library, fstat(2), whose owner
+    means nothing to it: a quarter of all that is trapped where programs are begun."""
     asked = any(
         {"stat", "newfstatat"} & authors.calls(module)
         and type(module).show_owners is VirtualModule.show_owners
         for module in view.modules
     )
-    if asked or not view.inproc or view.nestable:
-        return ()
+    if asked or not view.inproc or view.nestable or "newfstatat" not in trap:
+        return
     from viewos.monitor.inproc.loader import LOADER, distances
 
-    claim, loader = view.claims.forward(LOADER)
-    found = () if claim is not None and claim.module is not None else distances(loader)
-    return tuple(StringRule("newfstatat", 1, one, 3, AT_EMPTY_PATH) for one in found)
+    claim, path = view.claims.forward(LOADER)
+    if claim is not None and claim.module is not None:
+        return
+    found = distances(path)
+    for distance in found.fstat:
+        yield StringRule("newfstatat", 1, distance, 3, AT_EMPTY_PATH)
+    if "openat" not in trap:  # but where it may be that of the libc
+        for distance in found.cache:
+            yield StringRule("openat", 1, distance, 2, os.O_RDONLY | os.O_CLOEXEC)
 
 
 def lacking(outer: FilterPlan, inner: FilterPlan) -> list[str]:

@@ -1,4 +1,5 @@
-"""What programs' dynamic loader asks of open files: fstat(2), made as newfstatat(fd, "", ...)."""
+"""Calls that programs' dynamic loader makes with strings of its own, which a filter can tell
+apart (`StringRule`)."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ import os
 import re
 import struct
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from viewos.abi.fcntl import AT_EMPTY_PATH
 from viewos.abi.syscalls import TABLE
@@ -15,7 +17,7 @@ LOADER = b"/lib64/ld-linux-x86-64.so.2"
 _MOST = 2 << 20
 """Bytes of a loader: Debian's has 210 KB."""
 _MOST_DISTANCES = 4
-_CALL = b"\xb8" + struct.pack("<I", TABLE["newfstatat"].number) + b"\x0f\x05"
+_CACHE = b"/etc/ld.so.cache"
 _STRING = re.compile(rb"(?s)\x48\x8d\x35(....)")
 """lea STRING(%rip), %rsi"""
 _FLAGS = struct.pack("<I", AT_EMPTY_PATH)
@@ -23,35 +25,66 @@ _NEAR = 6
 """Bytes: mov $AT_EMPTY_PATH, %ecx or %r10d."""
 
 
-def distances(path: bytes) -> tuple[int, ...]:
-    """How far the calls of fstat(2) in a loader stand from their empty strings, as `StringRule` has
-    it; nothing for one that is made otherwise, as musl's."""
+class Distances(NamedTuple):
+    """How far calls stand from their strings; nothing where a loader makes them otherwise."""
+
+    fstat: tuple[int, ...] = ()
+    """fstat(2) of what it has opened, made as newfstatat(fd, "", ...)."""
+    cache: tuple[int, ...] = ()
+    """openat of /etc/ld.so.cache."""
+
+
+def distances(path: bytes) -> Distances:
+    """What is found in a loader; nothing in musl's, or in no loader."""
     try:
         with open(path, "rb") as file:
             if os.fstat(file.fileno()).st_size > _MOST:
-                return ()
+                return Distances()
             loader = Elf(file.read())
     except (OSError, NotUnderstood):
-        return ()
+        return Distances()
     code = loader.code
     text = loader.data[code.offset : code.offset + code.file_size]
-    ends = [code.address + match.end() for match in re.finditer(re.escape(_CALL), text)]
-    empty = {place for place in _strings(text, code.address) if _is_empty(loader, place)}
-    found = tuple((end - place) % (1 << 32) for end in ends for place in sorted(empty))
-    return found if len(found) <= _MOST_DISTANCES else ()
+    empty = {place for place in _given(text, code.address) if _is_there(loader, place, b"")}
+    names = {place for place in _all(loader, _CACHE) if _is_there(loader, place, _CACHE)}
+    return Distances(
+        _between(_calls(text, code.address, "newfstatat"), empty),
+        _between(_calls(text, code.address, "openat"), names),
+    )
 
 
-def _strings(text: bytes, base: int) -> Iterator[int]:
+def _between(ends: list[int], places: set[int]) -> tuple[int, ...]:
+    found = {(end - place) % (1 << 32) for end in ends for place in places}
+    return tuple(sorted(found)) if len(found) <= _MOST_DISTANCES else ()
+
+
+def _calls(text: bytes, base: int, name: str) -> list[int]:
+    """Behind each site of sites.py."""
+    number = re.escape(struct.pack("<I", TABLE[name].number))
+    pattern = rb"(?s)\xb8%s(?:\x48\x89\xfe)?(?:\xbf.{4})?\x0f\x05" % number
+    return [base + match.end() for match in re.finditer(pattern, text)]
+
+
+def _given(text: bytes, base: int) -> Iterator[int]:
+    """The strings that are a call's second argument, beside AT_EMPTY_PATH."""
     for match in _STRING.finditer(text):
         start, end = match.span()
         if text.endswith(_FLAGS, 0, start) or _FLAGS in text[end : end + _NEAR]:
             yield base + end + struct.unpack("<i", match[1])[0]
 
 
-def _is_empty(loader: Elf, address: int) -> bool:
-    """Does the empty string stand there, and can no program change it?"""
+def _all(loader: Elf, string: bytes) -> Iterator[int]:
+    for one in loader.loaded:
+        part = loader.data[one.offset : one.offset + one.file_size]
+        for match in re.finditer(re.escape(string), part):
+            yield one.address + match.start()
+
+
+def _is_there(loader: Elf, address: int, string: bytes) -> bool:
+    """Does that string stand there, and can no program change it?"""
     for one in loader.loaded:
         at = address - one.address
         if 0 <= at < one.file_size:
-            return not one.flags & PF_W and loader.data[one.offset + at] == 0
+            found = loader.data[one.offset + at :][: len(string) + 1]
+            return not one.flags & PF_W and found == string + b"\0"
     return False
