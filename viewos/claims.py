@@ -7,7 +7,9 @@ to the backing, and `..` at its root leads to the parent of the prefix.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple, NewType, Protocol
+from typing import NewType, Protocol
+
+from viewos.tuples import NamedTuple
 
 VirtualPath = NewType("VirtualPath", bytes)
 RealPath = NewType("RealPath", bytes)

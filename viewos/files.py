@@ -10,10 +10,11 @@ import errno
 import os
 import struct
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from viewos import kernel
 from viewos.abi.fcntl import AT_EMPTY_PATH, AT_SYMLINK_FOLLOW
+from viewos.tuples import NamedTuple
 
 if TYPE_CHECKING:
     from viewos.abi.utsname import Utsname

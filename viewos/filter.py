@@ -16,7 +16,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import MappingProxyType, ModuleType
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
 
 from viewos.abi.row import NO_COOKIE, SIGNED_32, UNSIGNED_32, Row
 from viewos.abi.seccomp import (
@@ -27,6 +27,7 @@ from viewos.abi.seccomp import (
 )
 from viewos.abi.syscalls import LAST_NUMBER, TABLE
 from viewos.errors import ViewosError
+from viewos.tuples import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from viewos.errors import SpecError, ViewosError, short, told
 from viewos.module import VirtualModule
 from viewos.spec import Items, ModuleSpec, parse
+from viewos.tuples import NamedTuple
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint

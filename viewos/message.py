@@ -6,10 +6,11 @@ Where it lies in the program's memory is read once; `SharedSocket` sends and rec
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from viewos.abi import socket as abi
 from viewos.abi.socket import SocketAddress
+from viewos.tuples import NamedTuple
 
 if TYPE_CHECKING:
     from viewos.call import Call

@@ -11,10 +11,11 @@ import enum
 import errno
 from collections.abc import Callable, Iterable, Mapping
 from types import FunctionType
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, NamedTuple, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Self, TypeVar
 
 from viewos.claims import Claim
 from viewos.errors import SpecError
+from viewos.tuples import NamedTuple
 
 if TYPE_CHECKING:
     from viewos.abi.socket import Ucred

@@ -10,9 +10,9 @@ import os
 import re
 from collections.abc import Iterable
 from contextvars import ContextVar
-from typing import NamedTuple
 
 from viewos.errors import SpecError, short
+from viewos.tuples import NamedTuple
 
 launch_directory: ContextVar[bytes | None] = ContextVar("launch_directory", default=None)
 """Where the program of the view is started, while a nested view is being made: a path of the view

@@ -8,11 +8,12 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
 from viewos import kernel
 from viewos.claims import Claim, ClaimMap
 from viewos.module import VirtualModule
+from viewos.tuples import NamedTuple
 
 RLIMIT_LOCKS = 10
 """Unused by the kernel since 2.4, inherited over fork and exec: its soft value carries the

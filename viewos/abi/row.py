@@ -1,14 +1,16 @@
 """What a row of the table of system calls is made of, and how registers become values.
 
 Plain classes instead of enum.Enum: the table is imported at every start of a program, and a
-member of an Enum is hashed by Python code. For the same reason annotations are not postponed here:
-NamedTuple compiles each one that is a string.
+member of an Enum is hashed by Python code.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
-from typing import ClassVar, Final, Literal, NamedTuple
+from typing import ClassVar, Final, Literal
 
 from viewos.abi.fcntl import O_CREAT, O_EXCL, O_NOFOLLOW, O_PATH
+from viewos.tuples import NamedTuple
 
 
 class Kind(str):
@@ -16,30 +18,30 @@ class Kind(str):
 
     __slots__ = ()
 
-    FD: ClassVar["Kind"]
-    DIRFD: ClassVar["Kind"]
-    INT: ClassVar["Kind"]
-    PID: ClassVar["Kind"]
-    SIGNAL: ClassVar["Kind"]
-    SOCKLEN: ClassVar["Kind"]
-    AT_FLAGS: ClassVar["Kind"]
-    UINT: ClassVar["Kind"]
-    FLAGS: ClassVar["Kind"]
-    OPEN_FLAGS: ClassVar["Kind"]
-    MODE: ClassVar["Kind"]
-    UID: ClassVar["Kind"]
-    GID: ClassVar["Kind"]
-    LONG: ClassVar["Kind"]
-    OFFSET: ClassVar["Kind"]
-    ULONG: ClassVar["Kind"]
-    SIZE: ClassVar["Kind"]
-    PATH: ClassVar["Kind"]
-    STR: ClassVar["Kind"]
-    BUF: ClassVar["Kind"]
-    PTR: ClassVar["Kind"]
-    ARGV: ClassVar["Kind"]
-    SOCKADDR: ClassVar["Kind"]
-    SOCKLEN_PTR: ClassVar["Kind"]
+    FD: ClassVar[Kind]
+    DIRFD: ClassVar[Kind]
+    INT: ClassVar[Kind]
+    PID: ClassVar[Kind]
+    SIGNAL: ClassVar[Kind]
+    SOCKLEN: ClassVar[Kind]
+    AT_FLAGS: ClassVar[Kind]
+    UINT: ClassVar[Kind]
+    FLAGS: ClassVar[Kind]
+    OPEN_FLAGS: ClassVar[Kind]
+    MODE: ClassVar[Kind]
+    UID: ClassVar[Kind]
+    GID: ClassVar[Kind]
+    LONG: ClassVar[Kind]
+    OFFSET: ClassVar[Kind]
+    ULONG: ClassVar[Kind]
+    SIZE: ClassVar[Kind]
+    PATH: ClassVar[Kind]
+    STR: ClassVar[Kind]
+    BUF: ClassVar[Kind]
+    PTR: ClassVar[Kind]
+    ARGV: ClassVar[Kind]
+    SOCKADDR: ClassVar[Kind]
+    SOCKLEN_PTR: ClassVar[Kind]
 
 
 def _kinds(names: str) -> frozenset[Kind]:
@@ -64,13 +66,13 @@ class Intent(str):
 
     __slots__ = ()
 
-    READ: ClassVar["Intent"]
-    WRITE: ClassVar["Intent"]
-    CREATE: ClassVar["Intent"]
-    REMOVE: ClassVar["Intent"]
-    EXECUTE: ClassVar["Intent"]
-    OPEN: ClassVar["Intent"]
-    MOUNT: ClassVar["Intent"]
+    READ: ClassVar[Intent]
+    WRITE: ClassVar[Intent]
+    CREATE: ClassVar[Intent]
+    REMOVE: ClassVar[Intent]
+    EXECUTE: ClassVar[Intent]
+    OPEN: ClassVar[Intent]
+    MOUNT: ClassVar[Intent]
 
 
 Intent.READ = Intent("READ")  # looks, needs nothing to be writable

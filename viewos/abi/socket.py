@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import struct
 from _socket import inet_ntop, inet_pton  # the socket module would cost each start 5 ms
-from typing import NamedTuple
+
+from viewos.tuples import NamedTuple
 
 AF_UNIX = 1
 SOCK_DGRAM = 2

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import struct
-from typing import NamedTuple
+
+from viewos.tuples import NamedTuple
 
 STAT = struct.Struct("=QQQIIIIQqqqqQqQqQ3q")
 STATX = struct.Struct("=IIQIIIHHQQQQ" + "qIi" * 4 + "IIIIQIIQIIIIII8Q")

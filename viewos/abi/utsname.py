@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import struct
-from typing import NamedTuple
+
+from viewos.tuples import NamedTuple
 
 LENGTH = 64
 """Bytes of a field without its terminating zero (__NEW_UTS_LEN)."""

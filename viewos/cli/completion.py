@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import shlex
 from importlib import import_module
-from typing import NamedTuple
 
 from viewos.cli.options import HELP, Option, UsageError, describe, parse
+from viewos.tuples import NamedTuple
 
 HELP_LINE = "print a script that completes words of viewos in a shell"
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from viewos.errors import ViewosError
+from viewos.tuples import NamedTuple
 
 
 class UsageError(ViewosError):

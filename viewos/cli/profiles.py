@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from viewos.errors import SpecError, ViewosError, short
+from viewos.tuples import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
+
+from viewos.tuples import NamedTuple
 
 _OUTCOMES = ("accelerator", "answered", "failed", "continued")
 

@@ -6,11 +6,12 @@ import os
 import socket
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 from viewos.control import message, places
 from viewos.errors import ViewosError
 from viewos.launcher.contact import contact
+from viewos.tuples import NamedTuple
 
 PATIENCE = 30.0
 """Seconds for an answer, where nothing is waited for."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from typing import Any, NamedTuple
+from typing import Any
 
 from viewos.errors import ViewosError
+from viewos.tuples import NamedTuple
 
 PROTOCOL = 1
 """Both ends have to be of the same; it grows when something is not understood any more."""

@@ -8,7 +8,6 @@ import os
 import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
 
 from viewos import kernel
 from viewos.abi import seccomp as abi
@@ -18,6 +17,7 @@ from viewos.doctor.trial import child
 from viewos.filter import FilterPlan, build
 from viewos.launcher.raw import set_filter
 from viewos.launcher.wire import Wire, pair
+from viewos.tuples import NamedTuple
 
 COOKIE = 0x7669_6577_6F73_0001
 LISTENER = abi.SECCOMP_FILTER_FLAG_NEW_LISTENER

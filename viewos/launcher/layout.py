@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from enum import Enum
-from typing import NamedTuple
 
 from viewos.launcher import raw
 from viewos.launcher.errors import LaunchError
+from viewos.tuples import NamedTuple
 
 CAP_SYS_PTRACE = 19
 CAP_SYS_ADMIN = 21

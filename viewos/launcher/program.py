@@ -13,12 +13,13 @@ import signal
 import stat
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple, NoReturn
+from typing import NoReturn
 
 from viewos.launcher import raw
 from viewos.launcher.errors import CANNOT_EXECUTE, FAILED, NOT_FOUND, LaunchError
 from viewos.launcher.layout import CAP_SYS_ADMIN, has_capability
 from viewos.launcher.wire import SERVING, Line
+from viewos.tuples import NamedTuple
 
 _DEFAULT_PATH = b"/bin:/usr/bin"  # what execvp(3) of glibc takes when PATH is not set
 _GOES_ON = (errno.ENOENT, errno.ESTALE, errno.ENOTDIR, errno.ENODEV, errno.ETIMEDOUT)

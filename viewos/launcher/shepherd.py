@@ -14,13 +14,13 @@ import os
 import select
 import signal
 import struct
-from typing import NamedTuple
 
 from viewos.launcher import errors, raw, side
 from viewos.launcher.errors import LaunchError
 from viewos.launcher.layout import Layout
 from viewos.launcher.program import Program, become
 from viewos.launcher.wire import FAILED, Wire, pair
+from viewos.tuples import NamedTuple
 
 BORN = b"B"
 """Shepherd to waiter: its pid and the program's, two ints."""

@@ -10,12 +10,12 @@ import select
 import signal
 from collections.abc import Callable
 from contextlib import suppress
-from typing import NamedTuple
 
 from viewos import kernel
 from viewos.launcher import raw
 from viewos.launcher.layout import Layout, Session
 from viewos.launcher.wire import FAILED, SERVING, Wire
+from viewos.tuples import NamedTuple
 
 SERVED, LEFT = b"R", b"B"
 Identity = tuple[int, int] | None

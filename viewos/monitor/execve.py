@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import struct
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from viewos.abi.fcntl import AT_EXECVE_CHECK
 from viewos.abi.row import signed32
@@ -25,6 +25,7 @@ from viewos.monitor.pathcalls import fix_up_paths, may_continue, resolve_all, tr
 from viewos.monitor.paths import KERNEL, Place
 from viewos.monitor.rewrite import Argument, Rewrite, vector
 from viewos.monitor.traced import ExecStop
+from viewos.tuples import NamedTuple
 from viewos.view import ProcessState
 
 if TYPE_CHECKING:

@@ -10,9 +10,10 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from viewos.claims import below, join
+from viewos.tuples import NamedTuple
 
 if TYPE_CHECKING:
     from viewos.claims import Claim, ClaimMap

@@ -16,7 +16,7 @@ import os
 import re
 import stat
 import struct
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from viewos.abi.fcntl import (
     RESOLVE_BENEATH,
@@ -28,6 +28,7 @@ from viewos.abi.fcntl import (
 from viewos.claims import Claim, ClaimMap, join
 from viewos.kernel import AT_FDCWD, vouch
 from viewos.monitor.mounts import MountTable
+from viewos.tuples import NamedTuple
 
 if TYPE_CHECKING:
     from viewos.monitor.task import Task

@@ -6,7 +6,9 @@ import enum
 import struct
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+from viewos.tuples import NamedTuple
 
 if TYPE_CHECKING:
     from viewos.monitor.traced import ExecStop

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib import import_module
-from typing import NamedTuple, NoReturn
+from typing import NoReturn
 
 from viewos import filter as bpf
 from viewos.errors import ViewosError
@@ -18,6 +18,7 @@ from viewos.monitor.log import VERBOSE, Log
 from viewos.monitor.mounts import MountTable
 from viewos.monitor.plan import plan
 from viewos.monitor.setup import set_up, start_directory, tear_down
+from viewos.tuples import NamedTuple
 from viewos.view import View
 
 SERVING = "viewos.monitor.router"

@@ -8,13 +8,14 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from viewos.abi.syscalls import OPERATIONS, TABLE
 from viewos.abi.text import format_call
 from viewos.claims import lies_in
 from viewos.errors import ViewosError
 from viewos.monitor.outcome import ANSWERED, CONTINUE, Outcome
+from viewos.tuples import NamedTuple
 
 if TYPE_CHECKING:
     from viewos.call import Call

@@ -13,11 +13,12 @@ import weakref
 from collections.abc import Callable
 from functools import partial
 from types import ModuleType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from viewos.abi.syscalls import BY_NUMBER, TABLE
 from viewos.monitor.accelerator import rules, tables
 from viewos.monitor.accelerator.owning import Owning
+from viewos.tuples import NamedTuple
 
 if TYPE_CHECKING:
     from viewos.abi.row import Row

@@ -5,10 +5,10 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
-from typing import NamedTuple
 
 from viewos.claims import ClaimMap
 from viewos.monitor.mounts import NATIVE_TYPES
+from viewos.tuples import NamedTuple
 
 READ_ONLY, MODULE = 1, 2
 """Flags of a claim."""

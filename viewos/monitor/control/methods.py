@@ -9,7 +9,7 @@ import os
 import re
 import signal
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from viewos import __version__
 from viewos.control.message import METHOD, PARAMETERS, PROTOCOL, Request, WrongMessage
@@ -18,6 +18,7 @@ from viewos.monitor import change, members, mounting
 from viewos.monitor.control import about, entering
 from viewos.monitor.trace import Trace, parse
 from viewos.monitor.why import explain
+from viewos.tuples import NamedTuple
 
 if TYPE_CHECKING:
     from viewos.monitor.nesting import Level, Nesting

@@ -17,10 +17,11 @@ import resource
 import threading
 from contextlib import suppress
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from viewos.abi.syscalls import TABLE
 from viewos.monitor.memory import Fault, TraceeGone, Unreadable
+from viewos.tuples import NamedTuple
 
 if TYPE_CHECKING:
     from viewos.call import Call

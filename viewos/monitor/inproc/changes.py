@@ -5,7 +5,8 @@ from __future__ import annotations
 import errno
 import mmap
 import os
-from typing import NamedTuple
+
+from viewos.tuples import NamedTuple
 
 
 class Patch(NamedTuple):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import struct
-from typing import NamedTuple
 
 from viewos.kept import kept
+from viewos.tuples import NamedTuple
 
 PT_LOAD, PT_NOTE, PT_PHDR, PT_GNU_EH_FRAME = 1, 4, 6, 0x6474E550
 PF_X, PF_W, PF_R = 1, 2, 4

@@ -10,7 +10,6 @@ from __future__ import annotations
 import struct
 from bisect import bisect_left
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from viewos.abi.syscalls import TABLE
 from viewos.monitor.inproc.changes import Image, Patch
@@ -29,6 +28,7 @@ from viewos.monitor.inproc.elf import (
 from viewos.monitor.inproc.shared import KINDS, OPENS
 from viewos.monitor.inproc.shared import SIZE as SHARED_SIZE
 from viewos.monitor.inproc.sites import Found, Site
+from viewos.tuples import NamedTuple
 
 _E_PHOFF, _E_PHNUM = 32, 56
 """Where they stand in the header of the file (elf(5))."""

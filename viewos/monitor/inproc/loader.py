@@ -7,11 +7,11 @@ import os
 import re
 import struct
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from viewos.abi.fcntl import AT_EMPTY_PATH
 from viewos.abi.syscalls import TABLE
 from viewos.monitor.inproc.elf import PF_W, Elf, NotUnderstood
+from viewos.tuples import NamedTuple
 
 LOADER = b"/lib64/ld-linux-x86-64.so.2"
 _MOST = 2 << 20

@@ -8,11 +8,11 @@ import re
 import struct
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
 from viewos.abi.syscalls import BY_NUMBER, TABLE
 from viewos.monitor.inproc.elf import Elf, NotUnderstood
 from viewos.monitor.inproc.shared import KINDS, OPENS
+from viewos.tuples import NamedTuple
 
 CALLS = tuple(KINDS)
 """The calls that a program can make by itself: code.c has an answer for each."""
