@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from typing import NamedTuple as NamedTuple
+    from typing import NamedTuple
 else:
     from collections import namedtuple
 
@@ -59,3 +59,6 @@ else:
 
         def __getnewargs__(self):
             return tuple(self)
+
+
+__all__ = ["NamedTuple"]

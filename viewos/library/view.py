@@ -17,7 +17,7 @@ from viewos.errors import ViewosError
 from viewos.library.served import Served
 from viewos.module import VirtualModule
 from viewos.monitor.mounts import MountTable
-from viewos.monitor.plan import plan
+from viewos.monitor.plan import plan, without_loader
 from viewos.monitor.setup import set_up, tear_down
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class View(views.View):
             if self.mounts is None:
                 mounts = set_up(self)
                 try:
-                    self.program_filter = bpf.build(plan(self, self.cookie))
+                    self.program_filter = bpf.build(without_loader(plan(self, self.cookie), self))
                 except BaseException:
                     tear_down(self)
                     raise

@@ -18,8 +18,8 @@ from viewos.tuples import NamedTuple
 if TYPE_CHECKING:
     from viewos.claims import Claim, ClaimMap
 
-_ESCAPE = re.compile(rb"\\([0-7]{3})")
-_SPECIAL = re.compile(rb"[\\\s#]")
+_ESCAPE = rb"\\([0-7]{3})"
+_SPECIAL = rb"[\\\s#]"
 
 
 class Format(NamedTuple):
@@ -37,12 +37,12 @@ MOUNTINFO, MOUNTS, MOUNTSTATS = Format(4, 5, 3, (0, 1)), Format(1, 3), Format(4)
 
 def unescape(name: bytes) -> bytes:
     """A name as these files write it, read."""
-    return _ESCAPE.sub(lambda m: bytes([int(m[1], 8) & 0xFF]), name)
+    return re.sub(_ESCAPE, lambda m: bytes([int(m[1], 8) & 0xFF]), name)
 
 
 def escape(name: bytes) -> bytes:
     """A name as these files write it."""
-    return _SPECIAL.sub(lambda m: b"\\%03o" % m[0][0], name)
+    return re.sub(_SPECIAL, lambda m: b"\\%03o" % m[0][0], name)
 
 
 def translate(form: Format, claims: ClaimMap, text: bytes) -> bytes:

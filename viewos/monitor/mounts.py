@@ -98,11 +98,11 @@ class MountTable:
             path = path[:cut]
         return path
 
-    def match_proc(self, pattern: re.Pattern[bytes], real: bytes) -> re.Match[bytes] | None:
+    def match_proc(self, pattern: bytes, real: bytes) -> re.Match[bytes] | None:
         """Match a pattern against what of a real path follows its procfs mount point, if it lies
         in one."""
         proc = self.proc_root(real)
-        return None if proc is None else pattern.match(real, 0 if proc == b"/" else len(proc))
+        return None if proc is None else re.match(pattern, real[len(proc.rstrip(b"/")) :])
 
     def is_procs(self, device: int) -> bool:
         """Is it the st_dev of a procfs?"""

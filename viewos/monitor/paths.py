@@ -43,7 +43,7 @@ _LOOK_NOFOLLOW = struct.pack(
     "=QQQ", os.O_PATH | os.O_CLOEXEC | os.O_NOFOLLOW, 0, RESOLVE_NO_SYMLINKS
 )
 _TRUSTED = (-errno.ENOENT, -errno.ENOTDIR)
-_MAGIC = re.compile(rb"/\d+(?:/task/\d+)?/(?:cwd|root|exe|fd/\d+|map_files/[^/]+|ns/\w+)\Z")
+_MAGIC = rb"/\d+(?:/task/\d+)?/(?:cwd|root|exe|fd/\d+|map_files/[^/]+|ns/\w+)\Z"
 
 
 class Place(NamedTuple):

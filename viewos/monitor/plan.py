@@ -45,8 +45,8 @@ _OTHERS = frozenset(
 """Calls that authors of modules hook, besides those that built-in modules do."""
 
 
-def plan(view: View, cookie: int, *, is_traced: bool = False) -> FilterPlan:
-    """What the filter of the view traps. `is_traced`: somebody wants to see all calls."""
+def plan(view: View, cookie: int) -> FilterPlan:
+    """What the filter of the view traps."""
     trap, rules = _needed(view)
     trap |= _RARE
     if view.claims:
@@ -80,13 +80,17 @@ def plan(view: View, cookie: int, *, is_traced: bool = False) -> FilterPlan:
         cookie=cookie,
         argument_rules=tuple(rule for rule in kept if rule.name not in trap),
         errnos={"io_uring_setup": errno.ENOSYS} if passes_by else {},
-        strings=() if is_traced else tuple(_calls_of_loader(view, trap)),
     )
 
 
+def without_loader(plan: FilterPlan, view: View) -> FilterPlan:
+    """The same, but for what a program's loader asks that nobody has to look at."""
+    return plan._replace(strings=tuple(_calls_of_loader(view, plan.trap)))
+
+
 def _calls_of_loader(view: View, trap: Set[str]) -> Iterator[StringRule]:
-    """What a program's loader asks that nobody has to look at. Of a library, fstat(2), whose owner
-    means nothing to it: a quarter of all that is trapped where programs are begun."""
+    """Of each library, fstat(2), whose owner means nothing to it: a quarter of all that is trapped
+    where programs are begun. Where paths mean nothing either, its open of the cache."""
     asked = any(
         {"stat", "newfstatat"} & authors.calls(module)
         and type(module).show_owners is VirtualModule.show_owners

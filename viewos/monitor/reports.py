@@ -33,12 +33,10 @@ _STATMOUNT_MNT_POINT = 0x10
 _MNT_POINT, _STATMOUNT_STRINGS = 108, 512
 """Offsets in struct statmount (linux/mount.h)."""
 _DELETED = b" (deleted)"
-_MAPPING = re.compile(rb"(?m)^([0-9a-f]+-[0-9a-f]+ [rwxps-]{4} [0-9a-f]+ \S+ \d+ +)(/.*)$")
-_NUMA = re.compile(rb"(?m)( file=)(/\S*)")
-_LOCKS = re.compile(rb"(?m)^(Max file locks {12})(\S+) +(\S+) +")
-_REPORT = re.compile(
-    rb"/(\d+)(?:/task/\d+)?/(maps|smaps|numa_maps|mountinfo|mounts|mountstats|limits)\Z"
-)
+_MAPPING = rb"(?m)^([0-9a-f]+-[0-9a-f]+ [rwxps-]{4} [0-9a-f]+ \S+ \d+ +)(/.*)$"
+_NUMA = rb"(?m)( file=)(/\S*)"
+_LOCKS = rb"(?m)^(Max file locks {12})(\S+) +(\S+) +"
+_REPORT = rb"/(\d+)(?:/task/\d+)?/(maps|smaps|numa_maps|mountinfo|mounts|mountstats|limits)\Z"
 
 
 def open_(router: Router, call: Call) -> int | Outcome:
@@ -117,14 +115,14 @@ def statmount(router: Router, call: Call) -> int | Outcome:
 # ---- translations -------------------------------------------------------------------------------
 
 
-def _mapped(pattern: re.Pattern[bytes], escape: Callable[[bytes], bytes]) -> _Translation:
+def _mapped(pattern: bytes, escape: Callable[[bytes], bytes]) -> _Translation:
     def translate(view: View, text: bytes) -> bytes:
         def name_of(match: re.Match[bytes]) -> bytes:
             tail = _DELETED if match[2].endswith(_DELETED) else b""
             name = view.claims.reverse(mountlines.unescape(match[2].removesuffix(tail)))
             return match[0] if name is None else match[1] + escape(name) + tail
 
-        return pattern.sub(name_of, text)
+        return re.sub(pattern, name_of, text)
 
     return translate
 
@@ -148,7 +146,7 @@ def _limits(view: View, text: bytes) -> bytes:
         words = [b"unlimited" if n == RLIM_INFINITY else b"%d" % n for n in limits]
         return b"%s%-20s %-20s " % (match[1], *words)
 
-    return _LOCKS.sub(believed, text)
+    return re.sub(_LOCKS, believed, text)
 
 
 _Translation = Callable[["View", bytes], bytes]

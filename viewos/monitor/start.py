@@ -12,11 +12,12 @@ from typing import NoReturn
 
 from viewos import filter as bpf
 from viewos.errors import ViewosError
+from viewos.filter import FilterPlan
 from viewos.launcher import Layout, Session, launch
 from viewos.launcher.program import say
 from viewos.monitor.log import VERBOSE, Log
 from viewos.monitor.mounts import MountTable
-from viewos.monitor.plan import plan
+from viewos.monitor.plan import plan, without_loader
 from viewos.monitor.setup import set_up, start_directory, tear_down
 from viewos.tuples import NamedTuple
 from viewos.view import View
@@ -75,7 +76,7 @@ def run(
 
         launch(
             command,
-            program_filter=lambda: bpf.build(plan(view, cookie, is_traced=trace is not None)),
+            program_filter=lambda: bpf.build(_filter(view, cookie, trace)),
             serve=serve,
             layout=Layout(layout),
             chdir=directory,
@@ -87,6 +88,11 @@ def run(
     except BaseException:
         tear_down(view)
         raise
+
+
+def _filter(view: View, cookie: int, trace: Tracing | None) -> FilterPlan:
+    whole = plan(view, cookie)
+    return without_loader(whole, view) if trace is None else whole
 
 
 def _writable(log: str, verbosity: int) -> str:

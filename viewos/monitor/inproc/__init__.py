@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from viewos.monitor.router import Router
     from viewos.view import ProcessState
 
-_LIBRARY = re.compile(rb"/libc(\.so\.6|-2\.\d+\.so)$")
-_LOADER = re.compile(rb"/ld-(linux-x86-64\.so\.2|2\.\d+\.so)$")
+_LIBRARY = rb"/libc(\.so\.6|-2\.\d+\.so)$"
+_LOADER = rb"/ld-(linux-x86-64\.so\.2|2\.\d+\.so)$"
 _NAME = "viewos-libc"
 NOTES_NAME = b"viewos-notes"
 _AT_SECURE = 23
@@ -48,7 +48,7 @@ _RX = mmap.PROT_READ | mmap.PROT_EXEC
 _F_ADD_SEALS = 1033
 _OFF, _NO_ROOT = 0, 4
 """Words of struct here (code.h)."""
-_NOTED = re.compile(
+_NOTED = (
     rb"(?m)^[0-9a-f]+-[^\n]* /memfd:%s \(deleted\)\n(?:[A-Z][^\n]*\n)*"
     rb"|^[0-9a-f]+ [^\n]*file=/memfd:%s\\040\(deleted\)[^\n]*\n" % (NOTES_NAME, NOTES_NAME)
 )
@@ -114,7 +114,7 @@ class InProcess:
         """May it be a loader that opens the libc? `name`: by which the view knows the file."""
         flags = 0 if call.name == "openat2" else call.args.flags
         is_loading = flags & 0xFFFFFFFF == os.O_RDONLY | os.O_CLOEXEC
-        return is_loading and _LIBRARY.search(name) is not None
+        return is_loading and re.search(_LIBRARY, name) is not None
 
     def offer(self, router: Router, call: Call, real: bytes) -> int | None:
         """The loader of a program opens a library: a descriptor of the copy, given to it; None:
@@ -331,7 +331,7 @@ class InProcess:
         """A report of mappings, with the library's own name for that of the copy, and without
         the notes."""
         if self._notes:
-            text = _NOTED.sub(b"", text)
+            text = re.sub(_NOTED, b"", text)
         for copy in list(self._copies.values()):
             library = copy.library
             place = _label(library.found.st_dev, library.found.st_ino) + b" "
@@ -386,5 +386,5 @@ def _is_loader(maps: bytes, instruction: int) -> bool:
         span, _, rest = line.partition(b" ")
         first, _, end = span.partition(b"-")
         if int(first, 16) <= instruction < int(end, 16):
-            return _LOADER.search(rest) is not None
+            return re.search(_LOADER, rest) is not None
     return False

@@ -18,7 +18,7 @@ _MOST = 2 << 20
 """Bytes of a loader: Debian's has 210 KB."""
 _MOST_DISTANCES = 4
 _CACHE = b"/etc/ld.so.cache"
-_STRING = re.compile(rb"(?s)\x48\x8d\x35(....)")
+_STRING = rb"(?s)\x48\x8d\x35(....)"
 """lea STRING(%rip), %rsi"""
 _FLAGS = struct.pack("<I", AT_EMPTY_PATH)
 _NEAR = 6
@@ -67,7 +67,7 @@ def _calls(text: bytes, base: int, name: str) -> list[int]:
 
 def _given(text: bytes, base: int) -> Iterator[int]:
     """The strings that are a call's second argument, beside AT_EMPTY_PATH."""
-    for match in _STRING.finditer(text):
+    for match in re.finditer(_STRING, text):
         start, end = match.span()
         if text.endswith(_FLAGS, 0, start) or _FLAGS in text[end : end + _NEAR]:
             yield base + end + struct.unpack("<i", match[1])[0]
