@@ -92,6 +92,26 @@ def test_its_calls_do_not_reach_the_monitor(place: Place, name: str) -> None:
     assert _notifications(log.read_text()) < 1000
 
 
+MISSES = """
+import os, sys
+for _ in range(2000):
+    try: os.execv(sys.argv[1], ["x"])
+    except FileNotFoundError: continue
+    raise SystemExit("executed")
+"""
+
+
+@pytest.mark.parametrize("module", ["vfs:/mnt=DIR", "uid:0"])
+@pytest.mark.parametrize("name", ["/mnt/none", "/usr/local/bin/none", "none"])
+def test_a_search_of_path_does_not_reach_the_monitor(place: Place, name: str, module: str) -> None:
+    log = place.real / "log"
+    options = ["-v", "--log", str(log), "-m", module.replace("DIR", str(place.real))]
+    program = ["/usr/bin/python3", "-ISc", MISSES, name]
+    words = [python(place.user), "-m", "viewos", "run", *options, "--", *program]
+    run_in_view(None, words, user=place.user, check=True)
+    assert _notifications(log.read_text()) < 200
+
+
 @pytest.mark.parametrize(("how", "expected"), [
     ("looks", "signals came, interrupted 0, wrong 0, lost 0\n"),
     ("threads", "failed 0\n"),

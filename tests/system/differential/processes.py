@@ -209,6 +209,36 @@ E
         ./rl /proc/self/cwd; cd /; mnt/rl /proc/self/exe; mnt/rl /proc/self/root
         head -c 4 /proc/self/exe | od -c
     """),
+    "programs that are not there": Case(
+        TREE
+        + r"""
+        mkdir closed; cp /bin/true closed/t; mkdir other; ln -s nowhere/x lost; ln -s loop loop; ln -s /mnt/tree/none far
+        chmod 0 closed; python3 -IS - <<'E'
+import os, threading
+def tried(path):
+    try: os.execv(path, ["x"])
+    except OSError as error: return error.strerror
+def all_of():
+    for path in ("none", "/mnt/none", "tree/none", "tree/none/x", "tree/one/x", "tree/one", "tree", "tree/", "none/", "tree/one/",
+                 "lost", "loop", "loop/x", "far", "tree/dangling", "tree/dirlink/none", "/mnt/tree/dirlink/../none", "tree/../none",
+                 "closed/none", "closed/t" if os.getuid() else "", "", "x" * 300, "y/" * 2200, "/nonexistent/a", "/etc/none", "/proc/self/none", "/proc/1/none",
+                 "/proc/self/cwd/none", "/proc/self/fd/99", "/dev/none", "other/none"):
+        print(path[:30], tried(path), flush=True)
+all_of()
+try: os.execvpe("none", ["none"], {"PATH": "/usr/sbin:/mnt/tree:/mnt/closed:/mnt"})
+except OSError as error: print(error.strerror)
+for path in "/nowhere:/mnt/tree:/bin", "/nowhere:/mnt/none":
+    os.environ["PATH"] = path
+    try: print(os.waitpid(os.posix_spawnp("true", ["true"], {}), 0)[1])
+    except OSError as error: print(error.strerror)
+os.mkdir("late"); print(tried("late/prog")); os.symlink("/bin/echo", "late/prog")
+if os.fork():
+    print(os.wait()[1], flush=True); thread = threading.Thread(target=all_of); thread.start(); thread.join()
+else: os.execv("late/prog", ["echo", "found"])
+E
+        chmod 700 closed
+    """
+    ),
     "who am I": r"""
         id -u; id -G; whoami; logname 2>&1; groups; echo $PPID | grep -c .; ps -o comm= -p $$
         cat /proc/self/comm; tr '\0' ' ' </proc/self/cmdline; echo

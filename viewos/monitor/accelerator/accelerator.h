@@ -30,6 +30,7 @@ enum action {
     ACTION_MESSAGE, /* what the headers of messages point at */
     ACTION_ADDRESS, /* of a socket: only one of AF_UNIX may be a path */
     ACTION_SOCKET,
+    ACTION_CREDENTIALS, /* changes them: the task is looked at anew */
     ACTION_FSTAT = 32,
     ACTION_ID, /* which one: values[0] */
     ACTION_UNAME,
@@ -195,7 +196,7 @@ struct accelerator {
     _Atomic int64_t facts[STATES][FACTS];
     _Atomic int begun[BEGUN]; /* by thread id: who begins a program, which is to see these ids */
     struct task tasks[TASKS];
-    /* Tasks that execute another program: Python has to forget them too. */
+    /* Tasks that are not what they were: Python has to forget them too. */
     _Atomic uint32_t renewed_count;
     uint32_t renewed_told;
     int renewed[RENEWED];
@@ -248,7 +249,7 @@ struct task *task_take(struct accelerator *, int tid, char *scratch);
 void task_give_back(struct task *);
 void task_watch(struct accelerator *, int number);
 void task_forget(struct accelerator *, int tid);
-void task_renew(struct accelerator *, struct task *);
+void task_renew(struct accelerator *, int tid);
 void task_forget_all(struct accelerator *);
 void tasks_close(struct accelerator *);
 long task_link(const struct task *, const char *name, char *to);

@@ -265,7 +265,8 @@ static enum outcome execute(struct call *c)
             return PASS;
         auxiliary_expect(c);
     }
-    task_renew(c->accelerator, c->task);
+    task_renew(c->accelerator, c->task->tid);
+    task_renew(c->accelerator, c->task->group); /* whose id the caller gets */
     return CONTINUE;
 }
 
@@ -349,6 +350,10 @@ enum outcome answer(struct call *c)
         return PASS;
     if (c->rule->action == ACTION_NOTHING || c->rule->action == ACTION_PRCTL)
         return CONTINUE;
+    if (c->rule->action == ACTION_CREDENTIALS) {
+        task_renew(c->accelerator, (int)c->notification->pid);
+        return CONTINUE;
+    }
     if (c->rule->action == ACTION_ID)
         return do_id(c);
     if (c->rule->action == ACTION_UNAME)

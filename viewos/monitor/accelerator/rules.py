@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection
 
 from viewos.abi.row import Flag, How, Intent, PathArg, Row
 from viewos.abi.syscalls import BY_NUMBER
+from viewos.monitor.trapped import CREDENTIAL_CALLS
 
 CALLS = 512
 _FLAG = struct.Struct("=3I")
@@ -42,6 +43,7 @@ _ACTIONS: dict[str, tuple[int, tuple[str, ...]]] = {
     **dict.fromkeys(("getsockname", "getpeername", "accept", "accept4", "recvfrom"), (21, ("fd",))),
     "fstat": (32, ("statbuf", "flags", "fd")),
     "utimensat": (15, ("times", "flags")),
+    **dict.fromkeys(CREDENTIAL_CALLS - {"unshare", "setns"}, (22, ())),
 }
 
 _CHANGES: dict[str, tuple[int, tuple[str, ...]]] = {

@@ -137,16 +137,12 @@ void task_forget(struct accelerator *a, int tid)
     a->tasks[tid % TASKS].stale = true;
 }
 
-/* The task is about to execute another program, and gets the group's id and perhaps other
- * credentials. */
-void task_renew(struct accelerator *a, struct task *task)
+/* The task is about to have other credentials, or another one gets its id. */
+void task_renew(struct accelerator *a, int tid)
 {
-    int ids[] = {task->tid, task->group};
-    for (int i = 0; i < 2; i++) {
-        task_forget(a, ids[i]);
-        a->renewed[a->renewed_count % RENEWED] = ids[i];
-        a->renewed_count++;
-    }
+    task_forget(a, tid);
+    a->renewed[a->renewed_count % RENEWED] = tid;
+    a->renewed_count++;
 }
 
 void task_forget_all(struct accelerator *a)

@@ -246,7 +246,7 @@ class InProcess:
                     self._say(router, copy)
 
     def _say(self, router: Router, copy: _Copy) -> None:
-        from viewos.monitor.inproc.shared import FREE, KINDS, LOOKS, OPENS, SHOWN, kinds
+        from viewos.monitor.inproc.shared import EXECUTES, FREE, KINDS, LOOKS, OPENS, SHOWN, kinds
 
         ours = router.accelerated
         fast = self._nesting.levels[0].router.accelerator
@@ -256,6 +256,7 @@ class InProcess:
             name for name, kind in KINDS.items()
             if name in trapped and (
                 ours.is_ours(TABLE[name])
+                or (kind == EXECUTES and ours.executes)
                 or (shows and kind == LOOKS)
                 or (shows and copy.is_root and name in ours.changes)
             )

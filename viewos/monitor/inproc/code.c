@@ -129,6 +129,8 @@ CODE void understand(long number, const struct arguments *a, struct path_call *p
     } else if (number == SYS_readlink || number == SYS_readlinkat) {
         p->kind = READS;
         p->follows = false;
+    } else if (number == SYS_execve) {
+        p->kind = EXECUTES;
     } else if (number == SYS_fchown || number == SYS_fchmod || number == SYS_fsetxattr) {
         p->kind = number == SYS_fsetxattr ? ACLS : OWNS_OPEN;
         p->directory = (int)a->rdi;
@@ -180,6 +182,16 @@ CODE struct verdict make_here(const struct shared *shared, struct here *here, ui
     return verdict;
 }
 
+/* PATH is being searched: what is not there is told; what is there the kernel has to execute. */
+CODE struct verdict miss(const struct shared *shared, const struct path_call *p, const char *path,
+                         const volatile char *single)
+{
+    struct verdict verdict = {-ENOENT, 0};
+    verdict.is_made = *single && open_without_links(shared, p->directory, path,
+                                                    O_WRONLY | O_DIRECTORY | O_CLOEXEC, 0) == -ENOENT;
+    return verdict;
+}
+
 SECTION struct verdict inproc_call(const struct shared *shared, struct here *here, long number,
                                    const struct arguments *a, const volatile char *single)
 {
@@ -210,6 +222,8 @@ SECTION struct verdict inproc_call(const struct shared *shared, struct here *her
         return none;
     if (p.kind == OPENS)
         return open_here(shared, &p, path, number == SYS_openat ? a->r10 : a->rdx);
+    if (p.kind == EXECUTES)
+        return miss(shared, &p, path, single);
     /* The open that fails has a number for a moment, which another thread's open could miss. */
     size_t names = count_names(&p, path);
     if (*single && names > 1 ? !is_opened_without(shared, &p, path)

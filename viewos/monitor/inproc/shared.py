@@ -9,9 +9,11 @@ from collections.abc import Iterable
 from viewos.claims import ClaimMap
 from viewos.monitor.accelerator import tables
 
-OPENS, LOOKS, TESTS, READS, SHOWN, OWNS, OWNS_OPEN, FREE, ACLS = (1 << n for n in range(9))
+OPENS, LOOKS, TESTS, READS, SHOWN, OWNS, OWNS_OPEN, FREE, ACLS, EXECUTES = (
+    1 << n for n in range(10)
+)
 """Kinds of calls; SHOWN: the owners which LOOKS gives are shown as others; FREE: OPENS may be made
-as they are (code.h)."""
+as they are; EXECUTES: where nothing is to be executed (code.h)."""
 _SAID = 128 * 1024
 """Behind it stands struct shown of tables.h."""
 SIZE = _SAID + 132 * 1024
@@ -23,6 +25,7 @@ KINDS = {
     **dict.fromkeys(("chown", "lchown", "fchownat", "chmod", "fchmodat"), OWNS),
     **dict.fromkeys(("fchown", "fchmod"), OWNS_OPEN),
     "fsetxattr": ACLS,
+    "execve": EXECUTES,
 }
 _HEAD = struct.Struct("=QII")
 _FIRST = 64

@@ -8,6 +8,7 @@ import re
 import struct
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from viewos.abi.syscalls import BY_NUMBER, TABLE
 from viewos.monitor.inproc.elf import Elf, NotUnderstood
@@ -24,6 +25,8 @@ _BRANCH = re.compile(rb"[\xe8\xe9]|\x0f[\x80-\x8f]", re.DOTALL)
 _SHORT = re.compile(rb"[\xeb\x70-\x7f\xe0-\xe3]", re.DOTALL)
 _FLAG = re.compile(r"byte ptr \[rip \+ (0x[0-9a-f]+)\], 0")
 _RELATIVE = struct.Struct("<i")
+_LONGEST = 15
+"""Bytes of an instruction."""
 
 
 class Site(NamedTuple):
@@ -62,8 +65,8 @@ def find(elf: Elf) -> Found:
         Site(code.address + match.start(), int.from_bytes(match[1], "little"), match[2])
         for match in pattern.finditer(text)
     ]
-    reached = _branches_into(text, code.address, found)
     starts = elf.functions()
+    reached = _branches_into(text, code.address, starts, found)
     functions = {site: _disassembled(text, code.address, starts, site) for site in found}
     sites = [site for site in found if site not in reached and _is_plain(functions[site], site)]
     flags = {flag for site in sites if (flag := _single(functions[site], site))}
@@ -72,26 +75,43 @@ def find(elf: Elf) -> Found:
     return Found(sites, flags.pop())
 
 
-def _branches_into(text: bytes, base: int, sites: Sequence[Site]) -> set[Site]:
-    """The sites into whose middle something may jump: all bytes that read as such a jump count."""
+def _branches_into(
+    text: bytes, base: int, starts: Sequence[int], sites: Sequence[Site]
+) -> set[Site]:
+    """The sites into whose middle something may jump: all bytes that read as such a jump count,
+    short ones where an instruction begins."""
     inside = {site.address + at: site for site in sites for at in range(1, site.size)}
     targets = (
         base + match.end() + 4 + _RELATIVE.unpack_from(text, match.end())[0]
         for match in _BRANCH.finditer(text, 0, len(text) - 4)
     )
-    return {
-        inside[target]
-        for target in (*targets, *_short_targets(text, base, sites))
-        if target in inside
-    }
+    shorts = (
+        target
+        for at, target in _short_targets(text, base, sites)
+        if target in inside and _begins(text, base, starts, at)
+    )
+    return {inside[target] for target in (*targets, *shorts) if target in inside}
 
 
-def _short_targets(text: bytes, base: int, sites: Sequence[Site]) -> Iterator[int]:
+def _short_targets(text: bytes, base: int, sites: Sequence[Site]) -> Iterator[tuple[int, int]]:
+    """(where it stands, where it leads)."""
     for site in sites:
         at = site.address - base
         for match in _SHORT.finditer(text, max(0, at - 140), min(len(text) - 1, at + 140)):
             distance = text[match.end()]
-            yield base + match.end() + 1 + (distance - 256 if distance > 127 else distance)
+            behind = base + match.end() + 1
+            yield behind - 2, behind + (distance - 256 if distance > 127 else distance)
+
+
+def _begins(text: bytes, base: int, starts: Sequence[int], address: int) -> bool:
+    """May an instruction begin there, as its function reads from its first one on?"""
+    index = bisect_right(starts, address)
+    start = starts[index - 1] if index else address
+    code = text[start - base : address - base + _LONGEST]
+    for one, *_ in _machine().disasm_lite(code, start):
+        if one >= address:
+            return bool(one == address)
+    return True
 
 
 class _Instruction(NamedTuple):
@@ -103,18 +123,22 @@ class _Instruction(NamedTuple):
 
 def _disassembled(text: bytes, base: int, starts: Sequence[int], site: Site) -> list[_Instruction]:
     """The function of a site, up to its first instruction; nothing where it begins none."""
-    import capstone
-
     index = bisect_right(starts, site.address)
     if not index:
         return []
     start = starts[index - 1]
     end = site.address - base + site.size
-    machine = capstone.Cs(capstone.CS_ARCH_X86, capstone.CS_MODE_64)
-    found = [_Instruction(*one) for one in machine.disasm_lite(text[start - base : end], start)]
+    disassembled = _machine().disasm_lite(text[start - base : end], start)
+    found = [_Instruction(*one) for one in disassembled]
     count = bisect_right([one.address for one in found], site.address)
     is_whole = count and found[count - 1].address == site.address and found[-1].name == "syscall"
     return found[:count] if is_whole else []
+
+
+def _machine() -> Any:
+    import capstone  # which takes 50 ms
+
+    return capstone.Cs(capstone.CS_ARCH_X86, capstone.CS_MODE_64)
 
 
 def _is_open(site: Site) -> bool:
