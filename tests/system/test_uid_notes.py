@@ -242,6 +242,46 @@ print(said(fd, minimal(7, 5, 5)))
 """
 
 
+SWAPPED = """
+import ctypes, os, shutil, sys, tempfile
+libc = ctypes.CDLL(None, use_errno=True)
+def swap():
+    assert not libc.renameat2(-100, b"x", -100, b"y", 2) # RENAME_EXCHANGE
+def owners():
+    return sorted((os.stat(name).st_uid for name in "xy"), reverse=True)
+top = tempfile.mkdtemp(dir=os.path.abspath(sys.argv[1]))
+os.chdir(top)
+for n in range(20):
+    os.close(os.open("a%d" % n, os.O_CREAT))
+    os.chown("a%d" % n, 9, 9)
+begin, told = os.pipe(), os.pipe()
+if not os.fork():
+    while os.read(begin[0], 1) == b"b":
+        for _ in range(40): swap()
+        os.write(told[1], b"t")
+    os._exit(0)
+for turn in range(1, 400):
+    for name in "xy":
+        os.close(os.open(name, os.O_CREAT | os.O_EXCL, 0o644))
+    os.write(begin[1], b"b")
+    for step in range(3):
+        os.chown("x", 3 * turn + step, -1)
+    os.read(told[0], 1)
+    first, second = owners()
+    assert first == 3 * turn + 2, (turn, first, second)
+    assert second in (0, 3 * turn, 3 * turn + 1), (turn, first, second)
+    os.unlink("x"); os.unlink("y")
+os.write(begin[1], b"e"); os.wait()
+os.chdir("/"); shutil.rmtree(top)
+print("right")
+"""
+
+
+@pytest.mark.parametrize("where", [".", "/dev/shm"])
+def test_a_name_that_leads_to_another_file_meanwhile(scratch: Path, where: str) -> None:
+    assert says(scratch, SWAPPED, where) == "right\n"
+
+
 def test_access_control_lists_that_say_what_the_mode_says(scratch: Path) -> None:
     natively = place_in(scratch, "native", 0)
     done = run_in_view(None, ["python3", "-c", LISTS], user=0, cwd=natively, check=True)
