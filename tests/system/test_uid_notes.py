@@ -247,8 +247,8 @@ import ctypes, os, shutil, sys, tempfile
 libc = ctypes.CDLL(None, use_errno=True)
 def swap():
     assert not libc.renameat2(-100, b"x", -100, b"y", 2) # RENAME_EXCHANGE
-def owners():
-    return sorted((os.stat(name).st_uid for name in "xy"), reverse=True)
+def shown(what):
+    return sorted((getattr(os.stat(name), what) for name in "xy"), reverse=True)
 top = tempfile.mkdtemp(dir=os.path.abspath(sys.argv[1]))
 os.chdir(top)
 for n in range(20):
@@ -256,20 +256,27 @@ for n in range(20):
     os.chown("a%d" % n, 9, 9)
 begin, told = os.pipe(), os.pipe()
 if not os.fork():
+    os.close(begin[1])
     while os.read(begin[0], 1) == b"b":
         for _ in range(40): swap()
         os.write(told[1], b"t")
     os._exit(0)
+os.close(begin[0])
 for turn in range(1, 400):
     for name in "xy":
         os.close(os.open(name, os.O_CREAT | os.O_EXCL, 0o644))
+    if turn % 2:
+        os.chmod("y", 0o4777)  # of which something is remembered
     os.write(begin[1], b"b")
     for step in range(3):
         os.chown("x", 3 * turn + step, -1)
+    modes = [os.chmod("x", mode) or mode for mode in (0o600, 0o640, 0o604)]
     os.read(told[0], 1)
-    first, second = owners()
+    first, second = shown("st_uid")
     assert first == 3 * turn + 2, (turn, first, second)
     assert second in (0, 3 * turn, 3 * turn + 1), (turn, first, second)
+    seen = [mode & 0o7777 for mode in shown("st_mode")]
+    assert modes[2] in seen, (turn, seen)
     os.unlink("x"); os.unlink("y")
 os.write(begin[1], b"e"); os.wait()
 os.chdir("/"); shutil.rmtree(top)

@@ -90,23 +90,29 @@ CODE bool get_handle(const struct shared *shared, const struct file *f, struct h
     return true;
 }
 
-/* Is it certainly that inode's? Its number stands in what ext4 and many others give (exportfs.h), and tmpfs. */
+enum { INO32_GEN = 1, INO64_GEN = 0x81, BTRFS = 0x4d, OVERLAY = 0xf8, OVERLAY_HEAD = 24 };
+
+/* Does it say that it is that inode's, as the handles of ext4 and its kin, tmpfs, XFS and btrfs do? */
+CODE bool tells_inode(const uint32_t *words, uint32_t size, uint32_t type, uint64_t inode)
+{
+    if (type == INO32_GEN && size == 8)
+        return words[0] == inode;
+    if (type == INO32_GEN && size == 12)
+        words++;
+    else if (!(type == INO64_GEN && size == 12) && !(type == BTRFS && size == 20))
+        return false;
+    return (words[0] | (uint64_t)words[1] << 32) == inode;
+}
+
+/* Is it certainly that of the file that had been looked at? Its name may have led to another one since,
+ * and back. */
 CODE bool is_handle_of(const struct handle *handle, uint64_t inode)
 {
     const uint32_t *words = (const uint32_t *)handle->bytes;
-    if (handle->type != 1 /* FILEID_INO32_GEN */)
-        return false;
-    return handle->size == 8 ? words[0] == inode
-                             : handle->size == 12 && (words[1] | (uint64_t)words[2] << 32) == inode;
-}
-
-/* Did the handle come from the file that had been looked at? */
-CODE bool is_same_file(const struct shared *shared, const struct file *f, const struct stat *s,
-                       const struct handle *handle)
-{
-    struct stat again;
-    return is_handle_of(handle, s->st_ino) ||
-           (look_at(shared, f, &again) && again.st_ino == s->st_ino && again.st_dev == s->st_dev);
+    if (handle->type == OVERLAY) /* the handle of the file below stands in it */
+        return handle->size > OVERLAY_HEAD &&
+               tells_inode(words + OVERLAY_HEAD / 4, handle->size - OVERLAY_HEAD, handle->bytes[7], inode);
+    return tells_inode(words, handle->size, (uint32_t)handle->type, inode);
 }
 
 /* The note's place is ours; is it written, and may it be relied on? From when it stands there whoever
@@ -161,8 +167,8 @@ CODE bool change_owner(const struct shared *shared, struct here *here, const str
         return touch(shared, f, is_open);
     struct notes *notes = shown_allows(shown, s->st_dev) ? notes_here(shown, here, single) : NULL;
     struct handle handle;
-    if (!notes || notes->held || !get_handle(shared, f, &handle) || !touch(shared, f, is_open) ||
-        !is_same_file(shared, f, s, &handle))
+    if (!notes || notes->held || !get_handle(shared, f, &handle) ||
+        !is_handle_of(&handle, s->st_ino) || !touch(shared, f, is_open))
         return false;
     return write_note(shown, notes, atomic_fetch_add(&notes->next, 1), s, uid, gid, &handle);
 }
@@ -172,6 +178,20 @@ CODE bool is_real_mode(const struct stat *s, uint32_t mode)
 {
     uint32_t least = S_ISDIR(s->st_mode) ? 0700 : 0600;
     return !S_ISLNK(s->st_mode) && !(mode & (S_ISUID | S_ISGID)) && (mode & least) == least;
+}
+
+/* The mode is another one now, if it is that of the file that had been looked at. If the name has led to
+ * another file meanwhile the monitor has to know. */
+CODE bool change_mode(const struct shared *shared, const struct file *f, bool is_open,
+                      const struct stat *s, uint32_t mode)
+{
+    struct stat now;
+    if (is_open ? call(SYS_fchmod, f->directory, mode, 0, 0, 0, shared->cookie)
+                : call(SYS_fchmodat, f->directory, f->path, mode, 0, 0, shared->cookie))
+        return false;
+    return (s->st_mode & 07777) == mode ||
+           (look_at(shared, f, &now) && now.st_ino == s->st_ino && now.st_dev == s->st_dev &&
+            (now.st_mode & 07777) == mode);
 }
 
 CODE bool is_access_list(const char *name)
@@ -229,9 +249,7 @@ SECTION struct verdict own_here(const struct shared *shared, struct here *here, 
     }
     if (number == SYS_chmod || number == SYS_fchmod || number == SYS_fchmodat) {
         uint32_t mode = (uint32_t)(number == SYS_fchmodat ? a->rdx : a->rsi) & 07777;
-        if (is_real_mode(&s, mode))
-            verdict.is_made = !(path ? call(SYS_fchmodat, file.directory, file.path, mode, 0, 0, shared->cookie)
-                                     : call(SYS_fchmod, file.directory, mode, 0, 0, 0, shared->cookie));
+        verdict.is_made = is_real_mode(&s, mode) && change_mode(shared, &file, !path, &s, mode);
         return verdict;
     }
     bool at = number == SYS_fchownat;
