@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -178,7 +179,17 @@ def _perf_trace(modules: list[str] | None, inproc: bool, file: str) -> list[tupl
 def test_perf_trace(tmp_path: Path, inproc: bool) -> None:
     """The trace points see the same calls end with the same results, whoever answers them."""
     (tmp_path / "file").write_text("text")
-    native = _perf_trace(None, False, str(tmp_path / "file"))
+    natively = [_perf_trace(None, False, str(tmp_path / "file")) for _ in range(3)]
+    native = max(natively, key=len)
     assert ("read", "4") in native
-    assert _perf_trace(["vfs:/=/"], inproc, str(tmp_path / "file")) == native
-    assert _perf_trace([f"vfs:/mnt={tmp_path}"], inproc, "/mnt/file") == native
+    for modules, file in (
+        (["vfs:/=/"], f"{tmp_path}/file"),
+        ([f"vfs:/mnt={tmp_path}"], "/mnt/file"),
+    ):
+        # perf loses some on a busy machine: natively in one of sixty runs.
+        for _ in range(4):
+            found = _perf_trace(modules, inproc, file)
+            assert Counter(found) <= Counter(native)
+            if found == native:
+                break
+        assert found == native

@@ -108,6 +108,8 @@ bool is_found_by_the_kernel(struct call *c, struct stat *program)
             return errno == ENOENT && !scripts; /* PATH is being searched */
         if (!S_ISREG(program->st_mode))
             return false;
+        if (faccessat(AT_FDCWD, real, X_OK, 0)) /* nor does the kernel read it */
+            return errno == EACCES;
         int fd = open(real, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
         if (fd < 0)
             return false;
