@@ -46,7 +46,7 @@ setpriv --reuid=65534 --regid=65534 --clear-groups $(ls -d /usr/lib/postgresql/*
 RUN = """
 nginx -c $PWD/nginx.conf 2>/dev/null & servers=$!
 $(command -v sshd || echo /usr/sbin/sshd) -D -f sshd_config & servers="$servers $!"
-iperf3 -s -p @IPERF@ -B 127.0.0.1 -1 >/dev/null & servers="$servers $!"
+iperf3 -s -p @IPERF@ -B 127.0.0.1 -1 >/dev/null & measures=$!
 dnsmasq -k -p @DNS@ --no-resolv --no-hosts --address=/x.test/10.9.8.7 --listen-address=127.0.0.1 \\
     --bind-interfaces --pid-file= & servers="$servers $!"
 setpriv --reuid=65534 --regid=65534 --clear-groups $(ls -d /usr/lib/postgresql/*/bin)/postgres \\
@@ -71,7 +71,7 @@ redis-cli -p @REDIS@ ping; redis-cli -p @REDIS@ set key value; redis-cli -p @RED
 until psql -h 127.0.0.1 -p @SQL@ -U me postgres -tAc 'select 6 * 7' 2>/dev/null; do sleep 0.1; done
 psql -h ::1 -p @SQL@ -U me postgres -tAc 'select inet_server_port() = @SQL@'
 /usr/bin/python3 -c 'import requests; print(requests.get("http://localhost:@WEB@/").text.strip())'
-iperf3 -c 127.0.0.1 -p @IPERF@ -n 1M >/dev/null && echo measured
+iperf3 -c 127.0.0.1 -p @IPERF@ -n 1M >/dev/null && wait $measures && echo measured
 kill $servers 2>/dev/null; wait 2>/dev/null; true
 """
 
