@@ -207,12 +207,20 @@ def standing(
     tree: dict[bytes, bytes | None], top: bytes, chosen: set[int]
 ) -> list[tuple[bytes, bytes]]:
     """The chosen ones of `mappings` whose prefix leads through no link: a claim's prefix is
-    canonical."""
+    canonical. Nor do they stand in a directory that is there, and not in the view: set-up makes
+    such a one."""
     links = [top + path for path, text in tree.items() if text]
-    return [
+    found = [
         (prefix, backing)
         for prefix, backing in (mappings(top)[number] for number in chosen)
         if not any(prefix.startswith(link + b"/") for link in links)
+    ]
+    parents = {prefix: os.path.dirname(prefix) for prefix, _ in found}
+    forward = claims_of(*found).forward
+    return [
+        (prefix, backing)
+        for prefix, backing in found
+        if not os.path.isdir(parents[prefix]) or os.path.isdir(forward(parents[prefix])[1])
     ]
 
 
