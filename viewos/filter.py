@@ -158,16 +158,15 @@ def _passing(rule: StringRule) -> bytes:
     """
     number, address = TABLE[rule.name].number, _ARGS + 8 * rule.arg
     tests = [
-        ((_LD_ABS, _NR), (_JEQ, number)),
-        ((_LD_ABS, _ARGS + 8 * rule.other), (_JEQ, rule.value)),
-        ((_LD_ABS, address + 4), (_TAX, 0), (_LD_ABS, _INSTRUCTION + 4), (_JEQ_X, 0)),
-        ((_LD_ABS, address), (_TAX, 0), (_LD_ABS, _INSTRUCTION), (_SUB_X, 0),
-         (_JEQ, rule.distance)),
+        (_LD_ABS, _NR), (_JEQ, number),
+        (_LD_ABS, _ARGS + 8 * rule.other), (_JEQ, rule.value),
+        (_LD_ABS, address + 4), (_TAX, 0), (_LD_ABS, _INSTRUCTION + 4), (_JEQ_X, 0),
+        (_LD_ABS, address), (_TAX, 0), (_LD_ABS, _INSTRUCTION), (_SUB_X, 0),
+        (_JEQ, rule.distance),
     ]  # fmt: skip
-    flat = [instruction for test in tests for instruction in test]
     program = b""
-    for at, (code, k) in enumerate(flat):
-        fails = len(flat) - at if code in (_JEQ, _JEQ_X) else 0
+    for at, (code, k) in enumerate(tests):
+        fails = len(tests) - at if code in (_JEQ, _JEQ_X) else 0
         program += _SOCK_FILTER.pack(code, 0, fails, k)
     return program + _SOCK_FILTER.pack(_RET, 0, 0, SECCOMP_RET_ALLOW)
 

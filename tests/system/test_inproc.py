@@ -36,8 +36,15 @@ def run(modules: list[str], words: list[str], user: int, **kw: object) -> str:
     return (done.stdout + done.stderr).decode()
 
 
-def _notifications(log: str) -> int:
-    found = re.search(r"accelerator: (\d+) calls settled, (\d+) left", log)
+def notifications(place: Place, module: str, *program: str) -> int:
+    """How many calls of a program reach the monitor."""
+    log = place.real / "log"
+    log.unlink(missing_ok=True)
+    options = ["-v", "--log", str(log), "-m", module.replace("DIR", str(place.real))]
+    words = [python(place.user), "-m", "viewos", "run", *options, *program]
+    done = run_in_view(None, words, user=place.user, check=True)
+    assert not done.stderr, done.stderr
+    found = re.search(r"accelerator: (\d+) calls settled, (\d+) left", log.read_text())
     assert found is not None
     return int(found[1]) + int(found[2])
 
@@ -60,36 +67,16 @@ def test_the_loader_asks_once_for_a_library(place: Place, module: str) -> None:
     """Its open is trapped, and the fstat(2) that follows is not."""
     for number in range(40):
         shutil.copy("/lib/x86_64-linux-gnu/libz.so.1", place.real / f"lib{number}.so")
-    counts = []
-    for number in (0, 40):
-        log = place.real / f"log{number}"
-        options = ["-v", "--log", str(log), "-m", module]
-        program = ["/usr/bin/python3", "-ISc", LOADS, str(place.real), str(number)]
-        command = [python(place.user), "-m", "viewos", "run", *options, "--", *program]
-        run_in_view(None, command, user=place.user, check=True)
-        counts.append(_notifications(log.read_text()))
-    assert 40 <= counts[1] - counts[0] < 60
+    program = ["--", "/usr/bin/python3", "-ISc", LOADS, str(place.real)]
+    none, all_of_them = (notifications(place, module, *program, count) for count in ("0", "40"))
+    assert 40 <= all_of_them - none < 60
 
 
 @pytest.mark.parametrize("name", ["/mnt/file", "/etc/passwd", "file"])
 def test_its_calls_do_not_reach_the_monitor(place: Place, name: str) -> None:
     (place.real / "file").touch()
-    log = place.real / "log"
-    words = [
-        "run",
-        "-v",
-        "--log",
-        str(log),
-        "-m",
-        f"vfs:/mnt={place.real}",
-        "-C",
-        "/mnt",
-        "--",
-    ]
-    words += ["/usr/bin/python3", "-ISc", STATS, name]
-    done = run_in_view(None, [python(place.user), "-m", "viewos", *words], user=place.user)
-    assert not done.stderr, done.stderr
-    assert _notifications(log.read_text()) < 1000
+    program = ["-C", "/mnt", "--", "/usr/bin/python3", "-ISc", STATS, name]
+    assert notifications(place, "vfs:/mnt=DIR", *program) < 1000
 
 
 MISSES = """
@@ -104,12 +91,7 @@ for _ in range(2000):
 @pytest.mark.parametrize("module", ["vfs:/mnt=DIR", "uid:0"])
 @pytest.mark.parametrize("name", ["/mnt/none", "/usr/local/bin/none", "none"])
 def test_a_search_of_path_does_not_reach_the_monitor(place: Place, name: str, module: str) -> None:
-    log = place.real / "log"
-    options = ["-v", "--log", str(log), "-m", module.replace("DIR", str(place.real))]
-    program = ["/usr/bin/python3", "-ISc", MISSES, name]
-    words = [python(place.user), "-m", "viewos", "run", *options, "--", *program]
-    run_in_view(None, words, user=place.user, check=True)
-    assert _notifications(log.read_text()) < 200
+    assert notifications(place, module, "--", "/usr/bin/python3", "-ISc", MISSES, name) < 200
 
 
 @pytest.mark.parametrize(("how", "expected"), [

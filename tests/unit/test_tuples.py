@@ -14,38 +14,31 @@ from viewos import tuples
 pytestmark = pytest.mark.timeout(60)
 
 
-class Theirs(typing.NamedTuple):
-    """With everything."""
+def with_everything(base: Any, name: str) -> Any:
+    """A class that has all that a named tuple can have."""
 
-    first: int
-    second: dict[str, int] | None
-    third: bytes = b"x"
-    fourth: tuple[int, ...] = ()
+    class Made(base):
+        """With everything."""
 
-    @property
-    def sum(self) -> int:
-        return self.first + len(self.third)
+        first: int
+        second: dict[str, int] | None
+        third: bytes = b"x"
+        fourth: tuple[int, ...] = ()
 
-    @classmethod
-    def made(cls, first: int) -> typing.Self:
-        return cls(first, None)
+        @property
+        def sum(self) -> int:
+            return self.first + len(self.third)
+
+        @classmethod
+        def made(cls, first: int) -> typing.Self:
+            return cls(first, None)
+
+    Made.__name__ = Made.__qualname__ = name  # by which pickle finds it
+    return Made
 
 
-class Ours(tuples.NamedTuple):
-    """With everything."""
-
-    first: int
-    second: dict[str, int] | None
-    third: bytes = b"x"
-    fourth: tuple[int, ...] = ()
-
-    @property
-    def sum(self) -> int:
-        return self.first + len(self.third)
-
-    @classmethod
-    def made(cls, first: int) -> typing.Self:
-        return cls(first, None)
+Theirs = with_everything(typing.NamedTuple, "Theirs")
+Ours = with_everything(tuples.NamedTuple, "Ours")
 
 
 class More(Ours):

@@ -83,9 +83,9 @@ def plan(view: View, cookie: int) -> FilterPlan:
     )
 
 
-def without_loader(plan: FilterPlan, view: View) -> FilterPlan:
+def without_loader(whole: FilterPlan, view: View) -> FilterPlan:
     """The same, but for what a program's loader asks that nobody has to look at."""
-    return plan._replace(strings=tuple(_calls_of_loader(view, plan.trap)))
+    return whole._replace(strings=tuple(_calls_of_loader(view, whole.trap)))
 
 
 def _calls_of_loader(view: View, trap: Set[str]) -> Iterator[StringRule]:

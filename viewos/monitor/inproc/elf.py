@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import struct
+from collections.abc import Iterable, Iterator
 
 from viewos.kept import kept
 from viewos.tuples import NamedTuple
@@ -14,6 +16,14 @@ _HEADER = struct.Struct("<16sHHIQQQIHHHHHH")
 SEGMENT = struct.Struct("<IIQQQQQQ")
 _NT_GNU_BUILD_ID = 3
 _ENTRY = struct.Struct("<ii")
+
+
+def sites(text: bytes, numbers: Iterable[int]) -> Iterator[re.Match[bytes]]:
+    """System calls of these numbers: `mov $NUMBER, %eax` (group 1), what stands between (group 2),
+    `syscall`. A match is the opcode of the first."""
+    wanted = b"|".join(re.escape(struct.pack("<I", number)) for number in numbers)
+    pattern = rb"(?s)\xb8(?=(%s)((?:\x48\x89\xfe)?(?:\xbf.{4})?)\x0f\x05)" % wanted
+    return re.finditer(pattern, text)
 
 
 class NotUnderstood(Exception):
@@ -61,6 +71,11 @@ class Elf:
     def loaded(self) -> list[Segment]:
         """The segments that are mapped."""
         return [segment for segment in self.segments if segment.type == PT_LOAD]
+
+    @property
+    def text(self) -> bytes:
+        """What `code` holds."""
+        return self.data[self.code.offset : self.code.offset + self.code.file_size]
 
     @property
     def end(self) -> int:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from viewos.abi.fcntl import AT_EMPTY_PATH
 from viewos.abi.syscalls import TABLE
-from viewos.monitor.inproc.elf import PF_W, Elf, NotUnderstood
+from viewos.monitor.inproc.elf import PF_W, Elf, NotUnderstood, sites
 from viewos.tuples import NamedTuple
 
 LOADER = b"/lib64/ld-linux-x86-64.so.2"
@@ -21,6 +21,8 @@ _CACHE = b"/etc/ld.so.cache"
 _STRING = rb"(?s)\x48\x8d\x35(....)"
 """lea STRING(%rip), %rsi"""
 _FLAGS = struct.pack("<I", AT_EMPTY_PATH)
+_SYSCALL = 2
+"""Bytes of the instruction."""
 _NEAR = 6
 """Bytes: mov $AT_EMPTY_PATH, %ecx or %r10d."""
 
@@ -43,13 +45,10 @@ def distances(path: bytes) -> Distances:
             loader = Elf(file.read())
     except (OSError, NotUnderstood):
         return Distances()
-    code = loader.code
-    text = loader.data[code.offset : code.offset + code.file_size]
-    empty = {place for place in _given(text, code.address) if _is_there(loader, place, b"")}
-    names = {place for place in _all(loader, _CACHE) if _is_there(loader, place, _CACHE)}
+    empty = {place for place in _given(loader) if _is_empty(loader, place)}
     return Distances(
-        _between(_calls(text, code.address, "newfstatat"), empty),
-        _between(_calls(text, code.address, "openat"), names),
+        _between(_calls(loader, "newfstatat"), empty),
+        _between(_calls(loader, "openat"), {*_all(loader, _CACHE)}),
     )
 
 
@@ -58,33 +57,38 @@ def _between(ends: list[int], places: set[int]) -> tuple[int, ...]:
     return tuple(sorted(found)) if len(found) <= _MOST_DISTANCES else ()
 
 
-def _calls(text: bytes, base: int, name: str) -> list[int]:
-    """Behind each site of sites.py."""
-    number = re.escape(struct.pack("<I", TABLE[name].number))
-    pattern = rb"(?s)\xb8%s(?:\x48\x89\xfe)?(?:\xbf.{4})?\x0f\x05" % number
-    return [base + match.end() for match in re.finditer(pattern, text)]
+def _calls(loader: Elf, name: str) -> list[int]:
+    """Where the instructions after a system call begin."""
+    base = loader.code.address
+    found = sites(loader.text, [TABLE[name].number])
+    return [base + match.end(2) + _SYSCALL for match in found]
 
 
-def _given(text: bytes, base: int) -> Iterator[int]:
+def _given(loader: Elf) -> Iterator[int]:
     """The strings that are a call's second argument, beside AT_EMPTY_PATH."""
+    text = loader.text
     for match in re.finditer(_STRING, text):
         start, end = match.span()
         if text.endswith(_FLAGS, 0, start) or _FLAGS in text[end : end + _NEAR]:
-            yield base + end + struct.unpack("<i", match[1])[0]
+            yield loader.code.address + end + struct.unpack("<i", match[1])[0]
+
+
+def _constant(loader: Elf) -> Iterator[tuple[int, bytes]]:
+    """(address, bytes) of what no program can change."""
+    for one in loader.loaded:
+        if not one.flags & PF_W:
+            yield one.address, loader.data[one.offset : one.offset + one.file_size]
 
 
 def _all(loader: Elf, string: bytes) -> Iterator[int]:
-    for one in loader.loaded:
-        part = loader.data[one.offset : one.offset + one.file_size]
-        for match in re.finditer(re.escape(string), part):
-            yield one.address + match.start()
+    for address, part in _constant(loader):
+        for match in re.finditer(re.escape(string + b"\0"), part):
+            yield address + match.start()
 
 
-def _is_there(loader: Elf, address: int, string: bytes) -> bool:
-    """Does that string stand there, and can no program change it?"""
-    for one in loader.loaded:
-        at = address - one.address
-        if 0 <= at < one.file_size:
-            found = loader.data[one.offset + at :][: len(string) + 1]
-            return not one.flags & PF_W and found == string + b"\0"
-    return False
+def _is_empty(loader: Elf, place: int) -> bool:
+    """Does the empty string stand there?"""
+    return any(
+        0 <= place - address < len(part) and part[place - address] == 0
+        for address, part in _constant(loader)
+    )

@@ -12,6 +12,7 @@ from typing import Any
 
 from viewos.abi.syscalls import BY_NUMBER, TABLE
 from viewos.monitor.inproc.elf import Elf, NotUnderstood
+from viewos.monitor.inproc.elf import sites as all_sites
 from viewos.monitor.inproc.shared import KINDS, OPENS
 from viewos.tuples import NamedTuple
 
@@ -56,14 +57,10 @@ class Found(NamedTuple):
 def find(elf: Elf) -> Found:
     """What can be replaced. Raises NotUnderstood, and ImportError without capstone."""
     code = elf.code
-    text = elf.data[code.offset : code.offset + code.file_size]
-    numbers = b"|".join(re.escape(struct.pack("<I", TABLE[name].number)) for name in CALLS)
-    pattern = re.compile(
-        rb"(?s)\xb8(?=(" + numbers + rb")((?:\x48\x89\xfe)?(?:\xbf.{4})?)\x0f\x05)"
-    )
+    text = elf.text
     found = [
         Site(code.address + match.start(), int.from_bytes(match[1], "little"), match[2])
-        for match in pattern.finditer(text)
+        for match in all_sites(text, [TABLE[name].number for name in CALLS])
     ]
     starts = elf.functions()
     reached = _branches_into(text, code.address, starts, found)
