@@ -176,6 +176,19 @@ def test_chroot_to_where_the_same_libc_is(place: Place) -> None:
     assert text == "bin\nlib\nlib64\nusr\n"
 
 
+@pytest.mark.parametrize("place", [0], indirect=True)
+def test_a_real_chroot(place: Place) -> None:
+    """What starts behind it knows no claims: the kernel's root is none of the view's."""
+    inner = place.real / "inner"
+    for tree in (place.real, inner):
+        for file in ("/bin/cat", "/usr/sbin/chroot", LIBC, "/lib64/ld-linux-x86-64.so.2"):
+            (tree / file[1:]).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(file, tree / file[1:])
+        (tree / "name").write_text(f"{tree}\n")
+    words = ["/usr/sbin/chroot", "inner", "/bin/cat", "/name"]
+    assert run([f"vfs:/={place.real}"], words, place.user).startswith(f"{inner}\n")
+
+
 def test_a_nested_view(place: Place) -> None:
     (place.real / "file").write_text("inner")
     inner = f"{python(place.user)} -m viewos run -m vfs:/opt={place.real} -- "

@@ -139,6 +139,8 @@ class InProcess:
         if state.confined or state.root is not None or not call.task.like_us:
             return False
         try:
+            if call.task.link("root") != b"/":  # by a real chroot(2): no claims are there
+                return False
             status = call.task.read("status")
             auxv = memoryview(call.task.read("auxv")).cast("Q")
             maps = call.task.read("maps")
