@@ -63,6 +63,17 @@ def test_strace_runs_a_program(ground: Place) -> None:
     check_log((ground.real / "log").read_text())
 
 
+@pytest.mark.parametrize("option", ["-f", "-e trace=chdir"])
+def test_a_traced_program_keeps_its_strings(ground: Place, option: str) -> None:
+    """A name in a claim is patched where it stands, as strace has the thread; with both CPUs busy
+    the program would run on before it was put back."""
+    at = ground.directory
+    busy = '{ while :; do :; done; } & pids="$pids $!"\n' * 3
+    script = f"{busy} strace {option} -o /dev/null {build('names')} {at}; kill $pids"
+    result = ground.run(["sh", "-c", script], timeout=60)
+    assert result.stdout == b"150 rounds, 0 changed, 0 wrong\n", result.stderr.decode()
+
+
 def test_gdb_runs_a_program(ground: Place) -> None:
     worker = f"{ground.directory}/worker"
     commands = ("break step", "run", "bt 1", "print counter", "delete", "continue")

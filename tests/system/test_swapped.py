@@ -133,6 +133,16 @@ CASES = {
     "mv to another claim": Case(SWAP, "mv a/f b/x; cat b/x; ls a/f 2>/dev/null", "in b\n"),
     # A mount point is busy.
     "rmdir of a claim": Case(("vfs:T/c=T/d",), errno_of("os.rmdir('T/c')"), "EBUSY\n"),
+    "unlinkat of a claim, AT_REMOVEDIR": Case(
+        ("vfs:T/c=T/d",), errno_of("os.rmdir('c', dir_fd=os.open('T/.', 0))"), "EBUSY\n"
+    ),
+    "unlinkat of a claim": Case(
+        ("vfs:T/c=T/d",), errno_of("os.unlink('c', dir_fd=os.open('T/.', 0))"), "EISDIR\n"
+    ),
+    "unlinkat of a root, AT_REMOVEDIR": Case(
+        ("vfs:/=/",), errno_of("os.rmdir('/', dir_fd=os.open('T/.', 0))"), "EBUSY\n"
+    ),
+    "rmdir of a file that is a claim": Case(FILE, errno_of("os.rmdir('T/a/f')"), "ENOTDIR\n"),
     "rename of a claim": Case(SWAP, errno_of("os.rename('T/a', 'T/z')"), "EBUSY\n"),
     "mkdir of a claim": Case(SWAP, errno_of("os.mkdir('T/a')"), "EEXIST\n"),
     # /mnt is not /mntx.

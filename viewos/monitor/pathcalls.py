@@ -8,7 +8,7 @@ import stat
 import struct
 from typing import TYPE_CHECKING
 
-from viewos.abi.fcntl import AT_EMPTY_PATH, O_TMPFILE
+from viewos.abi.fcntl import AT_EMPTY_PATH, AT_REMOVEDIR, O_TMPFILE
 from viewos.abi.row import HOW, Intent, PathArg, applies, follows, signed32
 from viewos.kernel import AT_FDCWD, NR, syscall
 from viewos.monitor.descriptors import refuse_by_descriptor
@@ -257,8 +257,15 @@ def _stands_in(router: Router, old: Place, claim: Claim | None) -> bool:
 
 
 def _refuse_mount_point(call: Call, place: Place) -> None:
-    if call.operation == "unlink" and stat.S_ISDIR(os.lstat(place.real).st_mode):
-        raise OSError(errno.EISDIR, "mount point")
+    if call.operation in ("unlink", "rmdir"):
+        takes_directory = call.operation == "rmdir"
+        if call.name == "unlinkat":
+            if call.args.flags & ~AT_REMOVEDIR:
+                raise OSError(errno.EINVAL, "flags")
+            takes_directory = bool(call.args.flags)
+        is_directory = stat.S_ISDIR(os.lstat(place.real).st_mode)
+        if is_directory != takes_directory:
+            raise OSError(errno.EISDIR if is_directory else errno.ENOTDIR, "mount point")
     if place.virtual != b"/":
         raise OSError(errno.EBUSY, "mount point")
 

@@ -63,8 +63,9 @@ class GVisor(Suite):
             names = sorted(p.stem for p in (tree.path / "test/util").glob("*.cc"))
             sources = [f"test/util/{n}.cc" for n in names if not LEFT_OUT.fullmatch(n)]
             sources += [f"test/syscalls/linux/{name}.cc" for name in HELPERS]
-            for number, source in enumerate([*sources, "programs/runfiles.cc"]):
-                words = ["g++", *FLAGS, "-c", source, "-o", f"programs/helper-{number}.o"]
+            for source in [*sources, "programs/runfiles.cc"]:
+                name = source.rpartition("/")[2].removesuffix(".cc")
+                words = ["g++", *FLAGS, "-c", source, "-o", f"programs/helper-{name}.o"]
                 tree.make(*words, check=False)
 
         def programs() -> None:
@@ -84,6 +85,8 @@ class GVisor(Suite):
         if (tree.path / "programs" / name).exists() or not (tree.path / source).exists():
             return
         helpers = sorted(str(p) for p in (tree.path / "programs").glob("helper-*.o"))
+        if name in WORKLOADS:
+            helpers = [path for path in helpers if not path.endswith("/helper-test_main.o")]
         libraries = ["-lgmock", "-lgtest", "-lbenchmark", *_abseil(), "-lpthread", "-lrt", "-lcap"]
         words = ["nice", "-n", "10", "g++", *FLAGS, source, "-o", f"programs/{name}"]
         run_build([*words, *helpers, *libraries], tree.path, check=False)
