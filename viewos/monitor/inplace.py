@@ -1,26 +1,34 @@
 """When a thread cannot be fixed up, because a debugger inside the view traces it already.
 
 Then the path string is patched where it stands, which needs no registers, and restored when the
-call is over: at the latest when its tracer, if that is in the view as well, lets the thread go on,
-which is trapped. It must fit, so it is a short link in the scratch directory.
+call is over; the debugger is held meanwhile, so that it does not let the thread go on. The string
+must fit, so it is a short link in the scratch directory.
 """
 
 from __future__ import annotations
 
 import errno
+import math
 import os
-import threading
+import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING
 
+from viewos import kernel
+from viewos.abi.ptrace import PTRACE_INTERRUPT
 from viewos.monitor.outcome import ANSWERED, CONTINUE, Outcome
 from viewos.monitor.scratch import short_name
+from viewos.monitor.task import read_status
+from viewos.monitor.traced import Lost, Session, Stop, Traced
 
 if TYPE_CHECKING:
     from viewos.call import Call
     from viewos.monitor.router import Router
+
+_HELD = 0.1
+"""Seconds for which a debugger waits at most: a call may hang in a file system."""
 
 
 def fall_back(
@@ -35,109 +43,66 @@ def fall_back(
     patches = [
         _patch(router, call, call.raw[index], string, why) for index, string in strings.items()
     ]
-    with Patched(call.tid, call.raw, patches) as patched, router.nesting.patches.holding(patched):
-        patched.put()
-        router.notification.let_continue()
-        # In this thread and at once: the program may look at its string as soon as the call is
-        # over. A tracer within the view lets it go on when that is back: `Patches`.
-        with suppress(OSError):
-            deadline = time.monotonic() + 0.002
-            while not patched.has_been_read():
-                if time.monotonic() > deadline:
+    with ExitStack() as files:
+        memory, syscall, stat = (
+            files.enter_context(open(f"/proc/{call.tid}/{name}", mode, buffering=0))
+            for name, mode in (("mem", "r+b"), ("syscall", "rb"), ("stat", "rb"))
+        )
+        for address, _, new in patches:
+            os.pwrite(memory.fileno(), new, address)
+
+        def restore(seconds: float) -> bool:
+            """When the kernel has read them. False: not within that time."""
+            start = time.monotonic()
+            while not _has_read(syscall.fileno(), stat.fileno(), call.raw):
+                waited = time.monotonic() - start
+                if waited > seconds:
+                    return False
+                if waited > 0.002:
                     router.step_aside()
                     time.sleep(0.001)
                 os.sched_yield()
-            patched.restore()
+            _restore(memory.fileno(), patches)
+            return True
+
+        with suppress(OSError):
+            with _tracer_held(router, call):
+                router.notification.let_continue()
+                is_restored = restore(_HELD)
+            if not is_restored:
+                restore(math.inf)
     return ANSWERED
 
 
-class Patched:
-    """The strings of one call, while others stand in their places. A context manager, of what it
-    needs to look at the thread. Raises OSError."""
-
-    def __init__(
-        self, tid: int, raw: tuple[int, ...], patches: list[tuple[int, bytes, bytes]]
-    ) -> None:
-        """`raw`: the arguments of the call; `patches`: (address, old, new)."""
-        self._tid, self._raw, self._patches = tid, raw, patches
-        self._files = ExitStack()
-        self._lock = threading.Lock()
-
-    def __enter__(self) -> Patched:
-        with ExitStack() as files:
-            self._memory, self._syscall, self._stat = (
-                files.enter_context(open(f"/proc/{self._tid}/{name}", mode, buffering=0)).fileno()
-                for name, mode in (("mem", "r+b"), ("syscall", "rb"), ("stat", "rb"))
-            )
-            self._files = files.pop_all()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        with self._lock:
-            self._patches = []
-        self._files.close()
-
-    def put(self) -> None:
-        """Raises OSError."""
-        for address, _, new in self._patches:
-            os.pwrite(self._memory, new, address)
-
-    def is_stopped(self) -> bool:
-        """Has the thread stopped for its tracer, which it does behind the call?"""
-        return os.pread(self._stat, 1024, 0).rpartition(b") ")[2][:1] == b"t"
-
-    def has_been_read(self) -> bool:
-        """Has the kernel read the strings? Certainly when the call is over."""
-        if self.is_stopped():
-            return True
-        words = os.pread(self._syscall, 256, 0).split()
-        return len(words) > 7 and tuple(int(w, 16) for w in words[1:7]) != self._raw[:6]
-
-    def restore(self) -> None:
-        """Once: the program may have changed them afterwards."""
-        with self._lock:
-            patches, self._patches = self._patches, []
-            for address, old, new in patches:
-                # An execve that succeeded took the string along with the old memory.
-                with suppress(OSError):
-                    if os.pread(self._memory, len(new), address) == new:
-                        os.pwrite(self._memory, old[: len(new)], address)
-
-    def restore_if_stopped(self) -> None:
-        """Before a tracer lets it go on."""
-        with self._lock, suppress(OSError):
-            is_over = bool(self._patches) and self.is_stopped()
-        if is_over:
-            self.restore()
-
-
-class Patches:
-    """What is patched at this moment, in all views of a monitor."""
-
-    def __init__(self) -> None:
-        self._held: tuple[Patched, ...] = ()
-        self._lock = threading.Lock()
-        self.watch: Callable[[bool], None] = lambda _: None
-        """Told whether there are any."""
-
-    @contextmanager
-    def holding(self, patched: Patched) -> Iterator[None]:
-        """It is one of them, from before the call goes on."""
-        self._hold(lambda held: (*held, patched))
+@contextmanager
+def _tracer_held(router: Router, call: Call) -> Iterator[None]:
+    """The thread that traces the caller makes no system call meanwhile; not where that one may not
+    be traced itself."""
+    tracer, session = _tracer(call), None
+    if tracer:
+        with suppress(Traced, OSError):
+            session = Session(tracer, router.cookie)
+    if session is None:
+        yield
+        return
+    try:
+        with suppress(ProcessLookupError):
+            kernel.ptrace(PTRACE_INTERRUPT, tracer, 0, 0)
+        yield
+    finally:
+        router.step_aside()  # it stops when its own call, if it makes one, has been answered
         try:
-            yield
-        finally:
-            self._hold(lambda held: tuple(one for one in held if one is not patched))
+            session.abandon(Stop(*session.wait()))
+        except (Lost, ProcessLookupError):
+            session.bury()
 
-    def _hold(self, change: Callable[[tuple[Patched, ...]], tuple[Patched, ...]]) -> None:
-        with self._lock:
-            self._held = change(self._held)
-            self.watch(bool(self._held))
 
-    def restore_stopped(self) -> None:
-        """A tracer is about to let a thread go on."""
-        for patched in self._held:
-            patched.restore_if_stopped()
+def _tracer(call: Call) -> int:
+    try:
+        found = re.search(rb"\nTracerPid:\t(\d+)\n", read_status(call.tid))
+    except OSError:
+        found = None
+    return int(found[1]) if found else 0
 
 
 def _patch(
@@ -171,3 +136,20 @@ def _may_overrun(call: Call, address: int, size: int) -> bool:
             return b"\nThreads:\t1\n" in file.read()
     except OSError:
         return False
+
+
+def _has_read(syscall: int, stat: int, raw: tuple[int, ...]) -> bool:
+    """Has the kernel read the strings? Certainly when the call is over, or the thread has stopped
+    for its tracer, which it does behind the call."""
+    if os.pread(stat, 1024, 0).rpartition(b") ")[2][:1] == b"t":
+        return True
+    words = os.pread(syscall, 256, 0).split()
+    return len(words) > 7 and tuple(int(w, 16) for w in words[1:7]) != raw[:6]
+
+
+def _restore(memory: int, patches: list[tuple[int, bytes, bytes]]) -> None:
+    for address, old, new in patches:
+        # An execve that succeeded took the string along with the old memory.
+        with suppress(OSError):
+            if os.pread(memory, len(new), address) == new:
+                os.pwrite(memory, old[: len(new)], address)

@@ -22,7 +22,6 @@ from viewos.abi.nesting import VIEWOS_CONTACT, VIEWOS_ENTER, VIEWOS_NOTES
 from viewos.abi.row import signed32
 from viewos.errors import ViewosError
 from viewos.kept import kept
-from viewos.monitor.inplace import Patches
 from viewos.monitor.plan import lacking, plan
 from viewos.monitor.setup import set_up, tear_down
 from viewos.spec import launch_directory
@@ -65,7 +64,6 @@ class Nesting:
         self.levels = [Level(outermost)]
         self.inproc: InProcess | None = None
         """What programs do by themselves."""
-        self.patches = Patches()
         self.lock = threading.RLock()
         """Held by who makes or changes views."""
         self.welcome: Callable[[socket.socket, int, int], object] = _hang_up

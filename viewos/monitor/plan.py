@@ -9,7 +9,7 @@ from collections.abc import Iterator, Set
 from viewos.abi.fcntl import AT_EMPTY_PATH
 from viewos.abi.nesting import PR_VIEWOS
 from viewos.abi.prctl import PR_GET_DUMPABLE, PR_SET_DUMPABLE, PR_SET_SECCOMP
-from viewos.abi.ptrace import PTRACE_ATTACH, PTRACE_RESUMES, PTRACE_SEIZE, PTRACE_TRACEME
+from viewos.abi.ptrace import PTRACE_ATTACH, PTRACE_SEIZE, PTRACE_TRACEME
 from viewos.abi.syscalls import OPERATIONS, PATH_SYSCALLS
 from viewos.claims import Claim
 from viewos.filter import ArgumentRule, FilterPlan, StringRule
@@ -72,8 +72,6 @@ def plan(view: View, cookie: int) -> FilterPlan:
             rules += [ArgumentRule("openat", 2, "==", os.O_RDONLY | os.O_CLOEXEC)]
         begins = (PTRACE_TRACEME, PTRACE_ATTACH, PTRACE_SEIZE)
         rules += [ArgumentRule("ptrace", 0, "==", request) for request in begins]
-    if "chdir" in trap:  # it is patched in place where a thread is traced
-        rules += [ArgumentRule("ptrace", 0, "==", request) for request in PTRACE_RESUMES]
     kept = _tests_of_one_argument(rules)
     trap |= {rule.name for rule in rules} - {rule.name for rule in kept}
     passes_by = bool(view.claims) or view.nestable or acts_on_sockets

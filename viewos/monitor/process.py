@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from viewos.abi.nesting import PR_VIEWOS, VIEWOS_NOTES
 from viewos.abi.prctl import PR_GET_DUMPABLE, PR_SET_DUMPABLE, PR_SET_SECCOMP
-from viewos.abi.ptrace import PTRACE_RESUMES, PTRACE_TRACEME
+from viewos.abi.ptrace import PTRACE_TRACEME
 from viewos.abi.row import signed32
 from viewos.monitor.outcome import CONTINUE, Outcome
 from viewos.monitor.pathcalls import path_call, resolve_all
@@ -43,11 +43,7 @@ def _leave_program(router: Router, pid: int) -> None:
 
 
 def tracing(router: Router, call: Call) -> Outcome:
-    """ptrace(2) begins: whoever looks at a program sees its own calls. Or a thread goes on: if its
-    strings are patched, not with those."""
-    if call.raw[0] in PTRACE_RESUMES:
-        router.nesting.patches.restore_stopped()
-        return CONTINUE
+    """ptrace(2) begins: whoever looks at a program sees its own calls."""
     is_own = call.raw[0] == PTRACE_TRACEME
     _leave_program(router, call.tid if is_own else signed32(call.raw[1]))
     return CONTINUE

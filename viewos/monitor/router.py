@@ -102,8 +102,6 @@ class Router(ModuleServices):
         self.accelerator: accelerator.Accelerator | None = None
         if outer is None and not traces:
             self.accelerator = accelerator.build(view, self.tasks, self.mounts, self.accelerated)
-        if self.accelerator is not None:
-            self.nesting.patches.watch = self.accelerator.learn_patches
         if outer is None and view.inproc and not traces:
             from viewos.monitor.inproc import InProcess
 

@@ -8,26 +8,51 @@ import re
 import subprocess
 from functools import cache
 
-from .sources import NotRun, need, run_build, unpack
+from .sources import NotRun, Tree, need, run_build, unpack
 from .suite import Run, Statuses, Suite, ending
 
-PROGRAMS = """access accept_bind accept_bind_stream bind chdir chmod chown chroot close_range
-concurrency creat deleted dev dup exec fallocate fchdir fcntl fifo flock fork getdents inotify
-ioctl itimer link lseek madvise memfd mkdir mknod mount msync open open_create pidfd_test
-pivot_root posix_acl prctl priority proc proc_isolated proc_net_unix ptrace read rename rlimits
-rmdir sendfile setns sigaction signalfd socket_abstract socket_filesystem socket_unix
-socket_unix_cmsg socket_unix_dgram socket_unix_domain socket_unix_pair socket_unix_peercred
-socket_unix_seqpacket socket_unix_stream socket_unix_unbound_abstract socket_unix_unbound_dgram
-socket_unix_unbound_filesystem socket_unix_unbound_seqpacket socket_unix_unbound_stream splice stat
-stat_times statfs sticky symlink sync tcp_socket truncate udp_socket umask uidgid uname unlink
-unshare utimes vfork wait xattr""".split()
-"""What has to do with files, names, processes, credentials, and sockets."""
+TESTS = "test/syscalls/linux"
 WORKLOADS = """exec_assert_closed_workload exec_basic_workload exec_proc_exe_workload
 exec_state_workload priority_execve""".split()
 """Programs that the tests of execve start."""
-HELPERS = ("ip_socket_test_util", "unix_domain_socket_test_util", "readv_common",
-           "socket_generic_test_cases", "base_poll_test")  # fmt: skip
+ELSEWHERE = re.compile(
+    r".*(arm64|_util|_common|_test_cases|_external|_external_networking_test|hostinet)$"
+    r"|base_poll_test|socketopt_test|fuse|host_pty|kcov|mmap_eternal|ip6?tables|vsyscall|exec_check_creds"
+)
+"""Sources that are no tests, or of another machine or of gVisor's own harness."""
+NOT_FOR_ROOT = re.compile(r"cgroup.*|dup|proc|.*netlink.*|tuntap|packet_.*|raw_.*|ping_.*")
+"""Programs that change the machine's limits and networks where they may."""
+HELPERS = """base_poll_test ip_socket_test_util iptables_util readv_common
+socket_bind_to_device_util socket_generic_test_cases socket_netlink_netfilter_util
+socket_netlink_route_util socket_netlink_util unix_domain_socket_test_util""".split()
 LEFT_OUT = re.compile(r".*_test$|fuchsia_.*|.*_other$|io_uring_util|fuse_util|test_util_runfiles")
+MUTEX = """\
+#pragma once
+#include_next <absl/synchronization/mutex.h>
+namespace newer {
+struct Mutex : absl::Mutex {
+  using absl::Mutex::Mutex;
+  void lock() { Lock(); }
+  void unlock() { Unlock(); }
+};
+template <class T> struct Taking : T {
+  using T::T;
+  explicit Taking(absl::Mutex& mutex) : T(&mutex) {}
+  template <class... C> Taking(absl::Mutex& mutex, C... c) : T(&mutex, c...) {}
+};
+}
+namespace absl {
+using NewMutex = newer::Mutex;
+using NewMutexLock = newer::Taking<MutexLock>;
+using NewReaderMutexLock = newer::Taking<ReaderMutexLock>;
+using NewWriterMutexLock = newer::Taking<WriterMutexLock>;
+}
+#define Mutex NewMutex
+#define MutexLock NewMutexLock
+#define ReaderMutexLock NewReaderMutexLock
+#define WriterMutexLock NewWriterMutexLock
+"""
+"""What they use of a newer Abseil than Debian's."""
 RUNFILES = """\
 #include <string>
 namespace gvisor { namespace testing {
@@ -38,10 +63,10 @@ std::string RunfilePath(std::string path) {
 """
 """Bazel's way to find a file, without Bazel."""
 ABSEIL = "absl_flags_parse absl_strings absl_str_format absl_time absl_flat_hash_map absl_cord"
-FLAGS = ("-std=c++17", "-O0", "-w", "-I.", "-D_GNU_SOURCE")
+FLAGS = ("-std=c++17", "-O0", "-w", "-Iprograms/include", "-I.", "-D_GNU_SOURCE")
 _LINE = re.compile(r"^\[ +(OK|FAILED|SKIPPED) +\] (\S+?)(?:,.*)? \(\d+ ms\)$", re.MULTILINE)
 _WORDS = {"OK": "pass", "FAILED": "fail", "SKIPPED": "skip"}
-LIMIT = 600.0
+LIMIT = 200.0
 
 
 class GVisor(Suite):
@@ -58,18 +83,23 @@ class GVisor(Suite):
         directory = tree.path / "programs"
 
         def helpers() -> None:
-            directory.mkdir(exist_ok=True)
+            include = directory / "include/absl/synchronization"
+            include.mkdir(parents=True, exist_ok=True)
+            (include / "mutex.h").write_text(MUTEX)
             (directory / "runfiles.cc").write_text(RUNFILES.replace("DIRECTORY", str(directory)))
             names = sorted(p.stem for p in (tree.path / "test/util").glob("*.cc"))
             sources = [f"test/util/{n}.cc" for n in names if not LEFT_OUT.fullmatch(n)]
-            sources += [f"test/syscalls/linux/{name}.cc" for name in HELPERS]
+            sources += [f"{TESTS}/{name}.cc" for name in HELPERS]
             for source in [*sources, "programs/runfiles.cc"]:
                 name = source.rpartition("/")[2].removesuffix(".cc")
                 words = ["g++", *FLAGS, "-c", source, "-o", f"programs/helper-{name}.o"]
                 tree.make(*words, check=False)
+            # Some programs have a main of their own.
+            tree.make("ar", "rcs", "libmain.a", "helper-test_main.o", cwd="programs")
+            (directory / "helper-test_main.o").unlink()
 
         def programs() -> None:
-            for name in [*WORKLOADS, *PROGRAMS]:
+            for name in [*WORKLOADS, *_tests(tree)]:
                 self._program(name)
 
         tree.once("helpers", helpers)
@@ -81,20 +111,18 @@ class GVisor(Suite):
     def _program(name: str) -> None:
         """Compile one test program, if it compiles."""
         tree = unpack("gvisor")
-        source = f"test/syscalls/linux/{name}.cc"
-        if (tree.path / "programs" / name).exists() or not (tree.path / source).exists():
+        if (tree.path / "programs" / name).exists():
             return
         helpers = sorted(str(p) for p in (tree.path / "programs").glob("helper-*.o"))
-        if name in WORKLOADS:
-            helpers = [path for path in helpers if not path.endswith("/helper-test_main.o")]
         libraries = ["-lgmock", "-lgtest", "-lbenchmark", *_abseil(), "-lpthread", "-lrt", "-lcap"]
-        words = ["nice", "-n", "10", "g++", *FLAGS, source, "-o", f"programs/{name}"]
-        run_build([*words, *helpers, *libraries], tree.path, check=False)
+        words = ["nice", "-n", "10", "g++", *FLAGS, f"{TESTS}/{name}.cc", "-o", f"programs/{name}"]
+        run_build([*words, *helpers, "programs/libmain.a", *libraries], tree.path, check=False)
 
     def groups(self, user: int, subset: bool) -> list[str]:
         """Programs."""
-        directory = unpack("gvisor").path / "programs"
-        return [name for name in PROGRAMS if (directory / name).exists()]
+        tree = unpack("gvisor")
+        names = [name for name in _tests(tree) if (tree.path / "programs" / name).exists()]
+        return names if user else [name for name in names if not NOT_FOR_ROOT.fullmatch(name)]
 
     def run(self, run: Run, group: str) -> Statuses:
         """One program."""
@@ -104,6 +132,11 @@ class GVisor(Suite):
             outcome = run([str(program)], cwd=work, log=group, limit=LIMIT, env=env)
         found = {test: _WORDS[word] for word, test in _LINE.findall(outcome.output)}
         return {**found, "end": ending(outcome)}
+
+
+def _tests(tree: Tree) -> list[str]:
+    names = sorted(path.stem for path in (tree.path / TESTS).glob("*.cc"))
+    return [n for n in names if not ELSEWHERE.fullmatch(n) and n not in WORKLOADS]
 
 
 @cache

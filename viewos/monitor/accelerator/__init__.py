@@ -133,10 +133,6 @@ class Accelerator:
         receiver: Receiver = self._module.Receiver(self._native, listener, own_umask)
         return receiver
 
-    def learn_patches(self, some: bool) -> None:
-        """Do strings stand in the memory of traced threads that are not theirs?"""
-        self._native.set_patches(some)
-
     def offer_libc(self) -> None:
         """From now on Python is asked where a program opens its libc."""
         self._native.offer_libc()

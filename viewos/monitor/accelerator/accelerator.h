@@ -31,7 +31,6 @@ enum action {
     ACTION_ADDRESS, /* of a socket: only one of AF_UNIX may be a path */
     ACTION_SOCKET,
     ACTION_CREDENTIALS, /* changes them: the task is looked at anew */
-    ACTION_PTRACE,
     ACTION_FSTAT = 32,
     ACTION_ID, /* which one: values[0] */
     ACTION_UNAME,
@@ -184,7 +183,6 @@ struct change {
 
 struct accelerator {
     _Atomic bool offers_libc; /* Python has an instrumented copy of it */
-    _Atomic bool patches; /* a traced thread has strings in its memory that are not its own */
     _Atomic bool roots_move; /* a call has been made that changes the root of a known task */
     uint64_t token_base;
     char credentials[2048], mount_namespace[64], user_namespace[64];

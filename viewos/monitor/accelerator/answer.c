@@ -5,7 +5,6 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/ptrace.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -339,13 +338,6 @@ static bool is_the_monitors(uint32_t option)
            option == PR_SET_SECCOMP;
 }
 
-/* Does a tracer let a thread go on? inplace.py */
-static bool is_resume(uint32_t request)
-{
-    return request == PTRACE_CONT || request == PTRACE_SINGLESTEP || request == PTRACE_DETACH ||
-           request == PTRACE_SYSCALL;
-}
-
 /* What is to be done about the notification of `call`. */
 enum outcome answer(struct call *c)
 {
@@ -362,8 +354,6 @@ enum outcome answer(struct call *c)
         task_renew(c->accelerator, (int)c->notification->pid);
         return CONTINUE;
     }
-    if (c->rule->action == ACTION_PTRACE)
-        return is_resume(value(c, 0)) && !c->accelerator->patches ? CONTINUE : PASS;
     if (c->rule->action == ACTION_ID)
         return do_id(c);
     if (c->rule->action == ACTION_UNAME)

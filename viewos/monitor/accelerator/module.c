@@ -104,15 +104,6 @@ static PyObject *renewed(Accelerator *self, PyObject *Py_UNUSED(ignored))
     return list;
 }
 
-static PyObject *set_patches(Accelerator *self, PyObject *are)
-{
-    int some = PyObject_IsTrue(are);
-    if (some < 0)
-        return NULL;
-    self->a->patches = some;
-    Py_RETURN_NONE;
-}
-
 static PyObject *close_tasks(Accelerator *self, PyObject *Py_UNUSED(ignored))
 {
     tasks_close(self->a);
@@ -191,8 +182,6 @@ static PyMethodDef accelerator_methods[] = {
      "forget(tid): read that task anew next time; None: every task."},
     {"renewed", (PyCFunction)renewed, METH_NOARGS,
      "renewed(): tasks that began another program since the last time; None: too many to tell."},
-    {"set_patches", (PyCFunction)set_patches, METH_O,
-     "set_patches(some): do strings stand in the memory of traced threads that are not theirs?"},
     {"close", (PyCFunction)close_tasks, METH_NOARGS,
      "close(): give back the descriptors of tasks that no call is using."},
     {"counts", (PyCFunction)counts, METH_NOARGS,

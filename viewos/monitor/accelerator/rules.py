@@ -44,7 +44,6 @@ _ACTIONS: dict[str, tuple[int, tuple[str, ...]]] = {
     "fstat": (32, ("statbuf", "flags", "fd")),
     "utimensat": (15, ("times", "flags")),
     **dict.fromkeys(CREDENTIAL_CALLS - {"unshare", "setns"}, (22, ())),
-    "ptrace": (23, ("request",)),
 }
 
 _CHANGES: dict[str, tuple[int, tuple[str, ...]]] = {
