@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         Names,
         Owners,
         Told,
+        Watched,
         Words,
     )
     from viewos.library.popen import Popen
@@ -40,7 +41,7 @@ __all__ = [
     "Identity", "InetAddress", "Interrupted", "Item", "Items", "Known", "Message", "Names",
     "Owners", "Popen", "RealPath", "Received", "SharedSocket", "SocketAddress", "SpecError",
     "Told", "TreeModule", "Ucred", "UnixAddress", "Utsname", "Verdict", "View", "ViewosError",
-    "VirtualModule", "VirtualPath", "Words", "absolute", "hook",
+    "VirtualModule", "VirtualPath", "Watched", "Words", "absolute", "hook",
 ]  # fmt: skip
 
 _HOMES = {
@@ -58,6 +59,7 @@ _HOMES = {
         "Names",
         "Owners",
         "Told",
+        "Watched",
         "Words",
     ),
     "viewos.library.popen": ("Popen",),

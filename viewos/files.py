@@ -53,6 +53,16 @@ Words: TypeAlias = memoryview
 """Of eight bytes each, in native order."""
 
 
+class Watched(NamedTuple):
+    """Words of a file, and what they were when all that is known had been told."""
+
+    descriptor: int
+    """It stays open as long as the view."""
+    offset: int
+    """Bytes."""
+    seen: Words
+
+
 class Owners(NamedTuple):
     """How a module shows the owners of files of which it knows nothing more."""
 
@@ -62,10 +72,9 @@ class Owners(NamedTuple):
     owner: int | None
     """The uid of all others; None: the real one."""
     group: int | None
-    while_equal: tuple[Words, Words] | None = None
-    """Where others share what the module knows: words of memory that they change before their call
-    is answered, and the same words as they were when all that is known had been told. The module
-    is asked for every file as long as the two differ."""
+    while_equal: Watched | None = None
+    """Where others share what the module knows: words that they change before their call is
+    answered. The module is asked for every file as long as these differ."""
 
     def show(self, uid: int, gid: int) -> tuple[int, int]:
         """The owner and group in the view, for real ones."""

@@ -105,3 +105,17 @@ def test_what_another_view_changes_is_seen_at_once(scratch: Path) -> None:
     for end in (*look, *change):
         os.close(end)
     assert looking.returncode == 0, errors.decode()
+
+
+def test_a_log_that_somebody_empties(scratch: Path) -> None:
+    """The view goes on with what it knows, and keeps what comes."""
+    modules, place = _shared(scratch)
+    script = (
+        f"touch a b; chown 5:6 a; : >{scratch / 'log'}; stat -c %u:%g a b; chown 7:8 b;"
+        " for x in 1 2 3; do stat -c %u:%g a b; done"
+    )
+    done = run_in_view(modules, ["sh", "-c", script], user=USER, cwd=place)
+    assert done.stdout.split() == [b"5:6", b"0:0", *[b"5:6", b"7:8"] * 3], done.stderr
+    assert (done.returncode, done.stderr) == (0, b"")
+    later = run_in_view(modules, ["stat", "-c", "%u:%g", "b"], user=USER, cwd=place)
+    assert later.stdout == b"7:8\n"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mmap
 import os
 import random
 import signal
@@ -15,7 +14,7 @@ import pytest
 
 from viewos import File, Identity, ViewosError
 from viewos.modules.uid import faked, journal
-from viewos.modules.uid.journal import Entry, Journal, pack, unpack, words
+from viewos.modules.uid.journal import Entry, Journal, pack, unpack
 from viewos.modules.uid.table import Record, Table
 
 SOME = Record(5, 6, stat.S_IFREG | 0o4755, 0, ((b"trusted.a", b"1"),), False, 0o100644, 65024)
@@ -101,22 +100,41 @@ def test_a_header_of_noughts_hides_no_entry(tmp_path: Path) -> None:
 
 
 @pytest.mark.timeout(60)
-def test_a_word_that_changes_is_seen_whole() -> None:
-    shared = mmap.mmap(-1, 64)
-    seen = words(shared)
-    seen[2] = 1
+def test_a_word_that_changes_is_seen_whole(tmp_path: Path) -> None:
+    """What the kernel does for a log's header, which is read without a lock."""
+    fd = os.open(tmp_path / "words", os.O_RDWR | os.O_CREAT)
+    values = (b"\1" * 8, b"\2" * 8)
+    os.pwrite(fd, values[0], 16)
     child = os.fork()
     if child == 0:
-        written = words(shared)
         while True:
-            for value in (1, 1 << 40):
-                written[2] = value
+            for value in values:
+                os.pwrite(fd, value, 16)
     try:
-        found = {seen[2] for _ in range(2_000_000)}
+        found = {os.pread(fd, 8, 16) for _ in range(300_000)}
     finally:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
-    assert found == {1, 1 << 40}
+        os.close(fd)
+    assert found == {*values}
+
+
+@pytest.mark.parametrize("later", [0, 40])
+def test_a_log_that_somebody_empties(tmp_path: Path, later: int) -> None:
+    """It begins anew, for all who have it open, and nobody dies of it."""
+    path = tmp_path / "log"
+    one, other = Journal(str(path)), Journal(str(path))
+    _write(one, 20)
+    assert len(_new(other)) == 20
+    os.truncate(path, 0)
+    assert _new(one) == []
+    _write(one, 1 + later, first=100)
+    assert [entry[0].inode for entry in _new(other)] == list(range(100, 101 + later))
+    _write_one(other, 7, SOME)
+    assert [entry[0].inode for entry in _new(one)] == [7]
+    assert len(journal.read(str(path)) or ()) == 2 + later
+    one.close()
+    other.close()
 
 
 @pytest.mark.timeout(60)

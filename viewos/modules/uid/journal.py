@@ -2,36 +2,37 @@
 
 What is written is there when the call that caused it is answered, whoever is killed then. The
 header says how far the log is valid; what stands behind that was being written when its writer
-died. Views that share a log look at the header, in memory, before each look-up, and take a lock to
-change it. A record takes 11 us so; a row of an sqlite database in WAL mode took 18.
+died. Views that share a log look at the header before each look-up, and take a lock to change it. A
+record takes 11 us so; a row of an sqlite database in WAL mode took 18. The header is read, and not
+mapped: who looks at a mapping of a file that somebody empties is killed (SIGBUS).
 """
 
 from __future__ import annotations
 
 import fcntl
-import mmap
 import os
 import struct
 import threading
+import time
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from viewos import Identity, ViewosError
+from viewos import Identity, ViewosError, Watched
 from viewos.modules.uid.table import Record
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from viewos import Words
     from viewos.modules.uid.table import Take
 
 MAGIC = b"viewos uid log 1"
 _HEADER, _END, _REPLACED = 64, 2, 3
 """The size of the header, and which of its words say how far the log is valid, and that another
-file has taken its place."""
-_WORD = struct.Struct("Q")
+file has taken its place. The word behind them is another one whenever a log is begun."""
+_WORD, _STATE = struct.Struct("Q"), struct.Struct("QQQ")
+_EMPTIED = (0, 1, 0)
 _FRAME = struct.Struct("=II")
 """The size of what follows, and its CRC-32."""
 _ENTRY = struct.Struct("=QQIIIIQQBBH")
@@ -89,15 +90,6 @@ def _entry(body: bytes) -> Entry:
     return identity, Record(uid, gid, shown, rdev, tuple(attributes), gone, real, device)
 
 
-def words(shared: mmap.mmap) -> memoryview[int]:
-    """The eight-byte words of a mapping, of which nobody sees a part, whoever is killed.
-
-    An item of a memoryview is one store. struct.pack_into writes noughts first (CPython 3.11), and
-    a writer that was killed then left a log that seemed empty.
-    """
-    return memoryview(shared).cast("Q")
-
-
 class Journal:
     """A log that is open."""
 
@@ -106,9 +98,9 @@ class Journal:
         self._path = os.path.abspath(os.fsencode(path))
         self._lock = threading.RLock()
         self._depth = 0
-        self._fd = -1
-        self._seen = memoryview(bytearray(2 * _WORD.size)).cast("Q")
-        """The header's words _END and _REPLACED, when all before had been read."""
+        self._fd = self._watched = -1
+        self._seen = memoryview(bytearray(_STATE.size)).cast("Q")
+        """The header's words from _END on, when all before had been read."""
         self._open()
         self._taken = 0
         """How many entries have been read."""
@@ -132,17 +124,25 @@ class Journal:
         except ViewosError:
             os.close(fd)
             raise
-        self._words = words(mmap.mmap(fd, _HEADER))
-        self._words[_REPLACED] = 0  # who was about to replace it has died
+        old, self._fd = self._fd, fd
+        self._say(_REPLACED, 0)  # who was about to replace it has died
+        self._seen[0], self._seen[2] = _HEADER, self._state()[2]
         fcntl.flock(fd, fcntl.LOCK_UN)
-        old, self._fd, self._seen[0] = self._fd, fd, _HEADER
         if old >= 0:
             os.close(old)
+
+    def _state(self) -> tuple[int, ...]:
+        """The header's words from _END on."""
+        data = os.pread(self._fd, _STATE.size, _END * _WORD.size)
+        return _STATE.unpack(data) if len(data) == _STATE.size else _EMPTIED
+
+    def _say(self, word: int, value: int) -> None:
+        os.pwrite(self._fd, _WORD.pack(value), word * _WORD.size)
 
     def _check(self, fd: int) -> None:
         size = os.fstat(fd).st_size
         if size == 0:
-            os.pwrite(fd, MAGIC + _WORD.pack(_HEADER) + bytes(_HEADER - 24), 0)
+            _begin(fd)
         elif os.pread(fd, len(MAGIC), 0) != MAGIC or size < _HEADER:
             raise ViewosError(
                 f"{os.fsdecode(self._path)} is no log of the uid module"
@@ -151,20 +151,25 @@ class Journal:
 
     def update(self, take: Take) -> None:
         """See `Store`."""
-        if self._words[_END] == self._seen[0] and not self._words[_REPLACED]:
+        if self._state() == tuple(self._seen):
             return
         with self._lock:
-            if self._words[_REPLACED]:
+            if self._state()[1]:
                 self._open()
-            start, end = self._seen[0], self._words[_END]
+            end, _, begun = self._state()
+            if begun != self._seen[2]:  # somebody had emptied it
+                self._seen[0], self._seen[2] = _HEADER, begun
+            start = self._seen[0]
             for at, entry in unpack(os.pread(self._fd, max(0, end - start), start)):
                 take(*entry)
                 self._taken += 1
                 self._seen[0] = start + at
 
-    def unseen(self) -> tuple[Words, Words]:
+    def unseen(self) -> Watched:
         """See `Store`. Once the file has been replaced they differ for good."""
-        return self._words[_END : _REPLACED + 1], self._seen
+        if self._watched < 0:
+            self._watched = fcntl.fcntl(self._fd, fcntl.F_DUPFD_CLOEXEC, 0)
+        return Watched(self._watched, _END * _WORD.size, self._seen)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -185,24 +190,26 @@ class Journal:
         while not _is_at(self._fd, self._path):
             self._open()
             fcntl.flock(self._fd, fcntl.LOCK_EX)
-        end, size = self._words[_END], os.fstat(self._fd).st_size
-        if size > end:  # its writer was killed
+        end, size = self._state()[0], os.fstat(self._fd).st_size
+        if size < _HEADER:
+            _begin(self._fd)
+        elif size > end:  # its writer was killed
             end = start = max(end, _HEADER)  # a header of noughts hides no entry
             for at, _ in unpack(os.pread(self._fd, size - start, start)):
                 end = start + at
-            self._words[_END] = end
+            self._say(_END, end)
             os.ftruncate(self._fd, end)
 
     def write(self, identity: Identity, record: Record | None, take: Take) -> None:
         """See `Store`."""
         with self.locked():
             data = pack(identity, record)
-            end = self._words[_END]
+            end = self._state()[0]
             rest = memoryview(data)
             while rest:
                 rest = rest[os.pwrite(self._fd, rest, end + len(data) - len(rest)) :]
-            self._words[_END] = end + len(data)
-            if self._seen[0] < end:
+            self._say(_END, end + len(data))
+            if self._seen[0] != end:
                 self.update(take)
             else:
                 take(identity, record)
@@ -217,10 +224,10 @@ class Journal:
             path = self._path + b".new"
             body = b"".join(pack(*one) for one in records)
             with open(path, "wb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
-                file.write(MAGIC + _WORD.pack(_HEADER + len(body)) + bytes(_HEADER - 24) + body)
+                file.write(_header(_HEADER + len(body)) + body)
                 file.flush()
                 os.fsync(file.fileno())
-            self._words[_REPLACED] = 1
+            self._say(_REPLACED, 1)
             os.rename(path, self._path)
             fcntl.flock(self._fd, fcntl.LOCK_UN)
             self._open()
@@ -234,6 +241,17 @@ class Journal:
                 os.fsync(self._fd)
             os.close(self._fd)
             self._fd = -1
+        if self._watched >= 0:
+            os.close(self._watched)
+            self._watched = -1
+
+
+def _header(end: int) -> bytes:
+    return (MAGIC + _STATE.pack(end, 0, time.time_ns())).ljust(_HEADER, b"\0")
+
+
+def _begin(fd: int) -> None:
+    os.pwrite(fd, _header(_HEADER), 0)
 
 
 def _is_at(fd: int, path: bytes) -> bool:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from viewos import Identity, Known
 
 if TYPE_CHECKING:
-    from viewos import Changed, Changing, File, Told, Words
+    from viewos import Changed, Changing, File, Told, Watched
 
 _DEV_INO = struct.Struct("=QQ")
 _MODE = struct.Struct("=I")
@@ -78,7 +78,7 @@ class Store(Protocol):
     def write(self, identity: Identity, record: Record | None, take: Take) -> None:
         """Keep a record, or forget it, and give it to `take`, with what others had written."""
 
-    def unseen(self) -> tuple[Words, Words]:
+    def unseen(self) -> Watched:
         """See `Owners.while_equal`."""
 
     def renew_lock(self) -> None:
@@ -115,7 +115,7 @@ class Table:
         if self._store is not None:
             self._store.renew_lock()
 
-    def watch(self, told: Told) -> tuple[Words, Words] | None:
+    def watch(self, told: Told) -> Watched | None:
         """Have each file told of which something is remembered. What tells whether others have
         remembered more; None: there are no others."""
         with self._held():

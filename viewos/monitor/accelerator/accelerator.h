@@ -275,9 +275,12 @@ struct stat;
 struct statx;
 
 /* owners.c */
-struct unseen { /* others have changed something, unless the words are equal */
+enum { UNSEEN = 4 };
+struct unseen { /* others have changed something, unless the file has these words at that place */
+    int descriptor;
+    int64_t offset;
     size_t count;
-    const _Atomic uint64_t *now, *seen;
+    const _Atomic uint64_t *seen;
 };
 struct owners *owners_new(int64_t owner, int64_t group, struct unseen); /* of others; -1: the real one */
 void owners_free(struct owners *);

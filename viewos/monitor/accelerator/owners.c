@@ -191,8 +191,13 @@ enum recalled owners_recall(struct owners *o, uint64_t device, uint64_t inode, s
 
 bool owners_are_up_to_date(const struct owners *o)
 {
-    for (size_t i = 0; i < o->unseen.count; i++)
-        if (o->unseen.now[i] != o->unseen.seen[i])
+    const struct unseen *u = &o->unseen;
+    uint64_t now[UNSEEN];
+    size_t size = u->count * sizeof *now;
+    if (size && pread(u->descriptor, now, size, u->offset) != (ssize_t)size)
+        return false; /* somebody has emptied it */
+    for (size_t i = 0; i < u->count; i++)
+        if (now[i] != u->seen[i])
             return false;
     return true;
 }

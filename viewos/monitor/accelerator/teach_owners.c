@@ -44,19 +44,19 @@ static const void *hold_words(Accelerator *self, PyObject *of, size_t *count)
     return words;
 }
 
-static bool take_unseen(Accelerator *self, PyObject *pair, struct unseen *unseen)
+static bool take_unseen(Accelerator *self, PyObject *watched, struct unseen *unseen)
 {
-    PyObject *now, *seen;
-    size_t count;
-    if (pair == Py_None)
+    PyObject *seen;
+    long long offset;
+    if (watched == Py_None)
         return true;
-    if (!PyArg_ParseTuple(pair, "OO", &now, &seen) ||
-        !(unseen->now = hold_words(self, now, &unseen->count)) ||
-        !(unseen->seen = hold_words(self, seen, &count)))
+    if (!PyArg_ParseTuple(watched, "iLO", &unseen->descriptor, &offset, &seen) ||
+        !(unseen->seen = hold_words(self, seen, &unseen->count)))
         return false;
-    if (count != unseen->count)
-        PyErr_SetString(PyExc_ValueError, "as many words on either side");
-    return count == unseen->count;
+    unseen->offset = offset;
+    if (unseen->count > UNSEEN)
+        PyErr_Format(PyExc_ValueError, "more than %d words", UNSEEN);
+    return unseen->count <= UNSEEN;
 }
 
 PyObject *set_owners(Accelerator *self, PyObject *args)
