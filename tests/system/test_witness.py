@@ -81,6 +81,7 @@ WITNESSES = {
     "another uid": Witness("setuid", "nobody: dumpable 0\n  read private: EACCES", users=(0,)),
     "umask": Witness("umask", "umask 027\n  open 0750"),
     "chroot": Witness("chroot", "passwd: ENOENT\n/\n", users=(0,)),
+    "a sixth argument": Witness("sixth", "words tried: many, 0 wrong answers"),
     "hostile pointers": Witness(
         "pointers", "a string that changes: 0 wrong answers\nstill here: yes"
     ),

@@ -16,7 +16,7 @@ CODE int64_t open_without_links(const struct shared *shared, int directory, cons
     how.mode = mode;
     how.resolve = RESOLVE_NO_SYMLINKS;
     return call(SYS_openat2, (uint64_t)(int64_t)directory, (uint64_t)path, (uint64_t)&how, sizeof how, 0,
-                shared->cookie);
+                shared->not_cookie);
 }
 
 SECTION size_t count_names(const struct path_call *p, const char *path)
@@ -41,7 +41,7 @@ SECTION bool are_no_links(const struct shared *shared, const struct path_call *p
         text[at] = 0;
         char byte;
         int64_t seen = call(SYS_readlinkat, (uint64_t)(int64_t)p->directory, (uint64_t)text,
-                            (uint64_t)&byte, 1, 0, shared->cookie);
+                            (uint64_t)&byte, 1, 0, shared->not_cookie);
         if (seen != -EINVAL)
             return seen == -ENOENT || seen == -ENOTDIR;
     }
@@ -91,7 +91,7 @@ CODE struct verdict open_freely(const struct shared *shared, const struct here *
     if (p->flags & O_CREAT && !(p->flags & O_PATH))
         if (!(calls & OWNS) || here->no_root || !shown->is_plain || (mode & 0600) != 0600)
             return verdict;
-    verdict.value = call(number, a->rdi, a->rsi, a->rdx, a->r10, a->r8, shared->cookie);
+    verdict.value = call(number, a->rdi, a->rsi, a->rdx, a->r10, a->r8, shared->not_cookie);
     verdict.is_made = 1;
     return verdict;
 }
@@ -147,7 +147,7 @@ CODE int64_t make(const struct shared *shared, long number, const struct argumen
 {
     bool at = has_directory(number);
     return call(number, at ? a->rdi : (uint64_t)path, at ? (uint64_t)path : a->rsi, a->rdx, a->r10, a->r8,
-                shared->cookie);
+                shared->not_cookie);
 }
 
 /* What a call that looked at a file has given, with the owner whom the view shows. False: the monitor
@@ -193,12 +193,14 @@ CODE struct verdict miss(const struct shared *shared, const struct path_call *p,
 }
 
 SECTION struct verdict inproc_call(const struct shared *shared, struct here *here, long number,
-                                   const struct arguments *a, const volatile char *single)
+                                   struct arguments *a, const volatile char *single)
 {
     struct verdict none = {0, 0};
     struct path_call p;
     struct route route;
     uint32_t calls = shared->calls;
+    if (a->r9 == ~shared->not_cookie) /* from the frame of a signal that has interrupted a call of ours */
+        a->r9 = 0;
     if (here->off)
         return none;
     understand(number, a, &p);

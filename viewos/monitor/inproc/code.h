@@ -25,7 +25,7 @@ enum { SHOWN_AT = 128 * 1024 }; /* behind what is said */
 
 /* What the monitor says, and may say anew at any time; image.py writes it. */
 struct shared {
-    uint64_t cookie;
+    uint64_t not_cookie;
     _Atomic uint32_t calls;   /* the kinds that may be made here */
     _Atomic uint32_t current; /* where its struct claims is, from here */
 };
@@ -76,8 +76,11 @@ struct route {
     char real[ROOM];
 };
 
-/* A system call, without errno. */
-int64_t call(long number, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e, uint64_t f);
+/* A system call, without errno. The last argument is given as its complement, so that the cookie is never
+ * left on the stack: a program that makes a call of five arguments may take any word of it for the sixth
+ * (libffi does), and the filter would let that call through. */
+enum { NO_SIXTH = -1 };
+int64_t call(long number, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e, uint64_t not_f);
 
 /* route.c: the length of a string, -1: not to be read, or longer than there is room for; and the path
  * for the kernel, if no symbolic link is in it, NULL: not certain. Might it be a file or a link of procfs
@@ -96,7 +99,7 @@ bool are_no_links(const struct shared *, const struct path_call *, const char *p
                   char *text);
 bool is_opened_without(const struct shared *, const struct path_call *, const char *path);
 struct verdict open_here(const struct shared *, const struct path_call *, const char *path, uint64_t mode);
-struct verdict inproc_call(const struct shared *, struct here *, long number, const struct arguments *,
+struct verdict inproc_call(const struct shared *, struct here *, long number, struct arguments *,
                            const volatile char *single);
 
 /* own.c: is it certain that nothing is remembered of a file; and chown(2), chmod(2) and their kin, with

@@ -19,18 +19,18 @@ enum {
 CODE bool get_notes(struct here *here)
 {
     uint64_t all = ~UINT64_C(0), before;
-    call(SYS_rt_sigprocmask, 2 /* SIG_SETMASK */, (uint64_t)&all, (uint64_t)&before, 8, 0, 0);
-    int64_t at = -1, fd = call(SYS_prctl, PR_VIEWOS, VIEWOS_NOTES, 0, 0, 0, 0);
+    call(SYS_rt_sigprocmask, 2 /* SIG_SETMASK */, (uint64_t)&all, (uint64_t)&before, 8, 0, NO_SIXTH);
+    int64_t at = -1, fd = call(SYS_prctl, PR_VIEWOS, VIEWOS_NOTES, 0, 0, 0, NO_SIXTH);
     if (fd >= 0) {
-        at = call(SYS_mmap, 0, sizeof(struct notes), PROT_READ | PROT_WRITE, MAP_SHARED, (uint64_t)fd, 0);
-        call(SYS_close, (uint64_t)fd, 0, 0, 0, 0, 0);
+        at = call(SYS_mmap, 0, sizeof(struct notes), PROT_READ | PROT_WRITE, MAP_SHARED, (uint64_t)fd, NO_SIXTH);
+        call(SYS_close, (uint64_t)fd, 0, 0, 0, 0, NO_SIXTH);
     }
     bool is_there = at < -4095 || at > 0;
     if (is_there) {
         here->notes = (struct notes *)at;
         here->number = here->notes->number;
     }
-    call(SYS_rt_sigprocmask, 2, (uint64_t)&before, 0, 8, 0, 0);
+    call(SYS_rt_sigprocmask, 2, (uint64_t)&before, 0, 8, 0, NO_SIXTH);
     return is_there;
 }
 
@@ -67,7 +67,7 @@ struct file {
 
 CODE bool look_at(const struct shared *shared, const struct file *f, struct stat *to)
 {
-    return !call(SYS_newfstatat, f->directory, f->path, (uint64_t)to, f->flags, 0, shared->cookie);
+    return !call(SYS_newfstatat, f->directory, f->path, (uint64_t)to, f->flags, 0, shared->not_cookie);
 }
 
 CODE bool get_handle(const struct shared *shared, const struct file *f, struct handle *to)
@@ -81,7 +81,7 @@ CODE bool get_handle(const struct shared *shared, const struct file *f, struct h
     found.size = sizeof found.bytes;
     uint64_t flags = HANDLE_FID | (f->flags & AT_EMPTY_PATH);
     if (call(SYS_name_to_handle_at, f->directory, f->path, (uint64_t)&found, (uint64_t)&mount, flags,
-             shared->cookie))
+             shared->not_cookie))
         return false;
     to->type = found.type;
     to->size = found.size;
@@ -150,8 +150,8 @@ CODE bool write_note(const struct shown *shown, struct notes *notes, uint64_t at
 CODE bool touch(const struct shared *shared, const struct file *f, bool is_open)
 {
     uint64_t none = (uint64_t)-1;
-    return !(is_open ? call(SYS_fchown, f->directory, none, none, 0, 0, shared->cookie)
-                     : call(SYS_fchownat, f->directory, f->path, none, none, f->flags, shared->cookie));
+    return !(is_open ? call(SYS_fchown, f->directory, none, none, 0, 0, shared->not_cookie)
+                     : call(SYS_fchownat, f->directory, f->path, none, none, f->flags, shared->not_cookie));
 }
 
 CODE bool change_owner(const struct shared *shared, struct here *here, const struct file *f, bool is_open,
@@ -186,8 +186,8 @@ CODE bool change_mode(const struct shared *shared, const struct file *f, bool is
                       const struct stat *s, uint32_t mode)
 {
     struct stat now;
-    if (is_open ? call(SYS_fchmod, f->directory, mode, 0, 0, 0, shared->cookie)
-                : call(SYS_fchmodat, f->directory, f->path, mode, 0, 0, shared->cookie))
+    if (is_open ? call(SYS_fchmod, f->directory, mode, 0, 0, 0, shared->not_cookie)
+                : call(SYS_fchmodat, f->directory, f->path, mode, 0, 0, shared->not_cookie))
         return false;
     return (s->st_mode & 07777) == mode ||
            (look_at(shared, f, &now) && now.st_ino == s->st_ino && now.st_dev == s->st_dev &&

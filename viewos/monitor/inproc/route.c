@@ -18,14 +18,14 @@ CODE int differs(const char *a, const char *b, size_t size)
 #include "../accelerator/tables.c"
 #undef memcmp
 
-SECTION int64_t call(long number, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e, uint64_t f)
+SECTION int64_t call(long number, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e, uint64_t not_f)
 {
-    register uint64_t r10 __asm__("r10") = d, r8 __asm__("r8") = e, r9 __asm__("r9") = f;
+    register uint64_t r10 __asm__("r10") = d, r8 __asm__("r8") = e, r9 __asm__("r9") = not_f;
     int64_t result;
-    __asm__ volatile("syscall"
-                     : "=a"(result)
-                     : "a"(number), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
-                     : "rcx", "r11", "memory");
+    __asm__ volatile("notq %%r9\n\tsyscall\n\tnotq %%r9"
+                     : "=a"(result), "+r"(r9)
+                     : "a"(number), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8)
+                     : "rcx", "r11", "memory", "cc");
     return result;
 }
 
@@ -33,7 +33,7 @@ SECTION int64_t call(long number, uint64_t a, uint64_t b, uint64_t c, uint64_t d
 SECTION bool is_readable(const char *at)
 {
     uint64_t page = (uint64_t)at & -(uint64_t)PAGE;
-    return call(SYS_rt_sigprocmask, 99, page, 0, 8, 0, 0) == -EINVAL;
+    return call(SYS_rt_sigprocmask, 99, page, 0, 8, 0, NO_SIXTH) == -EINVAL;
 }
 
 /* The length of a string; -1: not to be read, or longer than there is room for. */

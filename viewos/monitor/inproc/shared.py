@@ -63,7 +63,7 @@ class Shared:
         self.shown = memoryview(memory)[_SAID:]
         """How owners are shown, for the accelerator to keep."""
         self._words = memoryview(memory).cast("I")
-        self._cookie = cookie
+        self._not_cookie = ~cookie & (1 << 64) - 1
         self._next = _FIRST
         self.say(None, 0)
 
@@ -77,7 +77,7 @@ class Shared:
         is_full = self._next + len(packed) > _SAID
         place = _FIRST if is_full else self._next
         self._memory[place : place + len(packed)] = packed
-        self._words[0], self._words[1] = self._cookie & 0xFFFFFFFF, self._cookie >> 32
+        self._words[0], self._words[1] = self._not_cookie & 0xFFFFFFFF, self._not_cookie >> 32
         # One word is stored at once: a program sees the old claims, or the new ones.
         self._words[3] = place
         self._words[2] = calls
