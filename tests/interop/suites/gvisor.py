@@ -28,6 +28,7 @@ socket_netlink_route_util socket_netlink_util unix_domain_socket_test_util""".sp
 LEFT_OUT = re.compile(r".*_test$|fuchsia_.*|.*_other$|io_uring_util|fuse_util|test_util_runfiles")
 MUTEX = """\
 #pragma once
+#include <gmock/gmock.h>
 #include_next <absl/synchronization/mutex.h>
 namespace newer {
 struct Mutex : absl::Mutex {
@@ -87,6 +88,8 @@ class GVisor(Suite):
             include.mkdir(parents=True, exist_ok=True)
             (include / "mutex.h").write_text(MUTEX)
             (directory / "runfiles.cc").write_text(RUNFILES.replace("DIRECTORY", str(directory)))
+            for path in (tree.path / "test/util").glob("mount_util.*"):  # Debian's is its own class
+                path.write_text(path.read_text().replace("std::string_view", "absl::string_view"))
             names = sorted(p.stem for p in (tree.path / "test/util").glob("*.cc"))
             sources = [f"test/util/{n}.cc" for n in names if not LEFT_OUT.fullmatch(n)]
             sources += [f"{TESTS}/{name}.cc" for name in HELPERS]

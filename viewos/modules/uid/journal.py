@@ -154,7 +154,7 @@ class Journal:
         if self._state() == tuple(self._seen):
             return
         with self._lock:
-            if self._state()[1]:
+            if self._state()[1] and not self._depth:  # nobody replaces what is locked
                 self._open()
             end, _, begun = self._state()
             if begun != self._seen[2]:  # somebody had emptied it
