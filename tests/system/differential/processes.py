@@ -185,6 +185,17 @@ E
     """,
         shell=BASH,
     ),
+    "a descriptor above the limit": """
+        cat >p <<'E'
+import os, resource
+os.closerange(3, 99); os.dup2(0, 9); resource.setrlimit(resource.RLIMIT_NOFILE, (4, 4))
+print(os.open("/mnt/made", os.O_CREAT | os.O_WRONLY))
+try: os.open("/mnt/unmade", os.O_CREAT | os.O_WRONLY)
+except OSError as e: print(e)
+os.close(9); os.close(3); print(sorted(os.listdir(".")))
+E
+        python3 -IS p; ls
+    """,
     "limits": Case(
         """
         exec 2>/dev/null; ulimit -f 2; head -c 3000 /dev/zero >f; echo $?
