@@ -15,10 +15,11 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from viewos import kernel
-from viewos.abi.fcntl import O_TMPFILE, OPEN_HOW
+from viewos.abi.fcntl import AT_REMOVEDIR, O_TMPFILE, OPEN_HOW
 from viewos.kernel import AT_FDCWD, NR, syscall
 from viewos.monitor.outcome import FIX_UP, Outcome
 from viewos.monitor.paths import PATH_MAX, RESOLVE_MASK, Place
+from viewos.monitor.task import field
 
 if TYPE_CHECKING:
     from viewos.call import Call
@@ -90,7 +91,7 @@ def _must_be_native(real: bytes) -> bool:
 def room_for_descriptor(call: Call, status: bytes) -> bool:
     """Has the tracee a descriptor left? Asked before a call that creates or truncates: natively
     EMFILE comes first, and nothing has happened to the file."""
-    table = int(status[status.index(b"\nFDSize:") + 8 :].split(None, 1)[0])
+    table = int(field(status, b"FDSize"))
     try:
         limit, _ = kernel.prlimit(call.tid, 7)
     except OSError:
@@ -108,7 +109,7 @@ def _open(router: Router, call: Call, place: Place, flags: int, make: Callable[[
         status = call.task.read("status")
         if not room_for_descriptor(call, status):
             raise OSError(errno.EMFILE, "descriptors")
-        with umask_of(int(status[status.index(b"\nUmask:") + 7 :].split(None, 1)[0], 8)):
+        with umask_of(int(field(status, b"Umask"), 8)):
             made = make()
     else:
         made = make()
@@ -282,12 +283,16 @@ def mknod(router: Router, call: Call, places: list[Place]) -> Answer:
         return syscall(NR["mknodat"], dirfd, path, mode, device)
 
 
+def removal_flags(call: Call) -> int:
+    """Those of the unlinkat(2) that an unlink(2), rmdir(2) or unlinkat(2) is."""
+    return {"rmdir": AT_REMOVEDIR, "unlink": 0}.get(call.name, call.raw[2] & 0xFFFFFFFF)
+
+
 @emulates("rmdir", "unlink", "unlinkat")
 def unlink(router: Router, call: Call, places: list[Place]) -> Answer:
     """unlink(2), rmdir(2), unlinkat(2)."""
-    flags = {"rmdir": 0x200, "unlink": 0}.get(call.name, call.raw[2] & 0xFFFFFFFF)
     with reach(places[0].real) as (dirfd, path):
-        return syscall(NR["unlinkat"], dirfd, path, flags)
+        return syscall(NR["unlinkat"], dirfd, path, removal_flags(call))
 
 
 @emulates("rename", "renameat", "renameat2")

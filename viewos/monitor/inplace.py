@@ -10,7 +10,6 @@ from __future__ import annotations
 import errno
 import math
 import os
-import re
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -20,7 +19,7 @@ from viewos import kernel
 from viewos.abi.ptrace import PTRACE_INTERRUPT
 from viewos.monitor.outcome import ANSWERED, CONTINUE, Outcome
 from viewos.monitor.scratch import short_name
-from viewos.monitor.task import read_status
+from viewos.monitor.task import field, read_status
 from viewos.monitor.traced import Lost, Session, Stop, Traced
 
 if TYPE_CHECKING:
@@ -99,10 +98,9 @@ def _tracer_held(router: Router, call: Call) -> Iterator[None]:
 
 def _tracer(call: Call) -> int:
     try:
-        found = re.search(rb"\nTracerPid:\t(\d+)\n", read_status(call.tid))
+        return int(field(read_status(call.tid), b"TracerPid"))
     except OSError:
-        found = None
-    return int(found[1]) if found else 0
+        return 0
 
 
 def _patch(
@@ -132,8 +130,7 @@ def _may_overrun(call: Call, address: int, size: int) -> bool:
     if any(address < pointer < address + size for pointer in pointers):
         return False
     try:
-        with open(f"/proc/{call.tid}/status", "rb", buffering=0) as file:
-            return b"\nThreads:\t1\n" in file.read()
+        return field(read_status(call.tid), b"Threads") == b"1"
     except OSError:
         return False
 

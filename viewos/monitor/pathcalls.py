@@ -12,7 +12,14 @@ from viewos.abi.fcntl import AT_EMPTY_PATH, AT_REMOVEDIR, O_TMPFILE
 from viewos.abi.row import HOW, Intent, PathArg, applies, follows, signed32
 from viewos.kernel import AT_FDCWD, NR, syscall
 from viewos.monitor.descriptors import refuse_by_descriptor
-from viewos.monitor.emulate import EMULATIONS, checked_how, open_arguments, pack_how, read_how
+from viewos.monitor.emulate import (
+    EMULATIONS,
+    checked_how,
+    open_arguments,
+    pack_how,
+    read_how,
+    removal_flags,
+)
 from viewos.monitor.memory import Fault
 from viewos.monitor.outcome import CONTINUE, FIX_UP, Outcome
 from viewos.monitor.paths import KERNEL, PATH_MAX, RESOLVE_MASK, Place
@@ -258,13 +265,11 @@ def _stands_in(router: Router, old: Place, claim: Claim | None) -> bool:
 
 def _refuse_mount_point(call: Call, place: Place) -> None:
     if call.operation in ("unlink", "rmdir"):
-        takes_directory = call.operation == "rmdir"
-        if call.name == "unlinkat":
-            if call.args.flags & ~AT_REMOVEDIR:
-                raise OSError(errno.EINVAL, "flags")
-            takes_directory = bool(call.args.flags)
+        flags = removal_flags(call)
+        if flags & ~AT_REMOVEDIR:
+            raise OSError(errno.EINVAL, "flags")
         is_directory = stat.S_ISDIR(os.lstat(place.real).st_mode)
-        if is_directory != takes_directory:
+        if is_directory != bool(flags):
             raise OSError(errno.EISDIR if is_directory else errno.ENOTDIR, "mount point")
     if place.virtual != b"/":
         raise OSError(errno.EBUSY, "mount point")

@@ -14,6 +14,7 @@ from viewos.abi.row import signed32
 from viewos.monitor.outcome import CONTINUE, Outcome
 from viewos.monitor.pathcalls import path_call, resolve_all
 from viewos.monitor.paths import KERNEL
+from viewos.monitor.task import field, read_status
 from viewos.view import RLIM_INFINITY, RLIMIT_LOCKS
 
 if TYPE_CHECKING:
@@ -197,8 +198,5 @@ def _set_locks(router: Router, call: Call, data: bytes) -> None:
 
 
 def _has_resource_capability(call: Call) -> bool:
-    with open(f"/proc/{call.tid}/status", "rb", buffering=0) as file:
-        for line in file.read().splitlines():
-            if line.startswith(b"CapEff:"):
-                return bool(int(line.split()[1], 16) >> CAP_SYS_RESOURCE & 1)
-    return False
+    capabilities = int(field(read_status(call.tid), b"CapEff"), 16)
+    return bool(capabilities >> CAP_SYS_RESOURCE & 1)

@@ -17,15 +17,16 @@ def _credentials(status: bytes) -> tuple[bytes, ...]:
     return tuple(line for line in status.splitlines() if line.startswith(_CREDENTIALS))
 
 
-def _field(status: bytes, name: bytes) -> bytes:
-    at = status.index(b"\n" + name + b":") + len(name) + 2
-    return status[at : status.index(b"\n", at)].strip()
-
-
 def read_status(tid: int) -> bytes:
     """/proc/TID/status. Raises OSError when the task is gone or hidden."""
     with open(f"/proc/{tid}/status", "rb", buffering=0) as file:
         return file.read()
+
+
+def field(status: bytes, name: bytes) -> bytes:
+    """A line of /proc/TID/status (proc_pid_status(5)), behind the colon."""
+    at = status.index(b"\n" + name + b":") + len(name) + 2
+    return status[at : status.index(b"\n", at)].strip()
 
 
 class Task:
@@ -62,7 +63,7 @@ class Task:
 
     def umask(self) -> int:
         """The task's file mode creation mask."""
-        return int(_field(self.read("status"), b"Umask"), 8)
+        return int(field(self.read("status"), b"Umask"), 8)
 
     def may_follow(self, link: bytes) -> bool:
         """May the task pass through a magic link of another process, which the monitor has read?
@@ -73,16 +74,16 @@ class Task:
         if self.like_us or link.split(b"/")[2:3] == [b"%d" % self.tgid]:
             return True
         status = self.read("status")
-        fsuid = int(_field(status, b"Uid").split()[3])
-        return bool(int(_field(status, b"CapEff"), 16) >> CAP_SYS_PTRACE & 1) or (
+        fsuid = int(field(status, b"Uid").split()[3])
+        return bool(int(field(status, b"CapEff"), 16) >> CAP_SYS_PTRACE & 1) or (
             os.lstat(link).st_uid == fsuid
         )
 
     def due_signals(self) -> bool:
         """Is a signal pending that the task neither blocks nor ignores?"""
         status = self.read("status")
-        pending = int(_field(status, b"SigPnd"), 16) | int(_field(status, b"ShdPnd"), 16)
-        held = int(_field(status, b"SigBlk"), 16) | int(_field(status, b"SigIgn"), 16)
+        pending = int(field(status, b"SigPnd"), 16) | int(field(status, b"ShdPnd"), 16)
+        held = int(field(status, b"SigBlk"), 16) | int(field(status, b"SigIgn"), 16)
         return bool(pending & ~held)
 
 
@@ -130,7 +131,7 @@ class Tasks:
         directory = os.open(f"/proc/{tid}", _OPEN_TASK)
         task = Task(tid, directory)
         status = task.read("status")
-        task.tgid = int(_field(status, b"Tgid"))
+        task.tgid = int(field(status, b"Tgid"))
         task.same_mounts = task.link("ns/mnt") == self.mount_namespace
         task.like_us = (
             task.same_mounts
