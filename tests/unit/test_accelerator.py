@@ -43,7 +43,7 @@ def receiver_of(claims: ClaimMap) -> Receiver:
         credentials=b"", mount_namespace=b"", user_namespace=b"", token_base=0
     )
     accelerator.add_view(0, table, bytes(rules.CALLS * rules.SIZE), False)
-    accelerator.set_mounts(tables.of_mounts(MOUNTS.types()))
+    accelerator.set_mounts(tables.of_mounts(MOUNTS.types()), False)
     receiver: Receiver = native.Receiver(accelerator)
     return receiver
 
@@ -262,7 +262,7 @@ def test_bad_arguments_are_refused() -> None:
     with pytest.raises(RuntimeError):
         accelerator.__init__(**good)
     with pytest.raises(ValueError, match="table"):
-        accelerator.set_mounts(b"")
+        accelerator.set_mounts(b"", False)
     with pytest.raises(ValueError, match="thread"):
         accelerator.forget(-1)
     table, packed = tables.pack([]), bytes(rules.CALLS * rules.SIZE)

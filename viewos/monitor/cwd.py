@@ -43,6 +43,8 @@ def getcwd(router: Router, call: Call) -> int | Outcome:
     real = task.link("cwd")
     if real.endswith(_DELETED) or real[:1] != b"/":
         return CONTINUE
+    if not router.mounts.is_at(task, "cwd", real):
+        return CONTINUE
     name = router.resolver.claims.reverse(real, router.cwd_hint(call))
     if name is None:
         name = b"(unreachable)" + real

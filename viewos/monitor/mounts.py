@@ -8,13 +8,28 @@ from __future__ import annotations
 
 import os
 import re
+import select
+import struct
+import threading
 import time
 from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+from viewos.kernel import AT_FDCWD, raw_statx
+
+if TYPE_CHECKING:
+    from viewos.monitor.task import Task
 
 NATIVE_TYPES = frozenset(
     "proc sysfs cgroup cgroup2 devtmpfs devpts debugfs tracefs securityfs bpf configfs binfmt_misc "
     "mqueue autofs fusectl efivarfs pstore selinuxfs rpc_pipefs nsfs".split()
 )
+
+AT_STATX_DONT_SYNC = 0x4000
+_WANTED = 0x1100
+"""STATX_INO, STATX_MNT_ID (Linux 5.8)."""
+_INO, _MNT_ID = 32, 144
+"""Offsets in struct statx (linux/stat.h)."""
 
 
 def _unescape(text: bytes) -> bytes:
@@ -25,9 +40,20 @@ class MountTable:
     """The monitor's mount namespace, read from /proc/self/mountinfo; `refresh` after a change."""
 
     def __init__(self) -> None:
+        self.have_moved = False
+        """A call has changed mounts: a name that /proc tells may be one in a tree that is mounted
+        nowhere, or one that something covers."""
         self._stale_until = 0.0
+        self._is_unread = False
+        self._reading = threading.Lock()
+        self._file = os.open("/proc/self/mountinfo", os.O_RDONLY | os.O_CLOEXEC)
+        self._changed = select.poll()
+        self._changed.register(self._file, select.POLLPRI)  # proc_pid_mountinfo(5)
         self._watchers: tuple[Callable[[MountTable], None], ...] = ()
         self.refresh()
+
+    def __del__(self) -> None:
+        os.close(self._file)
 
     def watch(self, watcher: Callable[[MountTable], None]) -> None:
         """Have every change of the table told, and that one may come."""
@@ -44,16 +70,24 @@ class MountTable:
         return bool(self._stale_until)
 
     def expect_change(self) -> None:
-        """A call that changes mounts is about to run: for a while, each look reads the table
-        anew."""
+        """A call that changes mounts is about to run: for a while, each look asks whether it
+        has."""
+        self.have_moved = self._is_unread = True
         self._stale_until = time.monotonic() + 2
         for watcher in self._watchers:
             watcher(self)
 
     def refresh(self) -> None:
-        """Read the table again (after a trapped mount, umount or pivot_root)."""
-        with open("/proc/self/mountinfo", "rb") as lines:
-            self.load(lines)
+        """Read the table again."""
+        with self._reading:
+            self._read()
+
+    def _read(self) -> None:
+        self._is_unread = False
+        self._changed.poll(0)  # a change from here on is told next time
+        with open(self._file, "rb", buffering=0, closefd=False) as file:
+            file.seek(0)
+            self.load(file.readall().splitlines())
 
     def load(self, lines: Iterable[bytes]) -> None:
         """Take the table from lines of proc_pid_mountinfo(5)."""
@@ -76,17 +110,32 @@ class MountTable:
 
     def is_native(self, real: bytes) -> bool:
         """Must the tracee itself do what is done to this canonical real path?"""
-        if self._stale_until and self._refresh_if_stale():
-            self.refresh()
+        if self._stale_until:
+            self._refresh_if_stale()
         cut = real.find(b"/", 1)
         if (real if cut < 0 else real[:cut]) not in self._tops:
             return False
         return self.mount_of(real) in self._native_tops
 
-    def _refresh_if_stale(self) -> bool:
+    def _refresh_if_stale(self) -> None:
         if time.monotonic() > self._stale_until:
             self._stale_until = 0.0
-        return True
+        with self._reading:  # who comes while another reads waits for what that finds
+            if self._is_unread or self._changed.poll(0):
+                self._read()
+
+    def is_at(self, task: Task, link: str, real: bytes) -> bool:
+        """Is a directory of a task (cwd, fd/N) where /proc says that it is?"""
+        if not self.have_moved:
+            return True
+        try:
+            theirs = raw_statx(task.directory, link.encode(), AT_STATX_DONT_SYNC, _WANTED)
+            found = raw_statx(AT_FDCWD, real, AT_STATX_DONT_SYNC, _WANTED)
+        except PermissionError:
+            return True  # it may be reached by its name only where it was mounted before
+        except OSError:
+            return False
+        return _identity(theirs) == _identity(found)
 
     def mount_of(self, real: bytes) -> bytes:
         """The mount point under which a canonical real path lies."""
@@ -106,8 +155,8 @@ class MountTable:
 
     def is_procs(self, device: int) -> bool:
         """Is it the st_dev of a procfs?"""
-        if self._stale_until and self._refresh_if_stale():
-            self.refresh()
+        if self._stale_until:
+            self._refresh_if_stale()
         if self._proc_devices is None:
             self._proc_devices = {os.stat(p).st_dev for p in self._proc if os.path.isdir(p)}
         return device in self._proc_devices
@@ -118,3 +167,10 @@ class MountTable:
             return None
         mount = self.mount_of(real)
         return mount if mount in self._proc else None
+
+
+def _identity(statx: bytes) -> tuple[int, int]:
+    """(mount, inode)."""
+    (inode,) = struct.unpack_from("=Q", statx, _INO)
+    (mount,) = struct.unpack_from("=Q", statx, _MNT_ID)
+    return mount, inode

@@ -326,7 +326,7 @@ def tracee_string(router: Router, call: Call, place: Place) -> bytes:
     _, root = router.tasks.get(call.tid)
     real = place.real
     if root != b"/":
-        if not (real == root or real.startswith(root + b"/")):
+        if not _is_below(real, root):
             router.log.warning(
                 f"{call.name}: {os.fsdecode(real)} lies outside the root directory of process"
                 f" {call.tid}",
@@ -339,13 +339,24 @@ def tracee_string(router: Router, call: Call, place: Place) -> bytes:
     return real
 
 
+def _is_outside(router: Router, call: Call, place: Place) -> bool:
+    """Does only the tracee's own, relative string reach it, as its directory lies outside its
+    root?"""
+    root = router.tasks.get(call.tid)[1]
+    return place.plain and not place.absolute and not _is_below(place.real, root)
+
+
+def _is_below(real: bytes, root: bytes) -> bool:
+    return root == b"/" or real == root or real.startswith(root + b"/")
+
+
 def fix_up_paths(router: Router, call: Call, places: list[Place]) -> int | Outcome:
     """Let the kernel run the call in the tracee, with the real paths."""
     row = call.row
     args: list[Argument] = list(call.raw[: len(row.args)])
     strings: dict[int, bytes] = {}
     for argument, place in zip(row.paths, places, strict=True):
-        if place is KERNEL or not place.real or place.best:
+        if place is KERNEL or not place.real or place.best or _is_outside(router, call, place):
             continue
         strings[argument.path] = tracee_string(router, call, place)
         args[argument.path] = strings[argument.path] + b"\0"

@@ -155,11 +155,14 @@ class Resolver:
 
     def start(self, task: Task, dirfd: int, hint: bytes | None) -> Start | None:
         """The directory of a relative path; None where only the kernel can judge."""
+        link = "cwd" if dirfd == AT_FDCWD else f"fd/{dirfd}"
         try:
-            real = task.link("cwd" if dirfd == AT_FDCWD else f"fd/{dirfd}")
+            real = task.link(link)
         except OSError:
             return None
         if real[:1] != b"/" or real.endswith(b" (deleted)"):
+            return None
+        if not self.mounts.is_at(task, link, real):
             return None
         if dirfd != AT_FDCWD and not _is_directory(real):
             return None

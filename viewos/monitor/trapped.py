@@ -7,7 +7,9 @@ CREDENTIAL_CALLS = frozenset(
     "unshare setns".split()
 )
 """After these the task is looked at anew. They are rare, so trapping them costs nothing."""
-MOUNT_CALLS = frozenset("mount umount2 move_mount mount_setattr open_tree fsmount".split())
+MOUNT_CALLS = frozenset(
+    "mount umount2 move_mount mount_setattr open_tree open_tree_attr fsmount".split()
+)
 MSGHDR_CALLS = frozenset({"sendmsg", "recvmsg", "sendmmsg", "recvmmsg"})
 CHANGES = frozenset({"fchmod", "fchown", "fsetxattr", "fremovexattr"})
 CHANGING_IOCTLS = (0x40086602, 0x401C5820)

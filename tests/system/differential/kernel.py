@@ -172,6 +172,7 @@ NAMES = (
     "linkat",
     "raw",
     "handles",
+    "detached",
     "getdents",
     "errors",
 )

@@ -306,7 +306,8 @@ class Accelerator:
 
     def _learn_mounts(self, mounts: MountTable) -> None:
         unsure = mounts.may_change or self._pauses
-        self._native.set_mounts(None if unsure else tables.of_mounts(mounts.types()))
+        table = None if unsure else tables.of_mounts(mounts.types())
+        self._native.set_mounts(table, mounts.have_moved)
 
     def pause(self, begins: bool) -> None:
         """Leave all calls to Python for a while; as often as it begins it has to end."""

@@ -184,6 +184,7 @@ struct change {
 struct accelerator {
     _Atomic bool offers_libc; /* Python has an instrumented copy of it */
     _Atomic bool roots_move; /* a call has been made that changes the root of a known task */
+    _Atomic bool mounts_move; /* mounts.py: have_moved */
     uint64_t token_base;
     char credentials[2048], mount_namespace[64], user_namespace[64];
     _Atomic uint64_t changes; /* grows when the table of mounts changes */
@@ -253,6 +254,7 @@ void task_renew(struct accelerator *, int tid);
 void task_forget_all(struct accelerator *);
 void tasks_close(struct accelerator *);
 long task_link(const struct task *, const char *name, char *to);
+long task_directory(const struct accelerator *, const struct task *, const char *name, char *to);
 bool task_status(const struct task *, char *to);
 bool state_of(struct accelerator *, int tid, struct state *, size_t *index);
 void state_set(struct accelerator *, size_t index, struct state);

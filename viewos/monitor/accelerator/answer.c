@@ -26,10 +26,8 @@ static bool find_start(struct call *c, const struct path_argument *a, struct pla
             *to++ = digits[--n];
         *to = 0;
     }
-    long length = task_link(c->task, name, p->kernel);
-    if (length < 0 || *p->kernel != '/')
-        return false;
-    if (length > 10 && !strcmp(p->kernel + length - 10, " (deleted)"))
+    long length = task_directory(c->accelerator, c->task, name, p->kernel);
+    if (length < 0)
         return false;
     p->kernel_length = (size_t)length;
     int hint = CWD_NO_HINT;

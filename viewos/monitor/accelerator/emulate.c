@@ -279,10 +279,8 @@ enum outcome do_getcwd(struct call *c)
     char *name = p->kernel;
     if (!c->task->same_mounts)
         return PASS;
-    long length = task_link(c->task, "cwd", c->text);
-    if (length < 0 || *c->text != '/')
-        return PASS;
-    if (length > 10 && !strcmp(c->text + length - 10, " (deleted)"))
+    long length = task_directory(c->accelerator, c->task, "cwd", c->text);
+    if (length < 0)
         return PASS;
     if (!reverse(c->claims, c->text, (size_t)length, c->state.cwd, name, &p->kernel_length,
                  &c->scratch, NULL))

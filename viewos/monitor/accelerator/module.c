@@ -143,8 +143,8 @@ static PyMethodDef accelerator_methods[] = {
     {"set_offer", (PyCFunction)set_offer, METH_VARARGS,
      "set_offer(view, is_root, descriptor, filters, device, inode, instruction, code): what programs like\n"
      "one that Python has looked at get for their libc, if they act as a root, or if not."},
-    {"set_mounts", (PyCFunction)set_mounts, METH_O,
-     "set_mounts(table): the mount table, None while it may change."},
+    {"set_mounts", (PyCFunction)set_mounts, METH_VARARGS,
+     "set_mounts(table, have_moved): the mount table, None while it may change."},
     {"add_view", (PyCFunction)add_view, METH_VARARGS,
      "add_view(number, claims, rules, no_continue, rescues): a view whose calls are answered here;\n"
      "rescues: but those that fail with EACCES."},

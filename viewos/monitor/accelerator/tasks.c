@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -18,6 +19,26 @@ long task_link(const struct task *task, const char *name, char *to)
         return -1;
     to[length] = 0;
     return length;
+}
+
+/* The same for a directory (cwd, fd/N), where its name leads there still: in a tree that is mounted
+ * nowhere, /proc tells the name that it has in that tree. */
+long task_directory(const struct accelerator *a, const struct task *task, const char *name,
+                    char *to)
+{
+    static const char removed[] = " (deleted)";
+    enum { END = sizeof removed - 1 };
+    long length = task_link(task, name, to);
+    if (length < 0 || *to != '/' || (length > END && !strcmp(to + length - END, removed)))
+        return -1;
+    if (!a->mounts_move)
+        return length;
+    struct statx here, there;
+    unsigned wanted = STATX_MNT_ID | STATX_INO;
+    if (statx(task->directory, name, AT_STATX_DONT_SYNC, wanted, &here) ||
+        statx(AT_FDCWD, to, AT_STATX_DONT_SYNC, wanted, &there))
+        return -1;
+    return here.stx_mnt_id == there.stx_mnt_id && here.stx_ino == there.stx_ino ? length : -1;
 }
 
 bool task_status(const struct task *task, char *to)

@@ -17,12 +17,17 @@ struct level *level_of(Accelerator *self, unsigned long view)
     return view < VIEWS ? self->a->views[view] : NULL;
 }
 
-PyObject *set_mounts(Accelerator *self, PyObject *table)
+PyObject *set_mounts(Accelerator *self, PyObject *args)
 {
+    PyObject *table;
+    int have_moved;
+    if (!PyArg_ParseTuple(args, "Op", &table, &have_moved))
+        return NULL;
     if (table != Py_None && check_table(table))
         return NULL;
     Py_INCREF(table);
     Py_XSETREF(self->mounts, table);
+    self->a->mounts_move = have_moved;
     self->a->changes++;
     Py_RETURN_NONE;
 }
