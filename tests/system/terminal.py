@@ -87,7 +87,12 @@ class Terminal:
         self.until(lambda: os.tcgetpgrp(self._master) != shells)
 
     def press(self, letter: str) -> int:
-        """Press Ctrl and a key, and wait for the prompt."""
+        """Press Ctrl and a key, and wait for the prompt.
+
+        bash does not tell of a job that stops before it waits for that.
+        """
+        if letter == "Z":
+            self.until_shell_waits()
         self.type(control(letter))
         return self.prompt()
 
