@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from viewos.abi.machine import MACHINE
 from viewos.abi.row import Row
 from viewos.abi.seccomp import AUDIT_ARCH_AARCH64, AUDIT_ARCH_X86_64, X32_SYSCALL_BIT
-from viewos.abi.syscalls import BY_NUMBER, TABLE
+from viewos.abi.syscalls import BY_NUMBER
 from viewos.call import Call
 from viewos.monitor import accelerator, answers, fixup, inplace, namespaces, waiting
 from viewos.monitor.accelerator import ours
@@ -28,11 +28,12 @@ from viewos.monitor.paths import Resolver, Start
 from viewos.monitor.rewrite import Result, Rewrite
 from viewos.monitor.services import ModuleServices
 from viewos.monitor.special import SPECIAL
+from viewos.monitor.states import ProcessStates, Redo
 from viewos.monitor.stats import CONTINUED, FAILED, SETTLED, Stats
 from viewos.monitor.task import Tasks
 from viewos.monitor.traced import Traced
 from viewos.shared import Interrupted
-from viewos.view import ProcessState, View
+from viewos.view import View
 
 if TYPE_CHECKING:
     from viewos.monitor.trace import Trace
@@ -51,11 +52,7 @@ MOST_SOCKETS = 4096
 """Sockets whose exact names are remembered; of others the canonical one is told."""
 
 
-class _Redo(Exception):
-    """The state has been set; the same call will be notified again."""
-
-
-class Router(ModuleServices):
+class Router(ModuleServices, ProcessStates):
     """Answers the calls of one view. Also the services that a `Call` offers to modules."""
 
     def __init__(
@@ -90,7 +87,6 @@ class Router(ModuleServices):
         self.active: dict[int, Call] = {}
         """Thread -> the call that it is answering."""
         self._current = threading.local()
-        self._keeps_nothing = False
         self._names = {layer: module.name for layer, module in view.layers.items()}
         self._asked = {layer: module.calls() for layer, module in view.layers.items()}
         asked = frozenset[str]().union(*self._asked.values())
@@ -124,7 +120,7 @@ class Router(ModuleServices):
         router.accelerator = self.accelerator
         router.stats = self.stats
         router._sockets = self._sockets
-        router._keeps_nothing = self._keeps_nothing
+        router.keeps_nothing = self.keeps_nothing
         return router
 
     def _chain(self, row: Row) -> list[tuple[int, Any]]:
@@ -175,7 +171,7 @@ class Router(ModuleServices):
             text = traces[0].begin(self, call)
         try:
             answer = self._answer(call)
-        except _Redo:
+        except Redo:
             answer = ANSWERED
         except Interrupted:
             answer = self._interrupted(call)
@@ -347,7 +343,7 @@ class Router(ModuleServices):
     def in_other_mounts(self, call: Call) -> None:
         """The caller is in another mount name space: it has left the view, or is about to."""
         if namespaces.entered(self, call, call.task):
-            raise _Redo
+            raise Redo
 
     def remember_socket(self, real: bytes, name: bytes) -> None:
         """A socket is being bound to `real`, which its program calls `name`."""
@@ -362,7 +358,7 @@ class Router(ModuleServices):
 
     def cwd_hint(self, call: Call) -> bytes | None:
         """The claim through which the calling process entered its working directory."""
-        return None if self._keeps_nothing else call.process_state.cwd
+        return None if self.keeps_nothing else call.process_state.cwd
 
     def root_of(self, call: Call, real: bytes) -> Start:
         """The root directory of the calling process. `real`: the kernel's idea of it."""
@@ -381,53 +377,6 @@ class Router(ModuleServices):
         name = self.view.claims.reverse(real)
         claim = None if name is None else self.view.claims.find(name)
         return claim is not None and claim.read_only
-
-    # ---- Services -----------------------------------------------------------------------------
-
-    def process_state(self, call: Call) -> ProcessState:
-        """What is remembered of the calling process."""
-        try:
-            return self.view.states.read(call.tid)
-        except OSError:
-            return self.view.states.initial
-
-    def set_process_state(self, call: Call, state: ProcessState) -> None:
-        """Remember it, from outside, or else by a call that the tracee makes."""
-        states = self.view.states
-        before = states.read(call.tid)
-        if state == before:
-            return
-        if self.nesting.inproc is not None and state.modules != before.modules:
-            self.nesting.inproc.becomes(self, call.tid, state)
-        if self._keeps_nothing:
-            self._forget(call, state)
-            return
-        try:
-            with states.changing:
-                states.write(call.tid, state)
-        except PermissionError:
-            # Only the process itself may, which costs it the call: it makes it again afterwards.
-            self.log.detail(f"the state of {call.tid} is set by the process itself")
-            self._set_state_within(call, state)
-
-    def _forget(self, call: Call, state: ProcessState) -> None:
-        """Nothing can be remembered: go on without a hint, but never as if ids had changed."""
-        self.log.warning(
-            "prlimit(2) is forbidden here: nothing can be remembered of a process", once="prlimit"
-        )
-        if state.modules != self.process_state(call).modules:
-            raise OSError(errno.EPERM, "prlimit")
-
-    def _set_state_within(self, call: Call, state: ProcessState) -> None:
-        pair = self.view.states.token(state).to_bytes(8, "little") + b"\xff" * 8
-        row = TABLE["prlimit64"]
-        rewrite = Rewrite(
-            row.number, [0, 10, pair, 0], row.cookie.arg, row.cookie.shift, again=True
-        )
-        result = self.run_again(call, rewrite)
-        # It comes back. Where prlimit(2) is forbidden altogether, that would never end.
-        self._keeps_nothing = result.value == -errno.EPERM
-        raise _Redo
 
     def native(self, call: Call) -> Any:
         """What the kernel would answer, as a value."""

@@ -29,6 +29,15 @@ def field(status: bytes, name: bytes) -> bytes:
     return status[at : status.index(b"\n", at)].strip()
 
 
+def due_signals(status: bytes, blocked: int | None = None) -> bool:
+    """Is a signal pending that is neither blocked nor ignored? `blocked` instead of the mask that
+    /proc/TID/status tells."""
+    pending = int(field(status, b"SigPnd"), 16) | int(field(status, b"ShdPnd"), 16)
+    if blocked is None:
+        blocked = int(field(status, b"SigBlk"), 16)
+    return bool(pending & ~(blocked | int(field(status, b"SigIgn"), 16)))
+
+
 class Task:
     """One tracee. The descriptor of /proc/TID never names another task, even when the id is
     reused."""
@@ -81,10 +90,7 @@ class Task:
 
     def due_signals(self) -> bool:
         """Is a signal pending that the task neither blocks nor ignores?"""
-        status = self.read("status")
-        pending = int(field(status, b"SigPnd"), 16) | int(field(status, b"ShdPnd"), 16)
-        held = int(field(status, b"SigBlk"), 16) | int(field(status, b"SigIgn"), 16)
-        return bool(pending & ~held)
+        return due_signals(self.read("status"))
 
 
 class Tasks:

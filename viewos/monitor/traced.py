@@ -33,6 +33,7 @@ from viewos.abi.ptrace import (
     USER_REGS,
 )
 from viewos.monitor.rewrite import Argument, Scratch
+from viewos.monitor.task import due_signals, read_status
 
 M64 = (1 << 64) - 1
 _ALL_SIGNALS = struct.pack("=Q", M64)
@@ -218,23 +219,17 @@ class Session:
 
 def _due(tid: int, mask: int) -> bool:
     try:
-        with open(f"/proc/{tid}/status", "rb", buffering=0) as file:
-            lines = dict(line.split(b":", 1) for line in file.read().splitlines() if b":" in line)
+        return due_signals(read_status(tid), mask)
     except OSError:
         return True
-    pending = int(lines[b"SigPnd"], 16) | int(lines[b"ShdPnd"], 16)
-    return bool(pending & ~(mask | int(lines[b"SigIgn"], 16)))
 
 
 def is_interrupted(tid: int) -> bool:
     """Is a signal due that the thread, which waits in a call, neither blocks nor ignores?"""
     try:
-        with open(f"/proc/{tid}/status", "rb", buffering=0) as file:
-            status = file.read()
+        return due_signals(read_status(tid))
     except OSError:
         return True
-    at = status.index(b"SigBlk:") + 7
-    return _due(tid, int(status[at : at + 20].split()[0], 16))
 
 
 class ExecStop:

@@ -64,7 +64,7 @@ std::string RunfilePath(std::string path) {
 """
 """Bazel's way to find a file, without Bazel."""
 SKIPPED = {"mount": "MountTest.MaxMounts*"}
-"""Thousands of mounts on one another: the kernel takes minutes for the table of them, natively too."""
+"""Thousands of mounts on one another: the kernel takes minutes to tell them, natively too."""
 ABSEIL = "absl_flags_parse absl_strings absl_str_format absl_time absl_flat_hash_map absl_cord"
 FLAGS = ("-std=c++17", "-O0", "-w", "-Iprograms/include", "-I.", "-D_GNU_SOURCE")
 _LINE = re.compile(r"^\[ +(OK|FAILED|SKIPPED) +\] (\S+?)(?:,.*)? \(\d+ ms\)$", re.MULTILINE)

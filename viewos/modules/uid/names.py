@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _OWNER_BITS = 0o600
 _MAKEABLE = frozenset({0, stat.S_IFREG, stat.S_IFIFO, stat.S_IFSOCK})
 _DEVICES = frozenset({stat.S_IFCHR, stat.S_IFBLK})
-_REMOVEDIR, _EXCHANGE, _NOREPLACE = 0x200, 2, 1
+_EXCHANGE, _NOREPLACE = 2, 1
 
 
 class NameModule(AttributeModule):
