@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import subprocess
 from collections.abc import Iterator
 
 import pytest
@@ -77,6 +78,38 @@ def test_its_calls_do_not_reach_the_monitor(place: Place, name: str) -> None:
     (place.real / "file").touch()
     program = ["-C", "/mnt", "--", "/usr/bin/python3", "-ISc", STATS, name]
     assert notifications(place, "vfs:/mnt=DIR", *program) < 1000
+
+
+@pytest.mark.parametrize("module", ["vfs:/mnt=DIR", "uid:0"])
+def test_a_program_begins_with_two_calls(place: Place, module: str) -> None:
+    """Its execve, and the open of its libc: what else its loader asks for lies outside."""
+    many = ["--", "/bin/bash", "-c", "for n in {1..100}; do /bin/true; done"]
+    assert 200 <= notifications(place, module, *many) < 250
+
+
+PRELOADED = """
+#include <unistd.h>
+__attribute__((constructor)) static void begin(void) { write(2, "preloaded\\n", 10); }
+"""
+
+
+def test_what_a_view_preloads(place: Place) -> None:
+    """A file that the loader asks for is the view's, where the view shows another one."""
+    source, library, etc = (place.real / name for name in ("p.c", "p.so", "etc"))
+    source.write_text(PRELOADED)
+    subprocess.run(["gcc", "-shared", "-fPIC", "-o", library, source], check=True)
+    etc.mkdir()
+    (etc / "ld.so.preload").write_text(f"{library}\n")
+    done = run_in_view([f"vfs:/etc={etc}"], ["/bin/true"], user=place.user)
+    assert (done.returncode, done.stderr) == (0, b"preloaded\n")
+    outer = ["-m", f"vfs:/mnt={place.real}"]
+    inner = [python(place.user), "-m", "viewos", "run", "-m", f"vfs:/etc={etc}", "--", "/bin/true"]
+    words = [python(place.user), "-m", "viewos", "run"]
+    done = run_in_view(None, [*words, *outer, "--", *inner], user=place.user)
+    assert done.returncode == 125 and done.stderr.count(b"\n") == 1
+    assert b"(/etc/ld.so.preload): start that one with `viewos run --nestable`" in done.stderr
+    done = run_in_view(None, [*words, "--nestable", *outer, "--", *inner], user=place.user)
+    assert (done.returncode, done.stderr) == (0, b"preloaded\n")
 
 
 MISSES = """

@@ -73,6 +73,15 @@ def test_the_cache() -> None:
         )
 
 
+def test_the_preloaded() -> None:
+    """access("/etc/ld.so.preload", R_OK)."""
+    found = distances(LOADER).preload
+    place = LOADED.data.index(b"/etc/ld.so.preload\0")
+    sites = ends(rb"\xb8\x15\x00\x00\x00\x0f\x05")
+    assert found
+    assert all(any((end - distance) % (1 << 32) == place for end in sites) for distance in found)
+
+
 def other(tmp_path: Path, data: bytes | bytearray) -> Distances:
     """Those of another loader."""
     (tmp_path / "ld.so").write_bytes(data)
@@ -89,7 +98,7 @@ def test_a_loader_that_makes_it_otherwise(tmp_path: Path) -> None:
 
 
 def test_strings_that_are_others(tmp_path: Path) -> None:
-    data = bytearray(LOADED.data.replace(CACHE, b"/opt" + CACHE[4:]))
+    data = bytearray(LOADED.data.replace(b"/etc/ld.so.", b"/opt/ld.so."))
     for distance in distances(LOADER).fstat:
         data[offset((fstat_end() - distance) % (1 << 32))] = ord("x")
     assert other(tmp_path, data) == Distances()

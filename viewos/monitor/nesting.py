@@ -22,7 +22,7 @@ from viewos.abi.nesting import VIEWOS_CONTACT, VIEWOS_ENTER, VIEWOS_NOTES
 from viewos.abi.row import signed32
 from viewos.errors import ViewosError
 from viewos.kept import kept
-from viewos.monitor.plan import lacking, plan
+from viewos.monitor.plan import lacking, passed_by, plan, without_loader
 from viewos.monitor.setup import set_up, tear_down
 from viewos.spec import launch_directory
 from viewos.view import View
@@ -68,6 +68,7 @@ class Nesting:
         """Held by who makes or changes views."""
         self.welcome: Callable[[socket.socket, int, int], object] = _hang_up
         """Told of a connection that a process of a view has asked for: (socket, view, pid)."""
+        self._is_traced = bool(outermost.traces)
         self._may_enter: set[tuple[int, int]] = set()
         """(process, view) of those that have been let in."""
 
@@ -75,7 +76,8 @@ class Nesting:
     def trapped(self) -> FilterPlan:
         """What the filter of all these views traps: it was made for the outermost one."""
         outermost = self.levels[0].router
-        return plan(outermost.view, outermost.cookie)
+        whole = plan(outermost.view, outermost.cookie)
+        return whole if self._is_traced else without_loader(whole, outermost.view)
 
     def router_of(self, tid: int) -> Router:
         """The router of the view that a task is in."""
@@ -215,12 +217,13 @@ class Nesting:
     def check(self, view: View) -> None:
         """Raises ViewosError where a view needs what the filter does not trap."""
         missing = lacking(self.trapped, plan(view, 0))
+        why = "this needs system calls that the outermost view does not trap"
+        if not missing:
+            missing = list(map(os.fsdecode, passed_by(self.trapped, view)))
+            why = "in the outermost view programs' loaders read their files without being asked"
         if missing:
             shown = ", ".join(missing[:4]) + (", ..." if len(missing) > 4 else "")
-            raise ViewosError(
-                f"this needs system calls that the outermost view does not trap ({shown}): start"
-                " that one with `viewos run --nestable`"
-            )
+            raise ViewosError(f"{why} ({shown}): start that one with `viewos run --nestable`")
 
 
 def load_in(router: Router, specs: list[str], directory: bytes) -> list[VirtualModule]:

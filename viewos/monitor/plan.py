@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterator, Set
+from typing import TYPE_CHECKING
 
 from viewos.abi.fcntl import AT_EMPTY_PATH
 from viewos.abi.nesting import PR_VIEWOS
@@ -25,6 +26,10 @@ from viewos.monitor.trapped import (
 )
 from viewos.view import RLIMIT_LOCKS, View
 
+if TYPE_CHECKING:
+    from viewos.monitor.inproc.loader import Distances
+
+CACHE, PRELOAD = b"/etc/ld.so.cache", b"/etc/ld.so.preload"
 _TAKES_PATHS = PATH_SYSCALLS | {"bind", "connect", "getsockname", "getpeername", "getcwd"}
 _PATH_COMPANIONS = CREDENTIAL_CALLS | MOUNT_CALLS | {"landlock_restrict_self", "statmount"}
 LISTINGS = frozenset({"getdents", "getdents64"})
@@ -89,26 +94,76 @@ def without_loader(whole: FilterPlan, view: View) -> FilterPlan:
 
 
 def _calls_of_loader(view: View, trap: Set[str]) -> Iterator[StringRule]:
-    """Of each library, fstat(2), whose owner means nothing to it: a quarter of all that is trapped
-    where programs are begun. Where paths mean nothing either, its open of the cache."""
-    asked = any(
-        {"stat", "newfstatat"} & authors.calls(module)
+    """Of each library, fstat(2), whose owner means nothing to it, and its questions for two files
+    that are as they are outside: half of all that is trapped where programs are begun."""
+    if not view.inproc or view.nestable:
+        return
+    found = _distances(view)
+    if "newfstatat" in trap and not _asks(view, "stat", "newfstatat"):
+        for distance in found.fstat:
+            yield StringRule("newfstatat", 1, distance, 3, AT_EMPTY_PATH)
+    if _lies_outside(view, CACHE, "open", "openat"):
+        for distance in found.cache:
+            yield StringRule("openat", 1, distance, 2, os.O_RDONLY | os.O_CLOEXEC)
+    if "access" in trap and _lies_outside(view, PRELOAD, "access"):
+        for distance in found.preload:
+            yield StringRule("access", 0, distance, 1, os.R_OK)
+
+
+def _distances(view: View) -> Distances:
+    """Those of the loader that the view shows."""
+    from viewos.monitor.inproc.loader import LOADER, Distances, distances
+
+    claim, path = view.claims.forward(LOADER)
+    return Distances() if claim is not None and claim.module is not None else distances(path)
+
+
+def _asks(view: View, *names: str) -> bool:
+    """Does a module want to see such calls, beyond the owners that are shown?"""
+    return any(
+        not authors.calls(module).isdisjoint(names)
         and type(module).show_owners is VirtualModule.show_owners
         for module in view.modules
     )
-    if asked or not view.inproc or view.nestable or "newfstatat" not in trap:
-        return
-    from viewos.monitor.inproc.loader import LOADER, distances
 
-    claim, path = view.claims.forward(LOADER)
-    if claim is not None and claim.module is not None:
-        return
-    found = distances(path)
-    for distance in found.fstat:
-        yield StringRule("newfstatat", 1, distance, 3, AT_EMPTY_PATH)
-    if "openat" not in trap:  # but where it may be that of the libc
-        for distance in found.cache:
-            yield StringRule("openat", 1, distance, 2, os.O_RDONLY | os.O_CLOEXEC)
+
+def _lies_outside(view: View, path: bytes, *names: str) -> bool:
+    """Is it the kernel's file for all programs of the view?"""
+    return (
+        not any(module.claims_later for module in view.modules)
+        and not _asks(view, *names)
+        and not _is_claimed(view, path)
+        and os.path.realpath(path) == path
+    )
+
+
+def _is_claimed(view: View, path: bytes) -> bool:
+    """Does the view claim it, or what may be its name in a root directory of a program's own?"""
+    ends = (path, os.path.dirname(path))
+    return view.claims.find(path) is not None or any(
+        claim.prefix.endswith(ends) for claim in view.claims
+    )
+
+
+def passed_by(whole: FilterPlan, view: View) -> list[bytes]:
+    """The files of a nested view that its loaders would not find there, as the filter of the
+    outermost one lets these calls pass."""
+    passed = {(rule.name, rule.distance) for rule in whole.strings}
+    shown = [path for path in (CACHE, PRELOAD) if _is_another(view, path)]
+    if not shown or not passed:
+        return []
+    found = _distances(view)
+    own = {
+        CACHE: {("openat", distance) for distance in found.cache},
+        PRELOAD: {("access", distance) for distance in found.preload},
+    }
+    return [path for path in shown if passed & own[path]]
+
+
+def _is_another(view: View, path: bytes) -> bool:
+    claim, real = view.claims.forward(path)
+    is_modules = claim is not None and claim.module is not None
+    return is_modules or (real != path and os.path.lexists(real))
 
 
 def lacking(outer: FilterPlan, inner: FilterPlan) -> list[str]:

@@ -117,7 +117,6 @@ class Accelerator:
         self._rooted: set[int] = set()
         self._native: Native = module.Accelerator(
             credentials=b"".join(b"\n" + line for line in tasks.ours),
-            mount_namespace=tasks.mount_namespace,
             user_namespace=tasks.user_namespace,
             token_base=view.states.base,
         )

@@ -145,13 +145,18 @@ struct level {
 
 enum { TASKS = 512, RENEWED = 256 };
 
+struct identity { /* of a directory, where it is mounted */
+    uint64_t mount, inode;
+};
+
 struct task {
     atomic_flag busy;
     _Atomic bool stale;
     uint64_t generation;
     int tid, group;
     int directory; /* of /proc/TID; it never names another task */
-    bool like_us, same_mounts;
+    bool like_us;
+    _Atomic bool begins; /* a program that may leave it other capabilities */
     int64_t seen; /* when it was certainly this task, with our root: CLOCK_MONOTONIC, ns */
 };
 
@@ -186,7 +191,8 @@ struct accelerator {
     _Atomic bool roots_move; /* a call has been made that changes the root of a known task */
     _Atomic bool mounts_move; /* mounts.py: have_moved */
     uint64_t token_base;
-    char credentials[2048], mount_namespace[64], user_namespace[64];
+    char credentials[2048], user_namespace[64];
+    struct identity root;
     _Atomic uint64_t changes; /* grows when the table of mounts changes */
     _Atomic uint64_t generation; /* of the cache of tasks */
     _Atomic uint32_t state_count;
@@ -251,7 +257,10 @@ void task_give_back(struct task *);
 void task_watch(struct accelerator *, int number);
 void task_forget(struct accelerator *, int tid);
 void task_renew(struct accelerator *, int tid);
+void task_begins(struct accelerator *, struct task *);
+bool identity_of(int dirfd, const char *name, struct identity *);
 void task_forget_all(struct accelerator *);
+void tasks_open(struct accelerator *);
 void tasks_close(struct accelerator *);
 long task_link(const struct task *, const char *name, char *to);
 long task_directory(const struct accelerator *, const struct task *, const char *name, char *to);

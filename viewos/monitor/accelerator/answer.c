@@ -76,7 +76,7 @@ static enum outcome find_place(struct call *c, int n)
         return PASS;
     if (!c->task) {
         c->task = task_take(c->accelerator, (int)c->notification->pid, c->status);
-        if (!c->task || !c->task->same_mounts)
+        if (!c->task)
             return PASS;
     }
     struct place *p = c->places + n;
@@ -263,8 +263,13 @@ static enum outcome execute(struct call *c)
             return PASS;
         auxiliary_expect(c);
     }
-    task_renew(c->accelerator, c->task->tid);
-    task_renew(c->accelerator, c->task->group); /* whose id the caller gets */
+    bool is_common = program.st_ino && !(program.st_mode & (S_ISUID | S_ISGID));
+    if (is_common && c->task->like_us && c->task->tid == c->task->group)
+        task_begins(c->accelerator, c->task);
+    else {
+        task_renew(c->accelerator, c->task->tid);
+        task_renew(c->accelerator, c->task->group); /* whose id the caller gets */
+    }
     return CONTINUE;
 }
 

@@ -18,31 +18,26 @@ static int take_text(char *to, size_t room, const char *text, Py_ssize_t size, c
 
 static int accelerator_init(Accelerator *self, PyObject *args, PyObject *kwargs)
 {
-    static char *names[] = {"credentials", "mount_namespace", "user_namespace", "token_base", NULL};
-    const char *credentials, *mounts, *users;
-    Py_ssize_t credentials_size, mounts_size, users_size;
+    static char *names[] = {"credentials", "user_namespace", "token_base", NULL};
+    const char *credentials, *users;
+    Py_ssize_t credentials_size, users_size;
     unsigned long long token_base;
     if (self->a) {
         PyErr_SetString(PyExc_RuntimeError, "an accelerator is made once");
         return -1;
     }
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "y#y#y#K", names, &credentials,
-                                     &credentials_size, &mounts, &mounts_size, &users, &users_size,
-                                     &token_base))
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "y#y#K", names, &credentials,
+                                     &credentials_size, &users, &users_size, &token_base))
         return -1;
     struct accelerator *a = self->a = PyMem_Calloc(1, sizeof *a);
     if (!a) {
         PyErr_NoMemory();
         return -1;
     }
-    for (size_t i = 0; i < TASKS; i++) {
-        a->tasks[i].directory = -1;
-        atomic_flag_clear(&a->tasks[i].busy);
-    }
+    tasks_open(a);
     a->token_base = token_base;
     if (take_text(a->credentials, sizeof a->credentials, credentials, credentials_size,
                   "credentials") ||
-        take_text(a->mount_namespace, sizeof a->mount_namespace, mounts, mounts_size, "ns/mnt") ||
         take_text(a->user_namespace, sizeof a->user_namespace, users, users_size, "ns/user"))
         return -1;
     self->held = PyList_New(0);

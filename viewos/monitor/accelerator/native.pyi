@@ -5,7 +5,6 @@ class Accelerator:
         self,
         *,
         credentials: bytes,
-        mount_namespace: bytes,
         user_namespace: bytes,
         token_base: int,
     ) -> None: ...

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +22,22 @@ long task_link(const struct task *task, const char *name, char *to)
     return length;
 }
 
+/* Of what a name leads to. */
+bool identity_of(int dirfd, const char *name, struct identity *to)
+{
+    struct statx st;
+    if (statx(dirfd, name, AT_STATX_DONT_SYNC, STATX_MNT_ID | STATX_INO, &st) ||
+        !(st.stx_mask & STATX_MNT_ID))
+        return false;
+    *to = (struct identity){.mount = st.stx_mnt_id, .inode = st.stx_ino};
+    return true;
+}
+
+static bool is_same(struct identity a, struct identity b)
+{
+    return a.mount == b.mount && a.inode == b.inode;
+}
+
 /* The same for a directory (cwd, fd/N), where its name leads there still: in a tree that is mounted
  * nowhere, /proc tells the name that it has in that tree. */
 long task_directory(const struct accelerator *a, const struct task *task, const char *name,
@@ -33,12 +50,11 @@ long task_directory(const struct accelerator *a, const struct task *task, const 
         return -1;
     if (!a->mounts_move)
         return length;
-    struct statx here, there;
-    unsigned wanted = STATX_MNT_ID | STATX_INO;
-    if (statx(task->directory, name, AT_STATX_DONT_SYNC, wanted, &here) ||
-        statx(AT_FDCWD, to, AT_STATX_DONT_SYNC, wanted, &there))
-        return -1;
-    return here.stx_mnt_id == there.stx_mnt_id && here.stx_ino == there.stx_ino ? length : -1;
+    struct identity here, there;
+    return identity_of(task->directory, name, &here) && identity_of(AT_FDCWD, to, &there) &&
+                   is_same(here, there)
+               ? length
+               : -1;
 }
 
 bool task_status(const struct task *task, char *to)
@@ -95,8 +111,8 @@ static bool look(struct accelerator *a, struct task *task, int tid, char *scratc
     task->directory = open(name, O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (task->directory < 0 || !task_status(task, scratch))
         return false;
-    task->same_mounts = is_namespace(task, "ns/mnt", a->mount_namespace);
-    task->like_us = task->same_mounts && has_credentials(scratch, a->credentials) &&
+    task->begins = false;
+    task->like_us = has_credentials(scratch, a->credentials) &&
                     is_namespace(task, "ns/user", a->user_namespace);
     const char *group = strstr(scratch, "\nTgid:");
     task->group = group ? (int)strtol(group + 6, NULL, 10) : 0;
@@ -108,8 +124,8 @@ static bool look(struct accelerator *a, struct task *task, int tid, char *scratc
  * several times as long, even on a hundred CPUs. */
 enum { FRESH = 2000000 };
 
-/* Has the task our root? A read by its descriptor fails when that task has ended, even if its id is
- * another's now. */
+/* Has the task our root, and so our mounts? A look by its descriptor fails when that task has ended, even
+ * if its id is another's now. */
 static bool has_real_root(struct accelerator *a, struct task *task)
 {
     struct timespec time;
@@ -117,11 +133,20 @@ static bool has_real_root(struct accelerator *a, struct task *task)
     int64_t now = time.tv_sec * INT64_C(1000000000) + time.tv_nsec;
     if (now - task->seen < FRESH && !a->roots_move)
         return true;
-    char root[4];
-    if (readlinkat(task->directory, "root", root, sizeof root) != 1 || *root != '/')
+    struct identity root, ours = a->root;
+    if (a->roots_move && !identity_of(AT_FDCWD, "/", &ours)) /* pivot_root(2) moves everybody */
+        return false;
+    if (!identity_of(task->directory, "root", &root) || !is_same(root, ours))
         return false;
     task->seen = now;
     return true;
+}
+
+/* Have Python look at a task again. */
+static void tell(struct accelerator *a, int tid)
+{
+    a->renewed[a->renewed_count % RENEWED] = tid;
+    a->renewed_count++;
 }
 
 /* From the first call on that moves roots, also those of tasks that share a file system state, each
@@ -133,6 +158,29 @@ void task_watch(struct accelerator *a, int number)
         a->roots_move = true;
 }
 
+/* It executes a program that gives it no other ids. Its capabilities may be others then (capabilities(7):
+ * of the file, of the bounding set, ambient ones). */
+void task_begins(struct accelerator *a, struct task *task)
+{
+    task->begins = true;
+    tell(a, task->tid);
+}
+
+/* Has a task that has begun a program the capabilities of before? */
+static bool keeps_capabilities(const struct accelerator *a, struct task *task)
+{
+    if (!task->begins)
+        return true;
+    task->begins = false;
+    struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, task->tid};
+    struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
+    static const char name[] = "\nCapEff:";
+    const char *line = strstr(a->credentials, name);
+    return line && !syscall(SYS_capget, &header, data) &&
+           ((uint64_t)data[1].effective << 32 | data[0].effective) ==
+               strtoull(line + sizeof name - 1, NULL, 16);
+}
+
 /* The task, if its root directory is ours; NULL: not certain. To be given back. */
 struct task *task_take(struct accelerator *a, int tid, char *scratch)
 {
@@ -140,7 +188,7 @@ struct task *task_take(struct accelerator *a, int tid, char *scratch)
     if (atomic_flag_test_and_set_explicit(&task->busy, memory_order_acquire))
         return NULL;
     bool is_known = task->tid == tid && !task->stale && task->generation == a->generation;
-    if (is_known && has_real_root(a, task))
+    if (is_known && has_real_root(a, task) && keeps_capabilities(a, task))
         return task;
     if (look(a, task, tid, scratch) && has_real_root(a, task))
         return task;
@@ -162,13 +210,21 @@ void task_forget(struct accelerator *a, int tid)
 void task_renew(struct accelerator *a, int tid)
 {
     task_forget(a, tid);
-    a->renewed[a->renewed_count % RENEWED] = tid;
-    a->renewed_count++;
+    tell(a, tid);
 }
 
 void task_forget_all(struct accelerator *a)
 {
     a->generation++;
+}
+
+void tasks_open(struct accelerator *a)
+{
+    for (size_t i = 0; i < TASKS; i++) {
+        a->tasks[i].directory = -1;
+        atomic_flag_clear(&a->tasks[i].busy);
+    }
+    identity_of(AT_FDCWD, "/", &a->root); /* if it fails, no task has this root */
 }
 
 void tasks_close(struct accelerator *a)

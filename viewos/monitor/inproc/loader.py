@@ -11,13 +11,13 @@ from collections.abc import Iterator
 from viewos.abi.fcntl import AT_EMPTY_PATH
 from viewos.abi.syscalls import TABLE
 from viewos.monitor.inproc.elf import PF_W, Elf, NotUnderstood, sites
+from viewos.monitor.plan import CACHE, PRELOAD
 from viewos.tuples import NamedTuple
 
 LOADER = b"/lib64/ld-linux-x86-64.so.2"
 _MOST = 2 << 20
 """Bytes of a loader: Debian's has 210 KB."""
 _MOST_DISTANCES = 4
-_CACHE = b"/etc/ld.so.cache"
 _STRING = rb"(?s)\x48\x8d\x35(....)"
 """lea STRING(%rip), %rsi"""
 _FLAGS = struct.pack("<I", AT_EMPTY_PATH)
@@ -34,6 +34,8 @@ class Distances(NamedTuple):
     """fstat(2) of what it has opened, made as newfstatat(fd, "", ...)."""
     cache: tuple[int, ...] = ()
     """openat of /etc/ld.so.cache."""
+    preload: tuple[int, ...] = ()
+    """access of /etc/ld.so.preload."""
 
 
 def distances(path: bytes) -> Distances:
@@ -48,7 +50,8 @@ def distances(path: bytes) -> Distances:
     empty = {place for place in _given(loader) if _is_empty(loader, place)}
     return Distances(
         _between(_calls(loader, "newfstatat"), empty),
-        _between(_calls(loader, "openat"), {*_all(loader, _CACHE)}),
+        _between(_calls(loader, "openat"), {*_all(loader, CACHE)}),
+        _between(_calls(loader, "access"), {*_all(loader, PRELOAD)}),
     )
 
 
