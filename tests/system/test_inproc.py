@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shutil
@@ -110,6 +111,66 @@ def test_what_a_view_preloads(place: Place) -> None:
     assert b"(/etc/ld.so.preload): start that one with `viewos run --nestable`" in done.stderr
     done = run_in_view(None, [*words, "--nestable", *outer, "--", *inner], user=place.user)
     assert (done.returncode, done.stderr) == (0, b"preloaded\n")
+
+
+NAMES = """
+import os, sys
+os.chdir(sys.argv[1])
+for _ in range(300):
+    os.mkdir("d"); os.mkfifo("d/p"); os.symlink("none", "d/l"); os.utime("d/p")
+    os.rename("d/p", "d/q"); os.link("d/q", "d/r"); os.utime("d/l", follow_symlinks=False)
+    for name in ("l", "q", "r"): os.unlink("d/" + name)
+    os.rmdir("d")
+there = os.path.join(sys.argv[1], "there")
+for _ in range(300): os.mkdir(there); os.utime(there); os.rmdir(there)
+"""
+
+
+@pytest.mark.parametrize("name", ["/mnt", "DIR"])
+def test_names_are_made_and_removed_without_the_monitor(place: Place, name: str) -> None:
+    where = name.replace("DIR", str(place.real))
+    program = ["--", "/usr/bin/python3", "-ISc", NAMES, where]
+    assert notifications(place, "vfs:/mnt=DIR", *program) < 200
+
+
+BOUNDS = """
+import os, sys
+def says(what, *args):
+    try: what(*args); print("done")
+    except OSError as e: print(e.strerror)
+os.chdir("/mnt")
+says(os.rename, "/mnt/f", "/media/f"); says(os.link, "/media/g", "/mnt/g")
+says(os.rmdir, "/media/in"); says(os.rename, "/media/in", "/media/out")
+says(os.mkdir, "/media/in"); says(os.rename, "f", "/media/f")
+os.chdir("/media"); says(os.rmdir, "in"); says(os.rename, "in", "out"); says(os.mkdir, "ro/d")
+says(os.unlink, "/media/ro/f"); says(os.utime, "/media/ro/f"); says(os.unlink, "ro/f")
+says(os.rename, "ro/f", "f"); says(os.rename, "g", "h"); says(os.link, "/media/h", "/media/i")
+fd = os.open("ro/f", os.O_RDONLY); says(os.utime, fd)
+print(sorted(os.listdir("/media")), sorted(os.listdir("/mnt")), os.listdir("ro"))
+"""
+
+
+def test_a_claim_keeps_its_bounds(place: Place) -> None:
+    """As mounts do: EXDEV between two of them, EBUSY for their directories, EROFS in one."""
+    for name in ("a", "b", "b/in", "b/ro", "c", "e"):
+        (place.real / name).mkdir()
+        os.chown(place.real / name, place.user, place.user)
+    for name in ("a/f", "b/g", "c/f"):
+        (place.real / name).touch()
+        os.chown(place.real / name, place.user, place.user)
+    top = place.real
+    claims = f"/mnt={top}/a,/media={top}/b,/media/in={top}/e"
+    modules = [f"vfs:{claims}", f"vfs:/media/ro={top}/c,ro"]
+    said = run_in_view(modules, ["/usr/bin/python3", "-ISc", BOUNDS], user=place.user)
+    busy, other, read_only = (
+        os.strerror(number) for number in (errno.EBUSY, errno.EXDEV, errno.EROFS)
+    )
+    assert said.stderr == b""
+    assert said.stdout.decode().splitlines() == [
+        other, other, busy, busy, os.strerror(errno.EEXIST), other, busy, busy, read_only,
+        read_only, read_only, read_only, other, "done", "done", read_only,
+        "['h', 'i', 'in', 'ro'] ['f'] ['f']",
+    ]  # fmt: skip
 
 
 MISSES = """

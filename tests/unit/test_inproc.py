@@ -37,9 +37,11 @@ from viewos.monitor.inproc.shared import (
     ACLS,
     EXECUTES,
     LOOKS,
+    NAMES,
     OPENS,
     OWNS,
     OWNS_OPEN,
+    PAIRS,
     READS,
     TESTS,
     Shared,
@@ -202,7 +204,7 @@ def test_read_only_claims_and_those_of_modules(ground: Ground) -> None:
     assert native.find(shared, b"/etc/a", OPENS, True) is not None
 
 
-EVERY = OPENS | LOOKS | TESTS | READS | OWNS | OWNS_OPEN | ACLS | EXECUTES
+EVERY = OPENS | LOOKS | TESTS | READS | OWNS | OWNS_OPEN | ACLS | EXECUTES | NAMES | PAIRS
 
 
 def test_kinds_of_which_a_module_answers_one_are_the_monitors() -> None:

@@ -195,6 +195,8 @@ def emulable(call: Call, places: list[Place]) -> bool:
 
 def check_changes(router: Router, call: Call, places: list[Place]) -> None:
     """Refuse what a bind mount would: EROFS, EXDEV, EBUSY. Raises OSError."""
+    if call.operation == "rename":  # which looks at the mounts first (fs/namei.c)
+        _check_same_mount(router, call, *places)
     for argument, place in zip(call.row.paths, places, strict=True):
         claim = place.claim
         target_is_read_only = place.target is not None and router.is_read_only(place.target)
@@ -206,7 +208,7 @@ def check_changes(router: Router, call: Call, places: list[Place]) -> None:
             _refuse_mount_point(call, place)
         if claim.read_only:
             _check_read_only(router, call, argument, place)
-    if call.operation in ("rename", "link") and len(places) == 2:
+    if call.operation == "link":
         _check_same_mount(router, call, *places)
 
 

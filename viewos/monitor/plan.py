@@ -38,6 +38,8 @@ _ADDRESSES = [
     for name, arg in {"sendto": 4, "recvfrom": 4, "accept": 1, "accept4": 1}.items()
 ]
 _READ_ONLY = [ArgumentRule("ioctl", 1, "==", request) for request in CHANGING_IOCTLS]
+_BY_NAME = ArgumentRule("utimensat", 1, "!=", 0)
+"""With no name it is futimens(3), which means a descriptor."""
 _RARE = frozenset({"uname", "sethostname", "setdomainname"})
 _RARE_BESIDE_PATHS = frozenset(
     "getuid geteuid getgid getegid getresuid getresgid getgroups capget prctl".split()
@@ -59,6 +61,9 @@ def plan(view: View, cookie: int) -> FilterPlan:
     if view.nestable:
         trap |= _of_any_module() - {rule.name for rule in _ADDRESSES}
         rules += [*_ADDRESSES, *_READ_ONLY]
+    if "utimensat" in trap and not _looks_at_descriptors(view):
+        trap.remove("utimensat")
+        rules.append(_BY_NAME)
     acts_on_sockets = bool((trap | {rule.name for rule in rules}) & SOCKET_CALLS)
     if acts_on_sockets:
         trap.add("landlock_restrict_self")
@@ -86,6 +91,22 @@ def plan(view: View, cookie: int) -> FilterPlan:
         argument_rules=tuple(rule for rule in kept if rule.name not in trap),
         errnos={"io_uring_setup": errno.ENOSYS} if passes_by else {},
     )
+
+
+def _looks_at_descriptors(view: View) -> bool:
+    """May a change of the times of an open file be somebody's?"""
+    return (
+        view.nestable
+        or any(claim.read_only for claim in view.claims)
+        or any(module.claims_later for module in view.modules)
+        or any({"utime", "utimensat"} & authors.calls(module) for module in view.modules)
+        or any("utimensat" in authors.syscalls(module) for module in view.modules)
+    )
+
+
+def trapped_with_paths(whole: FilterPlan) -> Set[str]:
+    """The calls that reach the monitor wherever they have a path."""
+    return whole.trap | {rule.name for rule in whole.argument_rules if rule == _BY_NAME}
 
 
 def without_loader(whole: FilterPlan, view: View) -> FilterPlan:

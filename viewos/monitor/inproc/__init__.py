@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from viewos.abi.syscalls import TABLE
 from viewos.monitor.memory import Fault, TraceeGone, Unreadable
+from viewos.monitor.plan import trapped_with_paths
 from viewos.tuples import NamedTuple
 
 if TYPE_CHECKING:
@@ -253,7 +254,8 @@ class InProcess:
         ours = router.accelerated
         fast = self._nesting.levels[0].router.accelerator
         shows = fast is not None and fast.show_in(router.number, copy.shared.shown)
-        trapped = self._nesting.trapped.trap  # what is not is the kernel's, also in a claim
+        # What is not is the kernel's, also in a claim.
+        trapped = trapped_with_paths(self._nesting.trapped)
         calls = kinds(
             name for name, kind in KINDS.items()
             if name in trapped and (

@@ -100,7 +100,21 @@ CODE bool has_directory(long number)
 {
     return number == SYS_openat || number == SYS_newfstatat || number == SYS_statx ||
            number == SYS_faccessat || number == SYS_faccessat2 || number == SYS_readlinkat ||
-           number == SYS_fchownat || number == SYS_fchmodat;
+           number == SYS_fchownat || number == SYS_fchmodat || number == SYS_unlinkat ||
+           number == SYS_mkdirat || number == SYS_mknodat || number == SYS_utimensat;
+}
+
+CODE bool is_pair(long number)
+{
+    return number == SYS_rename || number == SYS_renameat || number == SYS_renameat2 ||
+           number == SYS_link || number == SYS_linkat;
+}
+
+CODE bool is_name(long number)
+{
+    return number == SYS_unlink || number == SYS_unlinkat || number == SYS_rmdir ||
+           number == SYS_mkdir || number == SYS_mkdirat || number == SYS_mknod ||
+           number == SYS_mknodat || number == SYS_symlink || number == SYS_symlinkat;
 }
 
 /* The number and the arguments of a call, as those of one that has a directory. */
@@ -108,6 +122,7 @@ CODE void understand(long number, const struct arguments *a, struct path_call *p
 {
     bool at = has_directory(number);
     p->directory = at ? (int)a->rdi : AT_FDCWD;
+    p->at = at;
     p->path = (const char *)(at ? a->rsi : a->rdi);
     p->flags = 0;
     p->follows = true;
@@ -134,6 +149,18 @@ CODE void understand(long number, const struct arguments *a, struct path_call *p
     } else if (number == SYS_fchown || number == SYS_fchmod || number == SYS_fsetxattr) {
         p->kind = number == SYS_fsetxattr ? ACLS : OWNS_OPEN;
         p->directory = (int)a->rdi;
+    } else if (number == SYS_utimensat || is_name(number)) {
+        p->kind = NAMES;
+        p->follows = number == SYS_utimensat && !(a->r10 & AT_SYMLINK_NOFOLLOW);
+        p->writes = true;
+        if (number == SYS_symlink || number == SYS_symlinkat) {
+            at = number == SYS_symlinkat;
+            p->directory = at ? (int)a->rsi : AT_FDCWD;
+            p->at = 1 + at;
+            p->path = (const char *)(at ? a->rdx : a->rsi);
+        }
+    } else if (is_pair(number)) {
+        p->kind = PAIRS;
     } else {
         p->kind = OWNS;
         p->flags = number == SYS_fchownat ? (uint32_t)a->r8 : 0;
@@ -143,11 +170,24 @@ CODE void understand(long number, const struct arguments *a, struct path_call *p
 }
 
 /* The call itself, with another path. */
-CODE int64_t make(const struct shared *shared, long number, const struct arguments *a, const char *path)
+CODE int64_t make(const struct shared *shared, long number, const struct arguments *a,
+                  const struct path_call *p, const char *path)
 {
-    bool at = has_directory(number);
-    return call(number, at ? a->rdi : (uint64_t)path, at ? (uint64_t)path : a->rsi, a->rdx, a->r10, a->r8,
-                shared->not_cookie);
+    uint64_t first = p->at == 0 ? (uint64_t)path : a->rdi;
+    uint64_t second = p->at == 1 ? (uint64_t)path : a->rsi;
+    uint64_t third = p->at == 2 ? (uint64_t)path : a->rdx;
+    return call(number, first, second, third, a->r10, a->r8, shared->not_cookie);
+}
+
+/* Is the last name of a path one that can be made and removed? */
+CODE bool ends_in_a_name(const char *path)
+{
+    const char *end = path;
+    while (*end)
+        end++;
+    if (end[-1] == '.')
+        end -= end - path > 1 && end[-2] == '.' ? 2 : 1;
+    return end > path && end[-1] != '/';
 }
 
 /* What a call that looked at a file has given, with the owner whom the view shows. False: the monitor
@@ -174,7 +214,7 @@ CODE struct verdict make_here(const struct shared *shared, struct here *here, ui
 {
     if (p->kind == OWNS && calls & SHOWN)
         return own_here(shared, here, number, a, p, path, single);
-    struct verdict verdict = {make(shared, number, a, path), 1};
+    struct verdict verdict = {make(shared, number, a, p, path), 1};
     if (verdict.value == -EACCES) /* a module may lend a permission */
         verdict.is_made = 0;
     if (p->kind == LOOKS && calls & SHOWN && !verdict.value)
@@ -189,6 +229,51 @@ CODE struct verdict miss(const struct shared *shared, const struct path_call *p,
     struct verdict verdict = {-ENOENT, 0};
     verdict.is_made = *single && open_without_links(shared, p->directory, path,
                                                     O_WRONLY | O_DIRECTORY | O_CLOEXEC, 0) == -ENOENT;
+    return verdict;
+}
+
+/* Is no symbolic link in the path, but perhaps as the last name of one that is not followed? The open
+ * that fails has a number for a moment, which another thread's open could miss. */
+CODE bool has_no_link(const struct shared *shared, const struct path_call *p, const char *path,
+                      struct route *route, const volatile char *single)
+{
+    size_t names = count_names(p, path);
+    return *single && names > 1 ? is_opened_without(shared, p, path)
+                                : are_no_links(shared, p, path, names, route->name);
+}
+
+/* A call of two names that lie in the same claim, which the kernel knows by the same names. */
+CODE struct verdict pair_here(const struct shared *shared, long number, const struct arguments *a,
+                              const volatile char *single)
+{
+    struct verdict verdict = {0, 0};
+    struct path_call first, second;
+    struct route route;
+    bool at = number != SYS_rename && number != SYS_link;
+    first.kind = PAIRS;
+    first.flags = 0;
+    first.follows = false;
+    first.writes = true;
+    second = first;
+    first.directory = at ? (int)a->rdi : AT_FDCWD;
+    second.directory = at ? (int)a->rdx : AT_FDCWD;
+    first.path = (const char *)(at ? a->rsi : a->rdi);
+    second.path = (const char *)(at ? a->r10 : a->rsi);
+    if ((number == SYS_linkat && (int)a->r8) || measure(first.path) <= 0 || measure(second.path) <= 0)
+        return verdict;
+    if (!ends_in_a_name(first.path) || !ends_in_a_name(second.path))
+        return verdict;
+    bool is_absolute = *first.path == '/';
+    if (is_absolute != (*second.path == '/') || (!is_absolute && first.directory != second.directory))
+        return verdict;
+    if (find(shared, &first, &route) != first.path || !has_no_link(shared, &first, first.path, &route, single))
+        return verdict;
+    const struct entry *claim = route.claim;
+    if (find(shared, &second, &route) != second.path || route.claim != claim ||
+        !has_no_link(shared, &second, second.path, &route, single))
+        return verdict;
+    verdict.value = call(number, a->rdi, a->rsi, a->rdx, a->r10, a->r8, shared->not_cookie);
+    verdict.is_made = verdict.value != -EACCES;
     return verdict;
 }
 
@@ -210,6 +295,8 @@ SECTION struct verdict inproc_call(const struct shared *shared, struct here *her
         return open_freely(shared, here, calls, number, a, &p);
     if (p.kind == OWNS_OPEN || p.kind == ACLS)
         return calls & SHOWN ? own_here(shared, here, number, a, &p, NULL, single) : none;
+    if (p.kind == PAIRS)
+        return pair_here(shared, number, a, single);
     long length = measure(p.path);
     if (length < 0)
         return none;
@@ -219,6 +306,8 @@ SECTION struct verdict inproc_call(const struct shared *shared, struct here *her
             return none;
         return make_here(shared, here, calls, number, a, &p, p.path, single);
     }
+    if (p.kind == NAMES && !ends_in_a_name(p.path))
+        return none;
     const char *path = find(shared, &p, &route);
     if (!path)
         return none;
@@ -226,10 +315,7 @@ SECTION struct verdict inproc_call(const struct shared *shared, struct here *her
         return open_here(shared, &p, path, number == SYS_openat ? a->r10 : a->rdx);
     if (p.kind == EXECUTES)
         return miss(shared, &p, path, single);
-    /* The open that fails has a number for a moment, which another thread's open could miss. */
-    size_t names = count_names(&p, path);
-    if (*single && names > 1 ? !is_opened_without(shared, &p, path)
-                             : !are_no_links(shared, &p, path, names, route.name))
+    if (!has_no_link(shared, &p, path, &route, single))
         return none;
     return make_here(shared, here, calls, number, a, &p, path, single);
 }

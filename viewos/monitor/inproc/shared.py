@@ -9,11 +9,12 @@ from collections.abc import Iterable
 from viewos.claims import ClaimMap
 from viewos.monitor.accelerator import tables
 
-OPENS, LOOKS, TESTS, READS, SHOWN, OWNS, OWNS_OPEN, FREE, ACLS, EXECUTES = (
-    1 << n for n in range(10)
+OPENS, LOOKS, TESTS, READS, SHOWN, OWNS, OWNS_OPEN, FREE, ACLS, EXECUTES, NAMES, PAIRS = (
+    1 << n for n in range(12)
 )
 """Kinds of calls; SHOWN: the owners which LOOKS gives are shown as others; FREE: OPENS may be made
-as they are; EXECUTES: where nothing is to be executed (code.h)."""
+as they are; EXECUTES: where nothing is to be executed; NAMES and PAIRS: those that make and remove
+one or two of them, or change times (code.h)."""
 _SAID = 128 * 1024
 """Behind it stands struct shown of tables.h."""
 SIZE = _SAID + 132 * 1024
@@ -26,6 +27,9 @@ KINDS = {
     **dict.fromkeys(("fchown", "fchmod"), OWNS_OPEN),
     "fsetxattr": ACLS,
     "execve": EXECUTES,
+    **dict.fromkeys(("unlink", "unlinkat", "rmdir", "mkdir", "mkdirat", "mknod", "mknodat"), NAMES),
+    **dict.fromkeys(("symlink", "symlinkat", "utimensat"), NAMES),
+    **dict.fromkeys(("rename", "renameat", "renameat2", "link", "linkat"), PAIRS),
 }
 _HEAD = struct.Struct("=QII")
 _FIRST = 64
