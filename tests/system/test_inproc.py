@@ -133,6 +133,31 @@ def test_names_are_made_and_removed_without_the_monitor(place: Place, name: str)
     assert notifications(place, "vfs:/mnt=DIR", *program) < 200
 
 
+MAKES = """
+import os, sys
+os.chdir(sys.argv[1])
+for n in range(300): os.mkdir("d"); assert os.stat("d").st_uid == 0; os.rmdir("d")
+os.mkdir("set-gid"); os.chown("set-gid", 0, 5); os.chmod("set-gid", 0o2755); os.mkdir("set-gid/in")
+found = os.stat("set-gid/in"); print(found.st_gid, oct(found.st_mode))
+os.mkdir("none", 0); os.umask(0o777); os.mkdir("masked"); os.mkdir("masked/in")
+print(*(oct(os.stat(name).st_mode) for name in ("none", "masked", "masked/in")))
+os.setresgid(6, 6, 6); os.setresuid(7, 7, 7); os.umask(0)
+try: os.mkdir("mine")
+except OSError as e: print(e.strerror)
+"""
+
+
+def test_directories_of_a_root_are_made_without_the_monitor(place: Place) -> None:
+    program = ["/usr/bin/python3", "-ISc", MAKES, str(place.real)]
+    said = run_in_view(["uid:0,drop"], program, user=place.user)
+    assert (said.stderr, said.stdout.decode().splitlines()) == (b"", [
+        "5 0o42755", "0o40000 0o40000 0o40000", os.strerror(errno.EACCES),
+    ])  # fmt: skip
+    for name in ("masked/in", "masked", "none", "set-gid/in", "set-gid"):
+        (place.real / name).rmdir()
+    assert notifications(place, "uid:0", "--", *program) < 250
+
+
 BOUNDS = """
 import os, sys
 def says(what, *args):

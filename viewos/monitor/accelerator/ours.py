@@ -12,6 +12,7 @@ from viewos.monitor.accelerator import MOST_PASSES, STAT_FAMILY, Ours, rules
 from viewos.monitor.special import SPECIAL
 from viewos.view import View
 
+MAKE_DIRECTORIES = ("mkdir", "mkdirat")
 Chains = Mapping[int, Sequence[tuple[int, Any]]]
 """System call -> (layer, method) of the modules that are asked, the first one first."""
 
@@ -74,9 +75,9 @@ def _changes(shows: tuple[int, VirtualModule] | None, chains: Chains) -> frozens
         return frozenset()
     layer, module = shows
     given = type(module).change_owners is not VirtualModule.change_owners
-    if not given or _hooks(module) & {"chown", "chmod", *rules.CHANGES}:
+    if not given or _hooks(module) & {"chown", "chmod", *rules.CHANGES, *MAKE_DIRECTORIES}:
         return frozenset()
-    names = (*rules.CHANGES, "fsetxattr")
+    names = (*rules.CHANGES, "fsetxattr", *MAKE_DIRECTORIES)
     return frozenset(name for name in names if _asked(chains, [name]) == {layer})
 
 

@@ -20,6 +20,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from viewos.abi.syscalls import TABLE
+from viewos.monitor.accelerator.ours import MAKE_DIRECTORIES
 from viewos.monitor.memory import Fault, TraceeGone, Unreadable
 from viewos.monitor.plan import trapped_with_paths
 from viewos.tuples import NamedTuple
@@ -249,25 +250,27 @@ class InProcess:
                     self._say(router, copy)
 
     def _say(self, router: Router, copy: _Copy) -> None:
-        from viewos.monitor.inproc.shared import EXECUTES, FREE, KINDS, LOOKS, OPENS, SHOWN, kinds
+        from viewos.monitor.inproc import shared as said
 
         ours = router.accelerated
         fast = self._nesting.levels[0].router.accelerator
         shows = fast is not None and fast.show_in(router.number, copy.shared.shown)
         # What is not is the kernel's, also in a claim.
         trapped = trapped_with_paths(self._nesting.trapped)
-        calls = kinds(
-            name for name, kind in KINDS.items()
+        calls = said.kinds(
+            name for name, kind in said.KINDS.items()
             if name in trapped and (
                 ours.is_ours(TABLE[name])
-                or (kind == EXECUTES and ours.executes)
-                or (shows and kind == LOOKS)
+                or (kind == said.EXECUTES and ours.executes)
+                or (shows and kind == said.LOOKS)
                 or (shows and copy.is_root and name in ours.changes)
             )
-        ) | (SHOWN if shows else 0)  # fmt: skip
-        opens = [name for name, kind in KINDS.items() if kind == OPENS]
+        ) | (said.SHOWN if shows else 0)  # fmt: skip
+        opens = [name for name, kind in said.KINDS.items() if kind == said.OPENS]
         if all(name not in trapped and ours.leaves_unless_made(name) for name in opens):
-            calls |= OPENS | FREE
+            calls |= said.OPENS | said.FREE
+            if shows and copy.is_root and ours.changes.issuperset(MAKE_DIRECTORIES):
+                calls |= said.MAKES
         if router.traces or router.view.no_continue:
             calls = 0
         copy.shared.say(router.view.claims, calls)

@@ -96,6 +96,20 @@ CODE struct verdict open_freely(const struct shared *shared, const struct here *
     return verdict;
 }
 
+/* A directory that a root makes in such a view. */
+CODE struct verdict mkdir_freely(const struct shared *shared, const struct here *here, long number,
+                                 const struct arguments *a)
+{
+    bool at = number == SYS_mkdirat;
+    uint64_t mode = at ? a->rdx : a->rsi;
+    struct verdict verdict = {0, 0};
+    if (here->no_root || !shown_by(shared)->is_plain || (mode & 0700) != 0700)
+        return verdict;
+    verdict.value = call(number, a->rdi, a->rsi, a->rdx, a->r10, a->r8, shared->not_cookie);
+    verdict.is_made = verdict.value != -EACCES;
+    return verdict;
+}
+
 CODE bool has_directory(long number)
 {
     return number == SYS_openat || number == SYS_newfstatat || number == SYS_statx ||
@@ -289,6 +303,8 @@ SECTION struct verdict inproc_call(const struct shared *shared, struct here *her
     if (here->off)
         return none;
     understand(number, a, &p);
+    if (calls & MAKES && (number == SYS_mkdir || number == SYS_mkdirat))
+        return mkdir_freely(shared, here, number, a);
     if (!(calls & p.kind))
         return none;
     if (p.kind == OPENS && calls & FREE)

@@ -19,9 +19,9 @@
 enum { ROOM = 256, PAGE = 4096 };
 /* Kinds of calls; SHOWN: the owners that LOOKS gives are shown as others; FREE: OPENS that make no file
  * may be made as they are, and those of a root that do, as long as they are plain; NAMES: calls that make
- * or remove one name, or change its times; PAIRS: those of two names. */
+ * or remove one name, or change its times; PAIRS: those of two names; MAKES: directories, as FREE has files. */
 enum { OPENS = 1, LOOKS = 2, TESTS = 4, READS = 8, SHOWN = 16, OWNS = 32, OWNS_OPEN = 64, FREE = 128, ACLS = 256,
-       EXECUTES = 512, NAMES = 1024, PAIRS = 2048 };
+       EXECUTES = 512, NAMES = 1024, PAIRS = 2048, MAKES = 4096 };
 enum { SHOWN_AT = 128 * 1024 }; /* behind what is said */
 
 /* What the monitor says, and may say anew at any time; image.py writes it. */

@@ -9,12 +9,12 @@ from collections.abc import Iterable
 from viewos.claims import ClaimMap
 from viewos.monitor.accelerator import tables
 
-OPENS, LOOKS, TESTS, READS, SHOWN, OWNS, OWNS_OPEN, FREE, ACLS, EXECUTES, NAMES, PAIRS = (
-    1 << n for n in range(12)
+OPENS, LOOKS, TESTS, READS, SHOWN, OWNS, OWNS_OPEN, FREE, ACLS, EXECUTES, NAMES, PAIRS, MAKES = (
+    1 << n for n in range(13)
 )
 """Kinds of calls; SHOWN: the owners which LOOKS gives are shown as others; FREE: OPENS may be made
 as they are; EXECUTES: where nothing is to be executed; NAMES and PAIRS: those that make and remove
-one or two of them, or change times (code.h)."""
+one or two of them, or change times; MAKES: directories as FREE has files (code.h)."""
 _SAID = 128 * 1024
 """Behind it stands struct shown of tables.h."""
 SIZE = _SAID + 132 * 1024
