@@ -158,6 +158,32 @@ def test_directories_of_a_root_are_made_without_the_monitor(place: Place) -> Non
     assert notifications(place, "uid:0", "--", *program) < 250
 
 
+ASKS = """
+import os, sys
+os.chdir(sys.argv[1])
+open("f", "w").write("x"); os.chmod("f", 0o600); fd = os.open("f", os.O_RDONLY)
+def none(name, **how):
+    try: os.getxattr(name, "user.x", **how); raise SystemExit("found")
+    except OSError as e: assert e.errno in (61, 95), e
+for _ in range(200):
+    none("f"); none("f", follow_symlinks=False); none(fd)
+    assert os.listxattr("f") == os.listxattr(fd) == os.listxattr("f", follow_symlinks=False) == []
+acl = b"\\2\\0\\0\\0" + b"".join(
+    bytes((tag, 0, perm, 0)) + b"\\xff" * 4 for tag, perm in ((1, 6), (4, 4), (32, 4)))
+if os.getuid() == 0:
+    for mode in (0o600, 0o644, 0o660) * 30:
+        os.fchmod(fd, mode); os.setxattr(fd, "system.posix_acl_access", acl)
+        assert os.stat("f").st_mode == 0o100644
+os.unlink("f")
+"""
+
+
+@pytest.mark.parametrize("module", ["vfs:/mnt=DIR", "uid:0"])
+def test_extended_attributes_are_asked_for_without_the_monitor(place: Place, module: str) -> None:
+    program = ["/usr/bin/python3", "-ISc", ASKS, str(place.real)]
+    assert notifications(place, module, "--", *program) < 250
+
+
 BOUNDS = """
 import os, sys
 def says(what, *args):

@@ -35,6 +35,8 @@ from viewos.monitor.inproc.elf import PAGE, Elf, NotUnderstood
 from viewos.monitor.inproc.image import SHARED_SIZE, Image, build
 from viewos.monitor.inproc.shared import (
     ACLS,
+    ASKS,
+    ASKS_OPEN,
     EXECUTES,
     LOOKS,
     NAMES,
@@ -204,7 +206,20 @@ def test_read_only_claims_and_those_of_modules(ground: Ground) -> None:
     assert native.find(shared, b"/etc/a", OPENS, True) is not None
 
 
-EVERY = OPENS | LOOKS | TESTS | READS | OWNS | OWNS_OPEN | ACLS | EXECUTES | NAMES | PAIRS
+EVERY = (
+    OPENS
+    | LOOKS
+    | TESTS
+    | READS
+    | OWNS
+    | OWNS_OPEN
+    | ACLS
+    | EXECUTES
+    | NAMES
+    | PAIRS
+    | ASKS
+    | ASKS_OPEN
+)
 
 
 def test_kinds_of_which_a_module_answers_one_are_the_monitors() -> None:

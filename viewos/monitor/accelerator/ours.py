@@ -13,6 +13,9 @@ from viewos.monitor.special import SPECIAL
 from viewos.view import View
 
 MAKE_DIRECTORIES = ("mkdir", "mkdirat")
+_ATTRIBUTES = (
+    "fsetxattr", "getxattr", "lgetxattr", "fgetxattr", "listxattr", "llistxattr", "flistxattr",
+)  # fmt: skip
 Chains = Mapping[int, Sequence[tuple[int, Any]]]
 """System call -> (layer, method) of the modules that are asked, the first one first."""
 
@@ -69,15 +72,15 @@ def _shows(view: View, chains: Chains) -> tuple[int, VirtualModule] | None:
 
 
 def _changes(shows: tuple[int, VirtualModule] | None, chains: Chains) -> frozenset[str]:
-    """The calls that change what a module shows, of those that it alone answers, where it lets the
-    accelerator do them."""
+    """The calls that change what a module shows, or ask for more of it, of those that it alone
+    answers, where it lets the accelerator do them."""
     if shows is None:
         return frozenset()
     layer, module = shows
     given = type(module).change_owners is not VirtualModule.change_owners
-    if not given or _hooks(module) & {"chown", "chmod", *rules.CHANGES, *MAKE_DIRECTORIES}:
+    names = {*rules.CHANGES, *_ATTRIBUTES, *MAKE_DIRECTORIES}
+    if not given or _hooks(module) & {"chown", "chmod", *names}:
         return frozenset()
-    names = (*rules.CHANGES, "fsetxattr", *MAKE_DIRECTORIES)
     return frozenset(name for name in names if _asked(chains, [name]) == {layer})
 
 

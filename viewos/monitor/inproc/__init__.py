@@ -255,6 +255,7 @@ class InProcess:
         ours = router.accelerated
         fast = self._nesting.levels[0].router.accelerator
         shows = fast is not None and fast.show_in(router.number, copy.shared.shown)
+        asked = (said.ASKS, said.ASKS_OPEN)
         # What is not is the kernel's, also in a claim.
         trapped = trapped_with_paths(self._nesting.trapped)
         calls = said.kinds(
@@ -263,7 +264,7 @@ class InProcess:
                 ours.is_ours(TABLE[name])
                 or (kind == said.EXECUTES and ours.executes)
                 or (shows and kind == said.LOOKS)
-                or (shows and copy.is_root and name in ours.changes)
+                or (shows and name in ours.changes and (copy.is_root or kind in asked))
             )
         ) | (said.SHOWN if shows else 0)  # fmt: skip
         opens = [name for name, kind in said.KINDS.items() if kind == said.OPENS]

@@ -173,6 +173,13 @@ CODE void understand(long number, const struct arguments *a, struct path_call *p
             p->at = 1 + at;
             p->path = (const char *)(at ? a->rdx : a->rsi);
         }
+    } else if (number == SYS_getxattr || number == SYS_lgetxattr || number == SYS_listxattr ||
+               number == SYS_llistxattr) {
+        p->kind = ASKS;
+        p->follows = number == SYS_getxattr || number == SYS_listxattr;
+    } else if (number == SYS_fgetxattr || number == SYS_flistxattr) {
+        p->kind = ASKS_OPEN;
+        p->directory = (int)a->rdi;
     } else if (is_pair(number)) {
         p->kind = PAIRS;
     } else {
@@ -228,7 +235,11 @@ CODE struct verdict make_here(const struct shared *shared, struct here *here, ui
 {
     if (p->kind == OWNS && calls & SHOWN)
         return own_here(shared, here, number, a, p, path, single);
-    struct verdict verdict = {make(shared, number, a, p, path), 1};
+    struct verdict verdict = {0, 0};
+    if (p->kind == ASKS && calls & SHOWN && !is_unknown_file(shared, here, AT_FDCWD, path, single))
+        return verdict;
+    verdict.value = make(shared, number, a, p, path);
+    verdict.is_made = 1;
     if (verdict.value == -EACCES) /* a module may lend a permission */
         verdict.is_made = 0;
     if (p->kind == LOOKS && calls & SHOWN && !verdict.value)
@@ -311,6 +322,12 @@ SECTION struct verdict inproc_call(const struct shared *shared, struct here *her
         return open_freely(shared, here, calls, number, a, &p);
     if (p.kind == OWNS_OPEN || p.kind == ACLS)
         return calls & SHOWN ? own_here(shared, here, number, a, &p, NULL, single) : none;
+    if (p.kind == ASKS_OPEN) {
+        if (!(calls & SHOWN) || !is_unknown_file(shared, here, p.directory, NULL, single))
+            return none;
+        p.at = 6; /* it has none */
+        return make_here(shared, here, calls, number, a, &p, NULL, single);
+    }
     if (p.kind == PAIRS)
         return pair_here(shared, number, a, single);
     long length = measure(p.path);

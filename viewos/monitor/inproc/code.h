@@ -19,9 +19,11 @@
 enum { ROOM = 256, PAGE = 4096 };
 /* Kinds of calls; SHOWN: the owners that LOOKS gives are shown as others; FREE: OPENS that make no file
  * may be made as they are, and those of a root that do, as long as they are plain; NAMES: calls that make
- * or remove one name, or change its times; PAIRS: those of two names; MAKES: directories, as FREE has files. */
+ * or remove one name, or change its times; PAIRS: those of two names; MAKES: directories, as FREE has files;
+ * ASKS, ASKS_OPEN: for extended attributes. */
 enum { OPENS = 1, LOOKS = 2, TESTS = 4, READS = 8, SHOWN = 16, OWNS = 32, OWNS_OPEN = 64, FREE = 128, ACLS = 256,
-       EXECUTES = 512, NAMES = 1024, PAIRS = 2048, MAKES = 4096 };
+       EXECUTES = 512, NAMES = 1024, PAIRS = 2048, MAKES = 4096, ASKS = 8192,
+       ASKS_OPEN = 16384 };
 enum { SHOWN_AT = 128 * 1024 }; /* behind what is said */
 
 /* What the monitor says, and may say anew at any time; image.py writes it. */
@@ -104,9 +106,11 @@ struct verdict open_here(const struct shared *, const struct path_call *, const 
 struct verdict inproc_call(const struct shared *, struct here *, long number, struct arguments *,
                            const volatile char *single);
 
-/* own.c: is it certain that nothing is remembered of a file; and chown(2), chmod(2) and their kin, with
+/* own.c: is it certain that nothing is remembered of an inode, of a file (`path` NULL: a descriptor); and chown(2), chmod(2) and their kin, with
  * the path for the kernel, NULL: of a descriptor. */
 bool is_unknown(const struct shared *, struct here *, uint64_t inode, const volatile char *single);
+bool is_unknown_file(const struct shared *, struct here *, int directory, const char *path,
+                     const volatile char *single);
 /* Eight bytes of a name as a number: comparisons without a text, which would lie elsewhere. */
 #define W(a, b, c, d, e, f, g, h)                                                                  \
     ((uint64_t)(a) | (uint64_t)(b) << 8 | (uint64_t)(c) << 16 | (uint64_t)(d) << 24 |              \

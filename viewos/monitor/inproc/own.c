@@ -70,6 +70,16 @@ CODE bool look_at(const struct shared *shared, const struct file *f, struct stat
     return !call(SYS_newfstatat, f->directory, f->path, (uint64_t)to, f->flags, 0, shared->not_cookie);
 }
 
+SECTION bool is_unknown_file(const struct shared *shared, struct here *here, int directory,
+                             const char *path, const volatile char *single)
+{
+    char empty = 0;
+    struct stat s;
+    struct file file = {(uint64_t)(int64_t)directory, (uint64_t)(path ? path : &empty),
+                        path ? AT_SYMLINK_NOFOLLOW : AT_EMPTY_PATH};
+    return look_at(shared, &file, &s) && is_unknown(shared, here, s.st_ino, single);
+}
+
 CODE bool get_handle(const struct shared *shared, const struct file *f, struct handle *to)
 {
     struct {
@@ -201,8 +211,9 @@ CODE bool is_access_list(const char *name)
            word(name + 16, 7) == W('_', 'a', 'c', 'c', 'e', 's', 's', 0);
 }
 
-/* Is it an access control list that says what the mode says? cp(1) and install(1) set such. */
-CODE bool is_acl_of(const struct arguments *a, uint32_t mode)
+/* The mode of the file that is given an access control list which says no more than a mode; -1: another
+ * list. cp(1) and install(1) set such. */
+CODE int mode_of_acl(const struct arguments *a, uint32_t mode)
 {
     struct {
         uint32_t version;
@@ -214,16 +225,16 @@ CODE bool is_acl_of(const struct arguments *a, uint32_t mode)
     const char *value = (const char *)a->rdx;
     if (a->r10 != sizeof acl || a->r8 || !is_access_list((const char *)a->rsi) ||
         !is_readable(value) || !is_readable(value + sizeof acl - 1))
-        return false;
+        return -1;
     for (size_t i = 0; i < sizeof acl; i++)
         ((char *)&acl)[i] = value[i];
     uint32_t said = 0;
     for (int i = 0; i < 3; i++) {
         if (acl.entries[i].tag != (i == 0 ? 1 : i == 1 ? 4 : 0x20) || acl.entries[i].permissions > 7)
-            return false; /* not owner, group, others */
+            return -1; /* not owner, group, others */
         said = said << 3 | acl.entries[i].permissions;
     }
-    return acl.version == 2 && !S_ISLNK(mode) && (mode & (S_ISUID | S_ISGID | 0777)) == said;
+    return acl.version == 2 && !S_ISLNK(mode) ? (int)((mode & 07000) | said) : -1;
 }
 
 SECTION struct verdict own_here(const struct shared *shared, struct here *here, long number,
@@ -244,7 +255,12 @@ SECTION struct verdict own_here(const struct shared *shared, struct here *here, 
         !is_unknown(shared, here, s.st_ino, single))
         return verdict;
     if (number == SYS_fsetxattr) {
-        verdict.is_made = is_acl_of(a, s.st_mode) && touch(shared, &file, true);
+        int mode = mode_of_acl(a, s.st_mode);
+        if (mode == (int)(s.st_mode & 07777) && !(mode & (S_ISUID | S_ISGID)))
+            verdict.is_made = touch(shared, &file, true);
+        else if (mode >= 0)
+            verdict.is_made = is_real_mode(&s, (uint32_t)mode) &&
+                              change_mode(shared, &file, true, &s, (uint32_t)mode);
         return verdict;
     }
     if (number == SYS_chmod || number == SYS_fchmod || number == SYS_fchmodat) {

@@ -12,9 +12,11 @@ from viewos.monitor.accelerator import tables
 OPENS, LOOKS, TESTS, READS, SHOWN, OWNS, OWNS_OPEN, FREE, ACLS, EXECUTES, NAMES, PAIRS, MAKES = (
     1 << n for n in range(13)
 )
+ASKS, ASKS_OPEN = 1 << 13, 1 << 14
 """Kinds of calls; SHOWN: the owners which LOOKS gives are shown as others; FREE: OPENS may be made
 as they are; EXECUTES: where nothing is to be executed; NAMES and PAIRS: those that make and remove
-one or two of them, or change times; MAKES: directories as FREE has files (code.h)."""
+one or two of them, or change times; MAKES: directories as FREE has files; ASKS, ASKS_OPEN: for
+extended attributes (code.h)."""
 _SAID = 128 * 1024
 """Behind it stands struct shown of tables.h."""
 SIZE = _SAID + 132 * 1024
@@ -27,6 +29,8 @@ KINDS = {
     **dict.fromkeys(("fchown", "fchmod"), OWNS_OPEN),
     "fsetxattr": ACLS,
     "execve": EXECUTES,
+    **dict.fromkeys(("getxattr", "lgetxattr", "listxattr", "llistxattr"), ASKS),
+    **dict.fromkeys(("fgetxattr", "flistxattr"), ASKS_OPEN),
     **dict.fromkeys(("unlink", "unlinkat", "rmdir", "mkdir", "mkdirat", "mknod", "mknodat"), NAMES),
     **dict.fromkeys(("symlink", "symlinkat", "utimensat"), NAMES),
     **dict.fromkeys(("rename", "renameat", "renameat2", "link", "linkat"), PAIRS),
