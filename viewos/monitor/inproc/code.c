@@ -61,7 +61,6 @@ SECTION bool is_opened_without(const struct shared *shared, const struct path_ca
 enum {
     LARGE = 0100000, /* O_LARGEFILE as the kernel knows it */
     WITH_PATH = O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC,
-    TEMPORARY = 020000000, /* __O_TMPFILE */
     KNOWN = O_ACCMODE | O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_APPEND | O_NONBLOCK | O_SYNC |
             O_DSYNC | FASYNC | O_DIRECT | O_DIRECTORY | O_NOFOLLOW | O_NOATIME | O_CLOEXEC | O_PATH |
             TEMPORARY | LARGE,
@@ -108,86 +107,6 @@ CODE struct verdict mkdir_freely(const struct shared *shared, const struct here 
     verdict.value = call(number, a->rdi, a->rsi, a->rdx, a->r10, a->r8, shared->not_cookie);
     verdict.is_made = verdict.value != -EACCES;
     return verdict;
-}
-
-CODE bool has_directory(long number)
-{
-    return number == SYS_openat || number == SYS_newfstatat || number == SYS_statx ||
-           number == SYS_faccessat || number == SYS_faccessat2 || number == SYS_readlinkat ||
-           number == SYS_fchownat || number == SYS_fchmodat || number == SYS_unlinkat ||
-           number == SYS_mkdirat || number == SYS_mknodat || number == SYS_utimensat;
-}
-
-CODE bool is_pair(long number)
-{
-    return number == SYS_rename || number == SYS_renameat || number == SYS_renameat2 ||
-           number == SYS_link || number == SYS_linkat;
-}
-
-CODE bool is_name(long number)
-{
-    return number == SYS_unlink || number == SYS_unlinkat || number == SYS_rmdir ||
-           number == SYS_mkdir || number == SYS_mkdirat || number == SYS_mknod ||
-           number == SYS_mknodat || number == SYS_symlink || number == SYS_symlinkat;
-}
-
-/* The number and the arguments of a call, as those of one that has a directory. */
-CODE void understand(long number, const struct arguments *a, struct path_call *p)
-{
-    bool at = has_directory(number);
-    p->directory = at ? (int)a->rdi : AT_FDCWD;
-    p->at = at;
-    p->path = (const char *)(at ? a->rsi : a->rdi);
-    p->flags = 0;
-    p->follows = true;
-    p->writes = false;
-    if (number == SYS_open || number == SYS_openat) {
-        p->kind = OPENS;
-        p->flags = (uint32_t)(at ? a->rdx : a->rsi);
-        p->writes = p->flags & (O_ACCMODE | O_CREAT | O_TRUNC | TEMPORARY) && !(p->flags & O_PATH);
-    } else if (number == SYS_stat || number == SYS_lstat || number == SYS_newfstatat ||
-               number == SYS_statx) {
-        p->kind = LOOKS;
-        p->flags = number == SYS_newfstatat ? (uint32_t)a->r10 : number == SYS_statx ? (uint32_t)a->rdx : 0;
-        p->follows = number != SYS_lstat && !(p->flags & AT_SYMLINK_NOFOLLOW);
-    } else if (number == SYS_access || number == SYS_faccessat || number == SYS_faccessat2) {
-        p->kind = TESTS;
-        p->flags = number == SYS_faccessat2 ? (uint32_t)a->r10 : 0;
-        p->follows = !(p->flags & AT_SYMLINK_NOFOLLOW);
-        p->writes = (at ? a->rdx : a->rsi) & W_OK;
-    } else if (number == SYS_readlink || number == SYS_readlinkat) {
-        p->kind = READS;
-        p->follows = false;
-    } else if (number == SYS_execve) {
-        p->kind = EXECUTES;
-    } else if (number == SYS_fchown || number == SYS_fchmod || number == SYS_fsetxattr) {
-        p->kind = number == SYS_fsetxattr ? ACLS : OWNS_OPEN;
-        p->directory = (int)a->rdi;
-    } else if (number == SYS_utimensat || is_name(number)) {
-        p->kind = NAMES;
-        p->follows = number == SYS_utimensat && !(a->r10 & AT_SYMLINK_NOFOLLOW);
-        p->writes = true;
-        if (number == SYS_symlink || number == SYS_symlinkat) {
-            at = number == SYS_symlinkat;
-            p->directory = at ? (int)a->rsi : AT_FDCWD;
-            p->at = 1 + at;
-            p->path = (const char *)(at ? a->rdx : a->rsi);
-        }
-    } else if (number == SYS_getxattr || number == SYS_lgetxattr || number == SYS_listxattr ||
-               number == SYS_llistxattr) {
-        p->kind = ASKS;
-        p->follows = number == SYS_getxattr || number == SYS_listxattr;
-    } else if (number == SYS_fgetxattr || number == SYS_flistxattr) {
-        p->kind = ASKS_OPEN;
-        p->directory = (int)a->rdi;
-    } else if (is_pair(number)) {
-        p->kind = PAIRS;
-    } else {
-        p->kind = OWNS;
-        p->flags = number == SYS_fchownat ? (uint32_t)a->r8 : 0;
-        p->follows = number != SYS_lchown && !(p->flags & AT_SYMLINK_NOFOLLOW);
-        p->writes = true;
-    }
 }
 
 /* The call itself, with another path. */

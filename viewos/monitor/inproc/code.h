@@ -17,6 +17,7 @@
 #define CODE static SECTION
 
 enum { ROOM = 256, PAGE = 4096 };
+enum { TEMPORARY = 020000000 /* __O_TMPFILE */ };
 /* Kinds of calls; SHOWN: the owners that LOOKS gives are shown as others; FREE: OPENS that make no file
  * may be made as they are, and those of a root that do, as long as they are plain; NAMES: calls that make
  * or remove one name, or change its times; PAIRS: those of two names; MAKES: directories, as FREE has files;
@@ -85,6 +86,9 @@ struct route {
  * (libffi does), and the filter would let that call through. */
 enum { NO_SIXTH = -1 };
 int64_t call(long number, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e, uint64_t not_f);
+
+/* understand.c: what kind of call it is, and where its directory and its path stand. */
+void understand(long number, const struct arguments *, struct path_call *);
 
 /* route.c: the length of a string, -1: not to be read, or longer than there is room for; and the path
  * for the kernel, if no symbolic link is in it, NULL: not certain. Might it be a file or a link of procfs
