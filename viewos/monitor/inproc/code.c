@@ -195,6 +195,7 @@ CODE struct verdict pair_here(const struct shared *shared, long number, const st
     struct route route;
     bool at = number != SYS_rename && number != SYS_link;
     first.kind = PAIRS;
+    first.at = 0;
     first.flags = 0;
     first.follows = false;
     first.writes = true;

@@ -23,8 +23,7 @@ enum { TEMPORARY = 020000000 /* __O_TMPFILE */ };
  * or remove one name, or change its times; PAIRS: those of two names; MAKES: directories, as FREE has files;
  * ASKS, ASKS_OPEN: for extended attributes. */
 enum { OPENS = 1, LOOKS = 2, TESTS = 4, READS = 8, SHOWN = 16, OWNS = 32, OWNS_OPEN = 64, FREE = 128, ACLS = 256,
-       EXECUTES = 512, NAMES = 1024, PAIRS = 2048, MAKES = 4096, ASKS = 8192,
-       ASKS_OPEN = 16384 };
+       EXECUTES = 512, NAMES = 1024, PAIRS = 2048, MAKES = 4096, ASKS = 8192, ASKS_OPEN = 16384 };
 enum { SHOWN_AT = 128 * 1024 }; /* behind what is said */
 
 /* What the monitor says, and may say anew at any time; image.py writes it. */
@@ -110,8 +109,8 @@ struct verdict open_here(const struct shared *, const struct path_call *, const 
 struct verdict inproc_call(const struct shared *, struct here *, long number, struct arguments *,
                            const volatile char *single);
 
-/* own.c: is it certain that nothing is remembered of an inode, of a file (`path` NULL: a descriptor); and chown(2), chmod(2) and their kin, with
- * the path for the kernel, NULL: of a descriptor. */
+/* own.c: is it certain that nothing is remembered of an inode, of a file (`path` NULL: a descriptor); and
+ * chown(2), chmod(2) and their kin, with the path for the kernel, NULL: of a descriptor. */
 bool is_unknown(const struct shared *, struct here *, uint64_t inode, const volatile char *single);
 bool is_unknown_file(const struct shared *, struct here *, int directory, const char *path,
                      const volatile char *single);
