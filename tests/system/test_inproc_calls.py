@@ -150,6 +150,18 @@ def test_extended_attributes_are_asked_for_without_the_monitor(place: Place, mod
     assert notifications(place, module, "--", *program) < 250
 
 
+IDS = """
+import os
+for _ in range(300): os.getuid(), os.geteuid(), os.getgid(), os.getegid()
+assert os.getuid() == os.stat("/proc/self").st_uid
+"""
+
+
+def test_who_it_is_a_program_asks_the_kernel(place: Place) -> None:
+    program = ["/usr/bin/python3", "-ISc", IDS]
+    assert notifications(place, "vfs:/mnt=DIR", "--", *program) < 200
+
+
 BOUNDS = """
 import os, sys
 def says(what, *args):

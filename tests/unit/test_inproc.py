@@ -34,18 +34,11 @@ from viewos.monitor.inproc import cache, native
 from viewos.monitor.inproc.elf import PAGE, Elf, NotUnderstood
 from viewos.monitor.inproc.image import SHARED_SIZE, Image, build
 from viewos.monitor.inproc.shared import (
-    ACLS,
-    ASKS,
-    ASKS_OPEN,
-    EXECUTES,
+    KINDS,
     LOOKS,
-    NAMES,
     OPENS,
-    OWNS,
     OWNS_OPEN,
-    PAIRS,
     READS,
-    TESTS,
     Shared,
     kinds,
 )
@@ -206,20 +199,7 @@ def test_read_only_claims_and_those_of_modules(ground: Ground) -> None:
     assert native.find(shared, b"/etc/a", OPENS, True) is not None
 
 
-EVERY = (
-    OPENS
-    | LOOKS
-    | TESTS
-    | READS
-    | OWNS
-    | OWNS_OPEN
-    | ACLS
-    | EXECUTES
-    | NAMES
-    | PAIRS
-    | ASKS
-    | ASKS_OPEN
-)
+EVERY = sum({*KINDS.values()})
 
 
 def test_kinds_of_which_a_module_answers_one_are_the_monitors() -> None:

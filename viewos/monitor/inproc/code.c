@@ -248,6 +248,10 @@ SECTION struct verdict inproc_call(const struct shared *shared, struct here *her
         p.at = 6; /* it has none */
         return make_here(shared, here, calls, number, a, &p, NULL, single);
     }
+    if (p.kind == IDS) {
+        struct verdict told = {call(number, 0, 0, 0, 0, 0, shared->not_cookie), 1};
+        return told;
+    }
     if (p.kind == PAIRS)
         return pair_here(shared, number, a, single);
     long length = measure(p.path);

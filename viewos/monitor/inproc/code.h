@@ -21,9 +21,10 @@ enum { TEMPORARY = 020000000 /* __O_TMPFILE */ };
 /* Kinds of calls; SHOWN: the owners that LOOKS gives are shown as others; FREE: OPENS that make no file
  * may be made as they are, and those of a root that do, as long as they are plain; NAMES: calls that make
  * or remove one name, or change its times; PAIRS: those of two names; MAKES: directories, as FREE has files;
- * ASKS, ASKS_OPEN: for extended attributes. */
+ * ASKS, ASKS_OPEN: for extended attributes; IDS: who the process is, where no module says it. */
 enum { OPENS = 1, LOOKS = 2, TESTS = 4, READS = 8, SHOWN = 16, OWNS = 32, OWNS_OPEN = 64, FREE = 128, ACLS = 256,
-       EXECUTES = 512, NAMES = 1024, PAIRS = 2048, MAKES = 4096, ASKS = 8192, ASKS_OPEN = 16384 };
+       EXECUTES = 512, NAMES = 1024, PAIRS = 2048, MAKES = 4096, ASKS = 8192, ASKS_OPEN = 16384,
+       IDS = 32768 };
 enum { SHOWN_AT = 128 * 1024 }; /* behind what is said */
 
 /* What the monitor says, and may say anew at any time; image.py writes it. */

@@ -12,11 +12,11 @@ from viewos.monitor.accelerator import tables
 OPENS, LOOKS, TESTS, READS, SHOWN, OWNS, OWNS_OPEN, FREE, ACLS, EXECUTES, NAMES, PAIRS, MAKES = (
     1 << n for n in range(13)
 )
-ASKS, ASKS_OPEN = 1 << 13, 1 << 14
+ASKS, ASKS_OPEN, IDS = 1 << 13, 1 << 14, 1 << 15
 """Kinds of calls; SHOWN: the owners which LOOKS gives are shown as others; FREE: OPENS may be made
 as they are; EXECUTES: where nothing is to be executed; NAMES and PAIRS: those that make and remove
 one or two of them, or change times; MAKES: directories as FREE has files; ASKS, ASKS_OPEN: for
-extended attributes (code.h)."""
+extended attributes; IDS: who the process is, where no module says it (code.h)."""
 _SAID = 128 * 1024
 """Behind it stands struct shown of tables.h."""
 SIZE = _SAID + 132 * 1024
@@ -31,6 +31,7 @@ KINDS = {
     "execve": EXECUTES,
     **dict.fromkeys(("getxattr", "lgetxattr", "listxattr", "llistxattr"), ASKS),
     **dict.fromkeys(("fgetxattr", "flistxattr"), ASKS_OPEN),
+    **dict.fromkeys(("getuid", "geteuid", "getgid", "getegid"), IDS),
     **dict.fromkeys(("unlink", "unlinkat", "rmdir", "mkdir", "mkdirat", "mknod", "mknodat"), NAMES),
     **dict.fromkeys(("symlink", "symlinkat", "utimensat"), NAMES),
     **dict.fromkeys(("rename", "renameat", "renameat2", "link", "linkat"), PAIRS),

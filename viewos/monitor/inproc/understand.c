@@ -78,6 +78,9 @@ SECTION void understand(long number, const struct arguments *a, struct path_call
     } else if (number == SYS_fgetxattr || number == SYS_flistxattr) {
         p->kind = ASKS_OPEN;
         p->directory = (int)a->rdi;
+    } else if (number == SYS_getuid || number == SYS_geteuid || number == SYS_getgid ||
+               number == SYS_getegid) {
+        p->kind = IDS;
     } else if (is_pair(number)) {
         p->kind = PAIRS;
     } else {
