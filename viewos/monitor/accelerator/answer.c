@@ -363,8 +363,6 @@ enum outcome answer(struct call *c)
         return do_uname(c);
     if (c->rule->action == ACTION_MESSAGE)
         return do_message(c);
-    if (c->rule->action == ACTION_ADDRESS)
-        return do_address(c);
     if (c->rule->action == ACTION_FILTER)
         return do_filter(c, 0);
     c->must_exist = false;
@@ -374,6 +372,8 @@ enum outcome answer(struct call *c)
         outcome = do_fstat(c, (int)argument(c, c->rule->values[2]));
     else if (c->rule->action == ACTION_SOCKET)
         outcome = do_socket(c);
+    else if (c->rule->action == ACTION_ADDRESS)
+        outcome = do_address(c);
     else if (c->rule->action == ACTION_OWN_FD || c->rule->action == ACTION_MODE_FD)
         outcome = do_change_fd(c, (int)argument(c, c->rule->values[2]));
     else if (c->rule->action == ACTION_OWN || c->rule->action == ACTION_MODE)

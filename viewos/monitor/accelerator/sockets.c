@@ -2,8 +2,11 @@
 #include "accelerator.h"
 
 #include <fcntl.h>
+#include <stddef.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 enum { MESSAGES = 16 };
@@ -25,6 +28,27 @@ enum outcome do_message(struct call *c)
     return CONTINUE;
 }
 
+/* connect(2): does the kernel find the same socket by this name, outside of every claim? */
+static enum outcome do_name(struct call *c, uint64_t address, uint64_t size)
+{
+    struct sockaddr_un name = {.sun_family = AF_UNIX};
+    if (size <= offsetof(struct sockaddr_un, sun_path) || size > sizeof name || c->root ||
+        !read_exactly((int)c->notification->pid, address, &name, size))
+        return PASS;
+    size_t length = strnlen(name.sun_path, sizeof name.sun_path);
+    if (!length)
+        return CONTINUE; /* an abstract one */
+    if (*name.sun_path != '/')
+        return PASS;
+    memcpy(c->path, name.sun_path, length);
+    c->path[length] = 0;
+    c->task = task_take(c->accelerator, (int)c->notification->pid, c->status);
+    struct walk how = {.follow = true};
+    struct place *p = c->places;
+    bool is_found = c->task && resolve(c, c->path, length, how, p) && p->plain && !p->claim;
+    return is_found ? CONTINUE : PASS;
+}
+
 enum outcome do_address(struct call *c)
 {
     uint64_t address = argument(c, c->rule->values[0]);
@@ -33,7 +57,10 @@ enum outcome do_address(struct call *c)
         return CONTINUE;
     if (!read_exactly((int)c->notification->pid, address, &family, sizeof family))
         return PASS;
-    return family == AF_UNIX ? PASS : CONTINUE;
+    if (family != AF_UNIX)
+        return CONTINUE;
+    bool is_connect = c->notification->data.nr == SYS_connect;
+    return is_connect ? do_name(c, address, value(c, 1)) : PASS;
 }
 
 /* Threads need not share their descriptors (Linux 6.9 for those; else Python looks). */
