@@ -46,6 +46,14 @@ def test_a_mount_with_two_names_has_two_lines() -> None:
     )
 
 
+def test_a_mount_on_another_one_hangs_on_that() -> None:
+    stacked = REAL + b"25 23 0:7 / /srv/my\\040root/home rw - tmpfs none rw\n"
+    said = translate(MOUNTINFO, claims((b"/old", b"/srv/my root")), stacked)
+    assert said.endswith(
+        b"27 26 0:6 / /old/home rw - tmpfs none rw\n28 27 0:7 / /old/home rw - tmpfs none rw\n"
+    ), said
+
+
 def test_mounts() -> None:
     text = b"/dev/a / ext4 rw,relatime 0 0\nproc /proc proc rw 0 0\n"
     said = translate(MOUNTS, claims((b"/mnt", b"/usr"), read_only=True), text)

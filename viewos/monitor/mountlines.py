@@ -122,14 +122,22 @@ def _number(ids: tuple[int, int], shown: list[_Shown]) -> None:
     own, parent = ids
     unused = max((int(line.words[own]) for line in shown), default=0)
     taken = {line.words[own] for line in shown if not line.is_new}
+    kernels = [line.words[own] for line in shown]
     for line in shown:
         if line.is_new and line.words[own] in taken:
             unused += 1
             line.words[own] = b"%d" % unused
         taken.add(line.words[own])
     by_point = {line.point: line for line in shown}
+    there = {
+        (line.point, kernel): line.words[own] for line, kernel in zip(shown, kernels, strict=True)
+    }
     for line in shown:
         above = line.point
+        below_it = there.get((line.point, line.words[parent]))
+        if line.moved and below_it is not None:  # a mount on another one
+            line.words[parent] = below_it
+            continue
         if above == b"/" or not (line.moved or line.words[parent] not in taken):
             continue
         while above != b"/":
