@@ -92,8 +92,8 @@ def linkat(router: Router, call: Call) -> int | Outcome:
 
 def below_root(router: Router, call: Call, name: bytes) -> bytes:
     """A name as a process sees it whose root directory is another one in the view."""
-    root = call.process_state.root if router.view.states.several else None
-    if root is None or not lies_in(name, root):
+    root = router.root_of(call, router.tasks.get(call.tid)[1]).virtual
+    if root == b"/" or not lies_in(name, root):
         return name
     return name[len(root) :] or b"/"
 

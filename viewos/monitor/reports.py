@@ -36,6 +36,7 @@ _DELETED = b" (deleted)"
 _MAPPING = rb"(?m)^([0-9a-f]+-[0-9a-f]+ [rwxps-]{4} [0-9a-f]+ \S+ \d+ +)(/.*)$"
 _NUMA = rb"(?m)( file=)(/\S*)"
 _LOCKS = rb"(?m)^(Max file locks {12})(\S+) +(\S+) +"
+_OF_MOUNTS = frozenset({b"mountinfo", b"mounts", b"mountstats"})
 _REPORT = rb"/(\d+)(?:/task/\d+)?/(maps|smaps|numa_maps|mountinfo|mounts|mountstats|limits)\Z"
 
 
@@ -61,6 +62,8 @@ def _report(router: Router, call: Call, place: Place) -> int | None:
         return None
     if not call.task.like_us and int(match[1]) != call.pid:
         return None  # whether it may look is the kernel's to say, and its eyes are not ours
+    if match[2] in _OF_MOUNTS and _root_of(int(match[1])) != b"/":
+        return None  # the kernel tells the mounts below the root of a process by names from there
     flags = read_how(router, call)[0] if call.name == "openat2" else open_arguments(call)[0]
     if flags & (os.O_ACCMODE | os.O_PATH | os.O_DIRECTORY):
         return None
@@ -75,6 +78,13 @@ def _report(router: Router, call: Call, place: Place) -> int | None:
     if said == text:
         return None
     return router.inject(call, _file_of(said), cloexec=bool(flags & os.O_CLOEXEC))
+
+
+def _root_of(pid: int) -> bytes:
+    try:
+        return os.readlink(b"/proc/%d/root" % pid)
+    except OSError:
+        return b"/"
 
 
 def _file_of(text: bytes) -> int:

@@ -97,6 +97,20 @@ E
         users=(0,),
         leaves=True,
     ),
+    "names from outside of a root": Case(
+        r"""
+        python3 -IS - <<'E'
+import os
+os.mkdir("r"); proc = os.open("/proc", os.O_RDONLY); out = os.open(".", os.O_RDONLY)
+def reads(name): return os.readlink("self/" + name, dir_fd=proc)
+os.chroot("r"); made = os.open("/made", os.O_CREAT)
+print(reads(f"fd/{made}"), reads("root"), reads(f"fd/{out}"), reads("cwd"))
+os.mkdir("/sub"); os.chdir("/sub"); print(reads("cwd"), os.getcwd())
+for name in ("mountinfo", "mounts", "mountstats"): print(os.read(os.open("self/" + name, 0, dir_fd=proc), 100))
+E
+        """,
+        users=(0,),
+    ),
     "setpriv, su, capsh": Case(
         """
         chmod 711 .; echo x >f; chmod 600 f; setpriv --reuid=65534 --regid=65534 --clear-groups sh -c 'id -u; cat f; echo y >f; mkdir d; ls; cd /; cat /mnt/f; cat /etc/hostname >/dev/null; ln /mnt/f /tmp/viewos-no; rm /mnt/f'; mkdir -m 777 w; setpriv --reuid=65534 --regid=65534 --clear-groups sh -c 'umask 027; echo z >w/z; mkdir w/d; ln -s x w/l; mkfifo w/p; cp /bin/true w/t; w/t; cd w/d; pwd; ls -n ..| wc -l; chmod 600 ../z; chown 0 ../z; cat ../z; setpriv --reuid=0 id -u'; echo $?; su -s /bin/sh nobody -c 'id -un; cat /mnt/f; touch /mnt/w/su; pwd'; setpriv --bounding-set=-all --inh-caps=-all sh -c 'cat /mnt/f; chown 1 /mnt/f; touch /etc/none/x' ; setpriv --no-new-privs sh -c 'grep NoNew /proc/self/status; cat /mnt/f'; setpriv --reuid=1 --init-groups id -un; cp /usr/bin/id i; chmod 4755 i; chown 1 i; chmod 4755 i; ./i -u; setpriv --reuid=65534 --clear-groups ./i -u; setpriv --groups=5 --regid=5 sh -c 'chgrp 5 w/z; chmod 2750 w/z'; stat -c '%a %u %g' w/z; setpriv --ruid=65534 cat f; setpriv --ruid=65534 test -r f; echo $?; python3 -IS -c 'import os; os.seteuid(65534); print(os.access("f", 4), os.access("f", 4, effective_ids=True)); os.mkdir("w/e"); print(os.stat("w/e").st_uid); os.seteuid(0); print(open("f").read()); import ctypes; ctypes.CDLL(None).setfsuid(65534); os.mkdir("w/fs"); print(os.stat("w/fs").st_uid)
