@@ -25,6 +25,7 @@ NATIVE_TYPES = frozenset(
     "mqueue autofs fusectl efivarfs pstore selinuxfs rpc_pipefs nsfs".split()
 )
 
+_MOUNTINFO = "/proc/self/mountinfo"
 AT_STATX_DONT_SYNC = 0x4000
 _WANTED = 0x1100
 """STATX_INO, STATX_MNT_ID (Linux 5.8)."""
@@ -46,14 +47,15 @@ class MountTable:
         self._stale_until = 0.0
         self._is_unread = False
         self._reading = threading.Lock()
-        self._file = os.open("/proc/self/mountinfo", os.O_RDONLY | os.O_CLOEXEC)
-        self._changed = select.poll()
-        self._changed.register(self._file, select.POLLPRI)  # proc_pid_mountinfo(5)
+        self._descriptor = -1
+        """Of mountinfo, which tells by POLLPRI that it has changed since it was asked last
+        (proc_pid_mountinfo(5)); open from the first call on that changes mounts."""
         self._watchers: tuple[Callable[[MountTable], None], ...] = ()
         self.refresh()
 
     def __del__(self) -> None:
-        os.close(self._file)
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
 
     def watch(self, watcher: Callable[[MountTable], None]) -> None:
         """Have every change of the table told, and that one may come."""
@@ -72,6 +74,8 @@ class MountTable:
     def expect_change(self) -> None:
         """A call that changes mounts is about to run: for a while, each look asks whether it
         has."""
+        if self._descriptor < 0:
+            self._descriptor = os.open(_MOUNTINFO, os.O_RDONLY | os.O_CLOEXEC)
         self.have_moved = self._is_unread = True
         self._stale_until = time.monotonic() + 2
         for watcher in self._watchers:
@@ -84,10 +88,16 @@ class MountTable:
 
     def _read(self) -> None:
         self._is_unread = False
-        self._changed.poll(0)  # a change from here on is told next time
-        with open(self._file, "rb", buffering=0, closefd=False) as file:
-            file.seek(0)
-            self.load(file.readall().splitlines())
+        self._has_changed()  # a change from here on is told next time
+        with open(_MOUNTINFO, "rb") as lines:
+            self.load(lines)
+
+    def _has_changed(self) -> bool:
+        if self._descriptor < 0:
+            return False
+        asked = select.poll()
+        asked.register(self._descriptor, select.POLLPRI)
+        return bool(asked.poll(0))
 
     def load(self, lines: Iterable[bytes]) -> None:
         """Take the table from lines of proc_pid_mountinfo(5)."""
@@ -121,7 +131,7 @@ class MountTable:
         if time.monotonic() > self._stale_until:
             self._stale_until = 0.0
         with self._reading:  # who comes while another reads waits for what that finds
-            if self._is_unread or self._changed.poll(0):
+            if self._is_unread or self._has_changed():
                 self._read()
 
     def is_at(self, task: Task, link: str, real: bytes) -> bool:

@@ -10,9 +10,9 @@ from viewos.abi.syscalls import TABLE
 from viewos.module import VirtualModule
 from viewos.monitor.accelerator import MOST_PASSES, STAT_FAMILY, Ours, rules
 from viewos.monitor.special import SPECIAL
+from viewos.monitor.trapped import MAKE_DIRECTORIES
 from viewos.view import View
 
-MAKE_DIRECTORIES = ("mkdir", "mkdirat")
 _ATTRIBUTES = (
     "fsetxattr", "getxattr", "lgetxattr", "fgetxattr", "listxattr", "llistxattr", "flistxattr",
 )  # fmt: skip

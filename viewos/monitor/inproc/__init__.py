@@ -20,9 +20,9 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from viewos.abi.syscalls import TABLE
-from viewos.monitor.accelerator.ours import MAKE_DIRECTORIES
 from viewos.monitor.memory import Fault, TraceeGone, Unreadable
 from viewos.monitor.plan import trapped_with_paths
+from viewos.monitor.trapped import MAKE_DIRECTORIES
 from viewos.tuples import NamedTuple
 
 if TYPE_CHECKING:
