@@ -48,10 +48,11 @@ def distances(path: bytes) -> Distances:
     except (OSError, NotUnderstood):
         return Distances()
     empty = {place for place in _given(loader) if _is_empty(loader, place)}
+    ends = _ends(loader, ("newfstatat", "openat", "access"))
     return Distances(
-        _between(_calls(loader, "newfstatat"), empty),
-        _between(_calls(loader, "openat"), {*_all(loader, CACHE)}),
-        _between(_calls(loader, "access"), {*_all(loader, PRELOAD)}),
+        _between(ends["newfstatat"], empty),
+        _between(ends["openat"], {*_all(loader, CACHE)}),
+        _between(ends["access"], {*_all(loader, PRELOAD)}),
     )
 
 
@@ -60,11 +61,14 @@ def _between(ends: list[int], places: set[int]) -> tuple[int, ...]:
     return tuple(sorted(found)) if len(found) <= _MOST_DISTANCES else ()
 
 
-def _calls(loader: Elf, name: str) -> list[int]:
-    """Where the instructions after a system call begin."""
-    base = loader.code.address
-    found = sites(loader.text, [TABLE[name].number])
-    return [base + match.end(2) + _SYSCALL for match in found]
+def _ends(loader: Elf, names: tuple[str, ...]) -> dict[str, list[int]]:
+    """Where the instructions after system calls begin."""
+    numbers = {TABLE[name].number: name for name in names}
+    ends: dict[str, list[int]] = {name: [] for name in names}
+    for match in sites(loader.text, numbers):
+        name = numbers[int.from_bytes(match[1], "little")]
+        ends[name].append(loader.code.address + match.end(2) + _SYSCALL)
+    return ends
 
 
 def _given(loader: Elf) -> Iterator[int]:
