@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
+from viewos.abi.fcntl import AT_STATX_DONT_SYNC
 from viewos.kernel import AT_FDCWD, raw_statx
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ NATIVE_TYPES = frozenset(
 )
 
 _MOUNTINFO = "/proc/self/mountinfo"
-AT_STATX_DONT_SYNC = 0x4000
 _WANTED = 0x1100
 """STATX_INO, STATX_MNT_ID (Linux 5.8)."""
 _INO, _MNT_ID = 32, 144

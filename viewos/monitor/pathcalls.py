@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from viewos.abi.fcntl import AT_EMPTY_PATH, AT_REMOVEDIR, O_TMPFILE
 from viewos.abi.row import HOW, Intent, PathArg, applies, follows, signed32
+from viewos.claims import lies_in
 from viewos.kernel import AT_FDCWD, NR, syscall
 from viewos.monitor.descriptors import refuse_by_descriptor
 from viewos.monitor.emulate import (
@@ -328,7 +329,7 @@ def tracee_string(router: Router, call: Call, place: Place) -> bytes:
     _, root = router.tasks.get(call.tid)
     real = place.real
     if root != b"/":
-        if not _is_below(real, root):
+        if not lies_in(real, root):
             router.log.warning(
                 f"{call.name}: {os.fsdecode(real)} lies outside the root directory of process"
                 f" {call.tid}",
@@ -344,12 +345,9 @@ def tracee_string(router: Router, call: Call, place: Place) -> bytes:
 def _is_outside(router: Router, call: Call, place: Place) -> bool:
     """Does only the tracee's own, relative string reach it, as its directory lies outside its
     root?"""
-    root = router.tasks.get(call.tid)[1]
-    return place.plain and not place.absolute and not _is_below(place.real, root)
-
-
-def _is_below(real: bytes, root: bytes) -> bool:
-    return root == b"/" or real == root or real.startswith(root + b"/")
+    if not place.plain or place.absolute:
+        return False
+    return not lies_in(place.real, router.tasks.get(call.tid)[1])
 
 
 def fix_up_paths(router: Router, call: Call, places: list[Place]) -> int | Outcome:

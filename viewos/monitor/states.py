@@ -6,7 +6,7 @@ import errno
 from typing import TYPE_CHECKING, cast
 
 from viewos.abi.syscalls import TABLE
-from viewos.monitor.rewrite import Result, Rewrite
+from viewos.monitor.rewrite import Rewrite
 
 if TYPE_CHECKING:
     from viewos.call import Call
@@ -28,10 +28,6 @@ class ProcessStates:
     nesting: Nesting
     keeps_nothing = False
     """prlimit(2) is forbidden to the programs."""
-
-    def run_again(self, call: Call, rewrite: Rewrite) -> Result:
-        """See `Router`."""
-        raise NotImplementedError
 
     def process_state(self, call: Call) -> ProcessState:
         """What is remembered of the calling process."""
@@ -73,7 +69,7 @@ class ProcessStates:
         rewrite = Rewrite(
             row.number, [0, 10, pair, 0], row.cookie.arg, row.cookie.shift, again=True
         )
-        result = self.run_again(call, rewrite)
+        result = cast("Router", self).run_again(call, rewrite)
         # It comes back. Where prlimit(2) is forbidden altogether, that would never end.
         self.keeps_nothing = result.value == -errno.EPERM
         raise Redo

@@ -177,7 +177,7 @@ class Session:
                 return
             time.sleep(pause)
             pause = min(pause * 1.5, 0.01)
-            if not interrupted and pause > 0.001 and _due(self.tid, mask):
+            if not interrupted and pause > 0.001 and is_interrupted(self.tid, mask):
                 kernel.ptrace(PTRACE_INTERRUPT, self.tid, 0, 0)
                 interrupted = True
 
@@ -187,7 +187,7 @@ class Session:
         registers["rax"] = value
         if value not in RESTARTS:
             registers["orig_rax"] = M64
-        elif not _due(self.tid, struct.unpack("=Q", self.mask)[0]):
+        elif not is_interrupted(self.tid, struct.unpack("=Q", self.mask)[0]):
             # Only our own interrupt was pending: the kernel would not restart the call, so we do.
             self.give_back_call()
             return
@@ -217,17 +217,11 @@ class Session:
         self.detach(signal_number if is_signal else 0)
 
 
-def _due(tid: int, mask: int) -> bool:
+def is_interrupted(tid: int, blocked: int | None = None) -> bool:
+    """Is a signal due that the thread, which waits in a call, neither blocks nor ignores?
+    `blocked` instead of its mask."""
     try:
-        return due_signals(read_status(tid), mask)
-    except OSError:
-        return True
-
-
-def is_interrupted(tid: int) -> bool:
-    """Is a signal due that the thread, which waits in a call, neither blocks nor ignores?"""
-    try:
-        return due_signals(read_status(tid))
+        return due_signals(read_status(tid), blocked)
     except OSError:
         return True
 

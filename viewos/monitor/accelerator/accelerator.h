@@ -156,7 +156,7 @@ struct task {
     int tid, group;
     int directory; /* of /proc/TID; it never names another task */
     bool like_us;
-    _Atomic bool begins; /* a program that may leave it other capabilities */
+    bool begins; /* a program that may leave it other capabilities */
     int64_t seen; /* when it was certainly this task, with our root: CLOCK_MONOTONIC, ns */
 };
 
@@ -258,11 +258,9 @@ void task_watch(struct accelerator *, int number);
 void task_forget(struct accelerator *, int tid);
 void task_renew(struct accelerator *, int tid);
 void task_begins(struct accelerator *, struct task *);
-bool identity_of(int dirfd, const char *name, struct identity *);
 void task_forget_all(struct accelerator *);
 void tasks_open(struct accelerator *);
 void tasks_close(struct accelerator *);
-long task_link(const struct task *, const char *name, char *to);
 long task_directory(const struct accelerator *, const struct task *, const char *name, char *to);
 bool task_status(const struct task *, char *to);
 bool state_of(struct accelerator *, int tid, struct state *, size_t *index);

@@ -13,7 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
-long task_link(const struct task *task, const char *name, char *to)
+static long task_link(const struct task *task, const char *name, char *to)
 {
     long length = readlinkat(task->directory, name, to, LONGEST - 1);
     if (length < 0 || length >= LONGEST - 1)
@@ -23,7 +23,7 @@ long task_link(const struct task *task, const char *name, char *to)
 }
 
 /* Of what a name leads to. */
-bool identity_of(int dirfd, const char *name, struct identity *to)
+static bool identity_of(int dirfd, const char *name, struct identity *to)
 {
     struct statx st;
     if (statx(dirfd, name, AT_STATX_DONT_SYNC, STATX_MNT_ID | STATX_INO, &st) ||

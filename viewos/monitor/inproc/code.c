@@ -78,17 +78,23 @@ SECTION struct verdict open_here(const struct shared *shared, const struct path_
     return verdict;
 }
 
+/* Does what a root of the view makes show as the kernel makes it? `owner`: what its mode has to leave to
+ * its owner. */
+CODE bool makes_plainly(const struct shared *shared, const struct here *here, uint64_t mode, uint64_t owner)
+{
+    return !here->no_root && shown_by(shared)->is_plain && (mode & owner) == owner;
+}
+
 /* An open in a view that claims no path: only files that it makes have to be looked at. */
 CODE struct verdict open_freely(const struct shared *shared, const struct here *here, uint32_t calls,
                                 long number, const struct arguments *a, const struct path_call *p)
 {
-    const struct shown *shown = shown_by(shared);
     uint64_t mode = number == SYS_openat ? a->r10 : a->rdx;
     struct verdict verdict = {0, 0};
     if (measure(p->path) < 0 || tells_names(p->path, OPENS))
         return verdict;
     if (p->flags & O_CREAT && !(p->flags & O_PATH))
-        if (!(calls & OWNS) || here->no_root || !shown->is_plain || (mode & 0600) != 0600)
+        if (!(calls & OWNS) || !makes_plainly(shared, here, mode, 0600))
             return verdict;
     verdict.value = call(number, a->rdi, a->rsi, a->rdx, a->r10, a->r8, shared->not_cookie);
     verdict.is_made = 1;
@@ -102,7 +108,7 @@ CODE struct verdict mkdir_freely(const struct shared *shared, const struct here 
     bool at = number == SYS_mkdirat;
     uint64_t mode = at ? a->rdx : a->rsi;
     struct verdict verdict = {0, 0};
-    if (here->no_root || !shown_by(shared)->is_plain || (mode & 0700) != 0700)
+    if (!makes_plainly(shared, here, mode, 0700))
         return verdict;
     verdict.value = call(number, a->rdi, a->rsi, a->rdx, a->r10, a->r8, shared->not_cookie);
     verdict.is_made = verdict.value != -EACCES;
