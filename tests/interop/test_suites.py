@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from tests.interop.suites import kernel, report, runner, tap
@@ -15,6 +18,7 @@ from tests.interop.suites.execute import Outcome, execute
 from tests.interop.suites.sources import sources
 from tests.interop.suites.suite import Run, Statuses, Suite
 from tests.interop.suites.table import SUITES
+from tests.system.control import until
 from tests.system.view import REPOSITORY, run_in_view
 
 pytestmark = pytest.mark.timeout(600)
@@ -161,6 +165,60 @@ def test_results_survive_json(tmp_path: Path) -> None:
     (read,) = report.read_json(tmp_path / "json")
     assert report.details(read) == report.details(result)
     assert "DIFFERS in identity: group:a" in report.details(read)
+
+
+def test_parts_of_a_suite_are_one_row(tmp_path: Path) -> None:
+    def part(group: str, status: str) -> runner.Result:
+        differs = {f"{group}:b": ("pass", status)} if status != "pass" else {}
+        tests = {f"{group}:a": "pass", f"{group}:b": "pass"}
+        views = {"identity": {**tests, f"{group}:b": status}}
+        return runner.Result("suite", "root", tests, views=views, differences={"identity": differs})
+
+    parts = [part("one", "fail"), part("two", "fail"), part("one", "pass")]
+    other = runner.Result("other", "root", {"c": "pass"})
+    first, second = report.combined([*parts, other])
+    assert second is other
+    assert len(first.native) == 4
+    assert first.differences == {"identity": {"two:b": ("pass", "fail")}}
+    assert first.views["identity"]["one:b"] == "pass"
+
+
+def test_what_was_found_before_the_end_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Ending(Scripted):
+        def run(self, run: Run, group: str) -> Statuses:
+            found = super().run(run, group)
+            if "end" in found:
+                over.set()
+            return found
+
+    over = threading.Event()
+    monkeypatch.setattr(runner, "ended", over)
+    one, other = {"a": "pass"}, {"a": "fail"}
+    user = "root" if os.getuid() == 0 else "nobody"
+    options = runner.Options(tmp_path / "work", tmp_path / "logs")
+    suite = Ending(one, one, other, {"end": "pass"})
+    result = runner.Session(suite, user, options).run(["identity", "mnt"])
+    assert result.ended == "mnt"
+    assert set(result.differences["identity"]) == {"group:a"}
+    assert "mnt" not in result.views
+    assert not result.good
+    assert "ENDED in mnt" in report.details(result)
+
+
+@pytest.mark.skipif(not LIST.exists(), reason=f"no suites: there is no {LIST}")
+@pytest.mark.skipif(os.getuid() != 0, reason="the suites are built and run by root")
+def test_a_signal_ends_the_commands_and_what_was_found_is_written(tmp_path: Path) -> None:
+    found = tmp_path / "report.json"
+    argv = [*MODULE, "fsx", "fsstress", "--subset", "--json", str(found), "--jobs", "1"]
+    with subprocess.Popen(argv, cwd=REPOSITORY, stdout=subprocess.PIPE) as process:
+        until(psutil.Process(process.pid).children)
+        process.terminate()
+        process.communicate(timeout=60)
+    assert process.returncode == 130
+    (result,) = report.read_json(found)
+    assert result.ended == "native-1"
 
 
 def test_tap_lines_become_statuses() -> None:

@@ -16,6 +16,7 @@ import prctl
 from tests.system.view import INPROC, REPOSITORY
 
 from . import report
+from .execute import ended
 from .places import USERS, VIEWS
 from .runner import Options, Result, Session
 from .sources import NotRun
@@ -47,20 +48,27 @@ def parser() -> argparse.ArgumentParser:
     new.add_argument("--build", action="store_true", help="build, run nothing")
     new.add_argument("--write-docs", action="store_true", help=f"the table in {DOCS.name}")
     new.add_argument(
-        "--docs-from", type=Path, nargs="+", metavar="JSON", help="the table from earlier runs"
+        "--docs-from",
+        type=Path,
+        nargs="+",
+        metavar="JSON",
+        help="the table from earlier runs, and parts of them",
     )
     return new
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run what `argv` asks for. 1: something differs. 3: a suite could not be run."""
+    """Run what `argv` asks for. 1: something differs. 3: a suite could not be run. 130: a signal
+    has ended it; what was found until then is reported all the same."""
     args = parser().parse_args(argv)
     if args.docs_from:
-        report.write_docs([r for path in args.docs_from for r in report.read_json(path)], DOCS)
+        results = [r for path in args.docs_from for r in report.read_json(path)]
+        report.write_docs(report.combined(results), DOCS)
         return 0
     if args.no_inproc:
         os.environ[INPROC] = "0"
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(130))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: ended.set())
     prctl.set_child_subreaper(True)  # what a test orphans can be reaped, and is
     chosen = [
         s for s in SUITES if s.name in (args.suite or [s.name]) and (s.subset or not args.subset)
@@ -69,10 +77,12 @@ def main(argv: Sequence[str]) -> int:
     work.chmod(0o755)
     logs = args.logs or work / "logs"
     options = Options(work, logs, args.jobs, args.subset, tuple(args.only), args.again)
-    results: list[Result] = []
+    results = []
     try:
         for suite in chosen:
             for name in [args.user] if args.user else list(USERS):
+                if ended.is_set():
+                    break
                 if USERS[name] in suite.users and os.getuid() in (0, USERS[name]):
                     results.append(_run(suite, name, args.view or VIEWS, options, args.build))
                     print(report.details(results[-1]), flush=True)
@@ -83,6 +93,8 @@ def main(argv: Sequence[str]) -> int:
     print(report.table(results))
     if args.write_docs:
         report.write_docs(results, DOCS)
+    if ended.is_set():
+        return 130
     if any(result.not_run is None and not result.good for result in results):
         return 1
     return 0 if all(result.good for result in results) else 3

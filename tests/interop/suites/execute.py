@@ -18,6 +18,8 @@ from tests.system.view import MARK, members
 PATIENCE = 2.0
 """Seconds that what a command leaves running gets to end by itself."""
 
+ended = threading.Event()
+"""Set: every command that runs is ended, as by its time limit."""
 _starting = threading.Lock()
 _running: set[int] = set()
 """Our own children: their status is for those who wait for them."""
@@ -71,13 +73,13 @@ def execute(words: Sequence[str], *, log: Path, env: Mapping[str, str], limit: f
 
 
 def _wait(process: subprocess.Popen[bytes], limit: float) -> int | None:
-    """The status; None: the time limit is over.
+    """The status; None: the time limit is over, or everything is to end.
 
     What is orphaned meanwhile is reaped at once, as init(1) does it: a pid name space ends only
     when all that lived in it have been waited for.
     """
     deadline = time.monotonic() + limit
-    while time.monotonic() < deadline:
+    while time.monotonic() < deadline and not ended.is_set():
         with suppress(subprocess.TimeoutExpired):
             return process.wait(0.2)
         with _starting:

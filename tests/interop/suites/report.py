@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,8 @@ def details(result: Result) -> str:
     lines = [f"{result.suite} as {result.user}:"]
     if result.not_run is not None:
         return f"{lines[0]} not run: {result.not_run}"
+    if result.ended is not None:
+        lines.append(f"  ENDED in {result.ended}: all that follows has not been run")
     for view, tests in result.differences.items():
         for test, (native, there) in list(tests.items())[:MOST]:
             lines += [f"  DIFFERS in {view}: {test}", *_pair(native, there)]
@@ -103,6 +105,39 @@ def read_json(path: Path) -> list[Result]:
 def write_json(results: Sequence[Result], path: Path) -> None:
     """Write `results` to `path`."""
     path.write_text(json.dumps(as_json(results), indent=1) + "\n")
+
+
+def combined(results: Iterable[Result]) -> list[Result]:
+    """One for each suite and user: of a group of tests what the last one says that has run it."""
+    found: dict[tuple[str, str], Result] = {}
+    for result in results:
+        key = result.suite, result.user
+        found[key] = _with(found[key], result) if key in found else result
+    return list(found.values())
+
+
+def _with(first: Result, second: Result) -> Result:
+    again = {test.partition(":")[0] for test in second.native}
+
+    def old(test: str) -> bool:
+        return test.partition(":")[0] not in again
+
+    def both(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, Any]:
+        return {**{test: a[test] for test in a if old(test)}, **b}
+
+    def each(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, Any]:
+        return {view: both(a.get(view, {}), b.get(view, {})) for view in {**a, **b}}
+
+    return dataclasses.replace(
+        second,
+        native=both(first.native, second.native),
+        flaky=both(first.flaky, second.flaky),
+        views=each(first.views, second.views),
+        differences=each(first.differences, second.differences),
+        listed=both(first.listed, second.listed),
+        bound=[*filter(old, first.bound), *second.bound],
+        vanished=[*filter(old, first.vanished), *second.vanished],
+    )
 
 
 def write_docs(results: Sequence[Result], path: Path) -> None:

@@ -12,12 +12,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from . import kernel
+from .execute import ended
 from .places import BOUND, NATIVE, USERS, Place
 from .suite import Run, Statuses, Suite
 
 AGAIN = 3
 """Native runs more, of the groups with a difference only: evidence that a test is flaky."""
 MISSING = "fail not reported"
+
+
+class Ended(Exception):
+    """The runs are to end: what stands in it has not been run to its end."""
 
 
 @dataclass
@@ -53,6 +58,8 @@ class Result:
     """Tests of the list that do not differ any more."""
     seconds: dict[str, float] = field(default_factory=dict)
     not_run: str | None = None
+    ended: str | None = None
+    """The run during which everything ended. It, and what follows, is not in the result."""
 
     @property
     def passes(self) -> int:
@@ -62,7 +69,8 @@ class Result:
     @property
     def good(self) -> bool:
         """It ran, and cannot tell a view from the real thing."""
-        return self.not_run is None and not any(self.differences.values()) and not self.vanished
+        whole = self.not_run is None and self.ended is None
+        return whole and not any(self.differences.values()) and not self.vanished
 
 
 def compare(first: Statuses, second: Statuses) -> dict[str, tuple[str, str]]:
@@ -87,6 +95,14 @@ class Session:
 
     def run(self, views: Iterable[str]) -> Result:
         """Natively twice, then in each of `views`."""
+        try:
+            self._compare(views)
+        except Ended as label:
+            self.result.ended = str(label)
+        self._judge()
+        return self.result
+
+    def _compare(self, views: Iterable[str]) -> None:
         result = self.result
         result.native = self._once(NATIVE, "native-1", self.groups)
         second = self._once(NATIVE, "native-2", self.groups)
@@ -94,8 +110,6 @@ class Session:
             result.flaky[test] = list(statuses)
         for view in views:
             result.views[view] = self._once(view, view, self.groups)
-        self._judge()
-        return result
 
     def _judge(self) -> None:
         """Differences are what is left when the flaky and the listed tests are taken out."""
@@ -111,9 +125,12 @@ class Session:
         }
         reasons = kernel.listed(result.suite, result.user)
         differing = {test for tests in found.values() for test in tests}
-        self._again(differing - reasons.keys())
-        if os.getuid() == 0:
-            self._bound(found.get("mnt", {}), reasons)
+        try:
+            self._again(differing - reasons.keys())
+            if os.getuid() == 0:
+                self._bound(found.get("mnt", {}), reasons)
+        except Ended as label:
+            result.ended = result.ended or str(label)
         result.listed = {test: reasons[test] for test in sorted(differing & reasons.keys())}
         result.vanished = sorted(
             (reasons.keys() & result.native.keys()) - differing - result.flaky.keys()
@@ -153,6 +170,8 @@ class Session:
             self.result.bound = sorted(t for t in left if there.get(t, MISSING) == found[t][1])
 
     def _once(self, where: str, label: str, groups: list[str]) -> Statuses:
+        if ended.is_set():
+            raise Ended(label)
         options = self.options
         name = f"{self.suite.name}-{self.result.user}-{label}"
         real = options.work / label  # short: the path of a socket has 108 bytes
@@ -163,8 +182,12 @@ class Session:
         start = time.monotonic()
         jobs = min(options.jobs, self.suite.jobs or options.jobs)
         with ThreadPoolExecutor(jobs) as pool:
-            done = list(pool.map(lambda group: self.suite.run(run, group), groups))
+            done = list(
+                pool.map(lambda g: {} if ended.is_set() else self.suite.run(run, g), groups)
+            )
         shutil.rmtree(real, ignore_errors=True)
+        if ended.is_set():
+            raise Ended(label)
         seconds = self.result.seconds[label] = round(time.monotonic() - start, 1)
         print(f"{name}: {len(groups)} groups, {seconds} s", file=sys.stderr, flush=True)
         return _named(dict(zip(groups, done, strict=True)))
