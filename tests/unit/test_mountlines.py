@@ -58,3 +58,14 @@ def test_mounts() -> None:
     text = b"/dev/a / ext4 rw,relatime 0 0\nproc /proc proc rw 0 0\n"
     said = translate(MOUNTS, claims((b"/mnt", b"/usr"), read_only=True), text)
     assert said == text + b"/dev/a /mnt ext4 ro,relatime 0 0\n"
+
+
+def test_the_directories_of_an_overlay() -> None:
+    options = rb"rw,lowerdir=/usr/a:/usr/b\134\054c,upperdir=/usr/up,workdir=/other/work,index=off"
+    shown = rb"rw,lowerdir=/mnt/a:/mnt/b\134\054c,upperdir=/mnt/up,workdir=/other/work,index=off"
+    said = translate(MOUNTS, claims((b"/mnt", b"/usr")), b"x /y overlay %s 0 0\n" % options)
+    assert said == b"x /y overlay %s 0 0\n" % shown
+    said = translate(
+        MOUNTINFO, claims((b"/mnt", b"/usr")), b"30 20 0:9 / /y rw - overlay x %s\n" % options
+    )
+    assert said == b"30 20 0:9 / /y rw - overlay x %s\n" % shown

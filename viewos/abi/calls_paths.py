@@ -175,7 +175,7 @@ MOUNTING = (
     row("mount",
         path(MOUNT, when=("flags", _BINDS, f.MS_BIND | f.MS_MOVE | f.MS_REMOUNT)), path(MOUNT),
         note("partial: the block device of a new mount is a path that the file system looks up; "
-             "such a source, and paths in data, stay as they are"),
+             "such a source, and paths in data, stay as they are, but for overlay's directories"),
         source=PATH, target=PATH, fstype=STR, flags=ULONG, data=PTR),
     row("umount2",
         path(MOUNT, FlagIn("flags", f.UMOUNT_NOFOLLOW, means_follow=False)),
@@ -202,8 +202,8 @@ MOUNTING = (
     row("fsconfig",
         path(READ, empty=("cmd", f.FSCONFIG_SET_PATH_EMPTY), when=("cmd", _SET_PATH, 0xFFFFFFFF),
              name="value", dirfd="aux"),
-        note("partial: the source of a block file system, and paths such as overlay's lowerdir, are"
-             " strings that the file system looks up; they stay as they are"),
+        note("partial: the source of a block file system is a string that the file system looks up;"
+             " it stays as it is, which overlay's lowerdir, upperdir and workdir do not"),
         fd=FD, cmd=UINT, key=STR, value=PTR, aux=INT),
     row("fsmount", fd=FD, flags=FLAGS, attr_flags=FLAGS),
     row("statmount",

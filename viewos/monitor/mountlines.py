@@ -13,13 +13,14 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from viewos.claims import below, join
+from viewos.monitor.overlay import in_value
 from viewos.tuples import NamedTuple
 
 if TYPE_CHECKING:
     from viewos.claims import Claim, ClaimMap
 
 _ESCAPE = rb"\\([0-7]{3})"
-_SPECIAL = rb"[\\\s#]"
+_SPECIAL, _IN_OPTIONS = rb"[\\\s#]", rb"[\\\s,=]"
 
 
 class Format(NamedTuple):
@@ -30,9 +31,14 @@ class Format(NamedTuple):
     root: int | None = None
     ids: tuple[int, int] | None = None
     """The mount's id, and its parent's."""
+    kind: int | None = None
+    """The file system's type; its own options are in `details`."""
+    details: int = 0
 
 
-MOUNTINFO, MOUNTS, MOUNTSTATS = Format(4, 5, 3, (0, 1)), Format(1, 3), Format(4)
+MOUNTINFO = Format(4, 5, 3, (0, 1), -3, -1)
+MOUNTS = Format(1, 3, kind=2, details=3)
+MOUNTSTATS = Format(4)
 
 
 def unescape(name: bytes) -> bytes:
@@ -40,14 +46,18 @@ def unescape(name: bytes) -> bytes:
     return re.sub(_ESCAPE, lambda m: bytes([int(m[1], 8) & 0xFF]), name)
 
 
-def escape(name: bytes) -> bytes:
+def escape(name: bytes, special: bytes = _SPECIAL) -> bytes:
     """A name as these files write it."""
-    return re.sub(_SPECIAL, lambda m: b"\\%03o" % m[0][0], name)
+    return re.sub(special, lambda m: b"\\%03o" % m[0][0], name)
 
 
 def translate(form: Format, claims: ClaimMap, text: bytes) -> bytes:
     """The text of such a file, with the names and the mounts of the view."""
     lines = [line.split(b" ") for line in text.splitlines(keepends=True)]
+    for words in lines:
+        if form.kind is not None and len(words) > 3 and words[form.kind] == b"overlay":
+            end = b"\n" * words[form.details].endswith(b"\n")
+            words[form.details] = _directories(words[form.details].rstrip(), claims) + end
     mounts = {unescape(words[form.point]): words for words in lines if len(words) > form.point}
     shown: list[_Shown] = []
     for words in lines:
@@ -60,6 +70,17 @@ def translate(form: Format, claims: ClaimMap, text: bytes) -> bytes:
         _number(form.ids, shown)
     shown.sort(key=lambda line: 0 if not line.is_new else -1 if line.point == b"/" else 1)
     return b"".join(b" ".join(line.words) for line in shown)
+
+
+def _directories(details: bytes, claims: ClaimMap) -> bytes:
+    """An overlay's options, in which the kernel tells the paths that it was given."""
+    told: list[bytes] = []
+    for option in details.split(b","):
+        key, is_, value = option.partition(b"=")
+        text = unescape(value)
+        shown = in_value(key, text, lambda path: claims.reverse(path) or path)
+        told.append(option if shown == text else key + is_ + escape(shown, _IN_OPTIONS))
+    return b",".join(told)
 
 
 class _Shown(NamedTuple):

@@ -6,6 +6,8 @@ import errno
 import os
 import stat
 import struct
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from viewos.abi.fcntl import AT_EMPTY_PATH, AT_REMOVEDIR, O_TMPFILE
@@ -44,14 +46,17 @@ _INTENTS = {
 _BLOCKING = frozenset({"open", "openat", "openat2", "creat", "connect"})
 
 
-def path_call(router: Router, call: Call) -> int | Outcome:
-    """The answer to a call that takes paths, when no module has answered it."""
+def path_call(
+    router: Router, call: Call, others: Mapping[int, bytes] = MappingProxyType({})
+) -> int | Outcome:
+    """The answer to a call that takes paths, when no module has answered it. `others`: strings
+    beside the paths, by index, that the kernel is to be given instead of the tracee's."""
     places = resolve_all(router, call)
     if router.has_read_only:
         refuse_by_descriptor(router, call)
     if places is None:
         return CONTINUE
-    may_all_continue = all(may_continue(router, place) for place in places)
+    may_all_continue = not others and all(may_continue(router, place) for place in places)
     # The kernel would not know that two names lie in different claims.
     if not may_all_continue or places[-1].claim is not places[0].claim:
         check_changes(router, call, places)
@@ -62,7 +67,7 @@ def path_call(router: Router, call: Call) -> int | Outcome:
     if emulation is not None and emulable(call, places):
         answer = emulation(router, call, places)
     if answer is FIX_UP:
-        answer = fix_up_paths(router, call, places)
+        answer = fix_up_paths(router, call, places, others)
     else:
         committed(call, places)
     return answer
@@ -350,7 +355,12 @@ def _is_outside(router: Router, call: Call, place: Place) -> bool:
     return not lies_in(place.real, router.tasks.get(call.tid)[1])
 
 
-def fix_up_paths(router: Router, call: Call, places: list[Place]) -> int | Outcome:
+def fix_up_paths(
+    router: Router,
+    call: Call,
+    places: list[Place],
+    others: Mapping[int, bytes] = MappingProxyType({}),
+) -> int | Outcome:
     """Let the kernel run the call in the tracee, with the real paths."""
     row = call.row
     args: list[Argument] = list(call.raw[: len(row.args)])
@@ -364,6 +374,8 @@ def fix_up_paths(router: Router, call: Call, places: list[Place]) -> int | Outco
             flags, mode, rules = read_how(router, call)
             how = pack_how(flags, mode, rules & ~RESOLVE_MASK)
             args[2], args[3] = how, len(how)
+    for index, text in others.items():
+        args[index] = text + b"\0"
     may_block = row.name in _BLOCKING
     if may_block and not any(p.native for p in places):
         may_block = row.name == "connect" or any(_may_wait(p.real) for p in places if p.real)
@@ -373,7 +385,8 @@ def fix_up_paths(router: Router, call: Call, places: list[Place]) -> int | Outco
     rewrite = Rewrite(
         row.number, args, row.cookie.arg, row.cookie.shift, may_block=may_block, after=after
     )
-    return router.fix_up(call, rewrite, strings, all(place.plain for place in places))
+    plain = not others and all(place.plain for place in places)
+    return router.fix_up(call, rewrite, None if others else strings, plain)
 
 
 def _may_wait(real: bytes) -> bool:

@@ -11,6 +11,7 @@ from viewos.abi.nesting import PR_VIEWOS, VIEWOS_NOTES
 from viewos.abi.prctl import PR_GET_DUMPABLE, PR_SET_DUMPABLE, PR_SET_SECCOMP
 from viewos.abi.ptrace import PTRACE_TRACEME
 from viewos.abi.row import signed32
+from viewos.monitor import options
 from viewos.monitor.outcome import CONTINUE, Outcome
 from viewos.monitor.pathcalls import path_call, resolve_all
 from viewos.monitor.paths import KERNEL
@@ -88,9 +89,15 @@ def change_root(router: Router, call: Call) -> None:
 def mounting(router: Router, call: Call) -> int | Outcome:
     """mount(2) and its kin: the table of mounts is read again, when the call has been done."""
     _leave_program(router, call.tid)
-    answer = path_call(router, call) if call.row.paths else CONTINUE
+    others = options.arguments(router, call) if call.name == "mount" else {}
+    answer = path_call(router, call, others) if call.row.paths else CONTINUE
     router.mounts.expect_change()
     return answer
+
+
+def configuring(router: Router, call: Call) -> int | Outcome:
+    """fsconfig(2): some of its strings are paths."""
+    return path_call(router, call, options.arguments(router, call))
 
 
 def landlock(router: Router, call: Call) -> int | Outcome:

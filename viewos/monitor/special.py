@@ -59,4 +59,5 @@ SPECIAL: dict[str, Callable[[Router, Call], int | Outcome]] = {
     "fstatfs": descriptors.fstatfs,
     **dict.fromkeys(trapped.CREDENTIAL_CALLS, process.credentials),
     **dict.fromkeys(trapped.MOUNT_CALLS, process.mounting),
+    "fsconfig": process.configuring,
 }

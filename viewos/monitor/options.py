@@ -1,0 +1,64 @@
+"""mount(2) and fsconfig(2) whose options are paths: overlay's directories."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from viewos.abi.fcntl import FSCONFIG_SET_STRING, MS_BIND, MS_KINDS, MS_MOVE, MS_REMOUNT
+from viewos.kernel import AT_FDCWD
+from viewos.monitor.memory import Fault
+from viewos.monitor.overlay import in_options, in_value
+from viewos.monitor.pathcalls import tracee_string
+
+if TYPE_CHECKING:
+    from viewos.call import Call
+    from viewos.monitor.router import Router
+
+_MOST = 4096
+"""Bytes of mount(2)'s data."""
+_FSCONFIG_MOST = 256
+
+
+def arguments(router: Router, call: Call) -> dict[int, bytes]:
+    """The strings that mount(2) or fsconfig(2) are to have instead, by index; empty: none."""
+
+    def real(path: bytes) -> bytes:
+        try:
+            start = router.resolver.start(call.task, AT_FDCWD, router.cwd_hint(call))
+            place = router.resolver.resolve(
+                call.task, router.root_of(call, root), start, path, follow=True
+            )
+        except OSError:
+            return path  # the kernel finds out as well
+        return path if place.plain or not place.real else tracee_string(router, call, place)
+
+    call.task, root = router.tasks.get(call.tid)
+    if not call.task.same_mounts:
+        return {}
+    try:
+        return _OF_CALLS[call.name](router, call, real)
+    except Fault:
+        return {}
+
+
+def _of_mount(router: Router, call: Call, real: Callable[[bytes], bytes]) -> dict[int, bytes]:
+    _, _, kind, flags, data = call.raw[:5]
+    is_new = not flags & (MS_BIND | MS_MOVE | MS_REMOUNT | MS_KINDS)
+    if not is_new or not data or router.memory.read_string(call.tid, kind) != b"overlay":
+        return {}
+    given = router.memory.read_string(call.tid, data, _MOST)
+    wanted = in_options(given, real)
+    return {} if wanted == given else {4: wanted}
+
+
+def _of_fsconfig(router: Router, call: Call, real: Callable[[bytes], bytes]) -> dict[int, bytes]:
+    if call.decode(1) != FSCONFIG_SET_STRING:
+        return {}
+    key = router.memory.read_string(call.tid, call.raw[2], _FSCONFIG_MOST)
+    given = router.memory.read_string(call.tid, call.raw[3], _FSCONFIG_MOST)
+    wanted = in_value(key, given, real)
+    return {} if wanted == given else {3: wanted}
+
+
+_OF_CALLS = {"mount": _of_mount, "fsconfig": _of_fsconfig}
