@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from viewos.abi.fcntl import FSCONFIG_SET_STRING, MS_BIND, MS_KINDS, MS_MOVE, MS_REMOUNT
+from viewos.abi.fcntl import (
+    FSCONFIG_SET_STRING,
+    MS_BIND,
+    MS_MOVE,
+    MS_PRIVATE,
+    MS_REMOUNT,
+    MS_SHARED,
+    MS_SLAVE,
+    MS_UNBINDABLE,
+)
 from viewos.kernel import AT_FDCWD
 from viewos.monitor.memory import Fault
 from viewos.monitor.overlay import in_options, in_value
@@ -15,6 +24,8 @@ if TYPE_CHECKING:
     from viewos.call import Call
     from viewos.monitor.router import Router
 
+_OF_A_MOUNT = MS_BIND | MS_MOVE | MS_REMOUNT | MS_UNBINDABLE | MS_PRIVATE | MS_SLAVE | MS_SHARED
+"""Flags of a call that makes no new file system."""
 _MOST = 4096
 """Bytes of mount(2)'s data."""
 _FSCONFIG_MOST = 256
@@ -44,8 +55,7 @@ def arguments(router: Router, call: Call) -> dict[int, bytes]:
 
 def _of_mount(router: Router, call: Call, real: Callable[[bytes], bytes]) -> dict[int, bytes]:
     _, _, kind, flags, data = call.raw[:5]
-    is_new = not flags & (MS_BIND | MS_MOVE | MS_REMOUNT | MS_KINDS)
-    if not is_new or not data or router.memory.read_string(call.tid, kind) != b"overlay":
+    if flags & _OF_A_MOUNT or not data or router.memory.read_string(call.tid, kind) != b"overlay":
         return {}
     given = router.memory.read_string(call.tid, data, _MOST)
     wanted = in_options(given, real)
