@@ -55,3 +55,20 @@ def test_its_directories_are_those_of_the_view(name: str) -> None:
     expected = says("mounts")
     assert "in a" in expected
     assert says("view") == expected
+
+
+@pytest.mark.parametrize("part", ["upperdir", "workdir", "lowerdir"])
+def test_it_does_not_write_into_what_is_read_only(part: str) -> None:
+    given = {"lowerdir": "T/a", "upperdir": "T/b/u", "workdir": "T/b/w"}
+    given[part] = {"lowerdir": "T/ro", "upperdir": "T/ro/u", "workdir": "T/ro/w"}[part]
+    words = ",".join(f"{key}={path}" for key, path in given.items())
+
+    def says(how: str) -> str:
+        with tree(0) as ground:
+            script = f"{GIVEN}; mount -t overlay -o {words} o T/o; echo $?; ls T/o T/b/u{END}"
+            (ground.root / "ro").mkdir()
+            (ground.root / "b/u").mkdir()
+            (ground.root / "b/w").mkdir()
+            return ground.says(how, ("vfs:T/ro=T/b,ro",), ground.name(script))
+
+    assert says("view") == says("mounts")

@@ -7,7 +7,7 @@ import pytest
 from viewos.monitor.overlay import in_options, in_value
 
 
-def real(path: bytes) -> bytes:
+def real(path: bytes, writes: bool) -> bytes:
     if path.startswith(b"/mnt"):
         return b"/data" + path.removeprefix(b"/mnt")
     return path
@@ -35,4 +35,7 @@ def test_a_value_of_fsconfig() -> None:
     assert in_value(b"lowerdir", rb"/mnt/a\:b", real) == rb"/data/a\:b"
     assert in_value(b"source", b"/mnt/a", real) == b"/mnt/a"
     # A backing with such letters in it is written so that the kernel reads it as it is.
-    assert in_value(b"upperdir", b"/mnt", lambda path: b"/a:b,c") == rb"/a\:b\,c"
+    assert in_value(b"upperdir", b"/mnt", lambda path, writes: b"/a:b,c") == rb"/a\:b\,c"
+    # Only where the overlay writes.
+    assert in_value(b"workdir", b"/mnt", lambda path, writes: b"%d" % writes) == b"1"
+    assert in_value(b"lowerdir", b"/mnt", lambda path, writes: b"%d" % writes) == b"0"

@@ -78,7 +78,7 @@ def _directories(details: bytes, claims: ClaimMap) -> bytes:
     for option in details.split(b","):
         key, is_, value = option.partition(b"=")
         text = unescape(value)
-        shown = in_value(key, text, lambda path: claims.reverse(path) or path)
+        shown = in_value(key, text, lambda path, _: claims.reverse(path) or path)
         told.append(option if shown == text else key + is_ + escape(shown, _IN_OPTIONS))
     return b",".join(told)
 

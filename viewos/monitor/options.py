@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import errno
 from typing import TYPE_CHECKING
 
 from viewos.abi.fcntl import (
@@ -17,7 +17,7 @@ from viewos.abi.fcntl import (
 )
 from viewos.kernel import AT_FDCWD
 from viewos.monitor.memory import Fault
-from viewos.monitor.overlay import in_options, in_value
+from viewos.monitor.overlay import Real, in_options, in_value
 from viewos.monitor.pathcalls import tracee_string
 
 if TYPE_CHECKING:
@@ -32,9 +32,12 @@ _FSCONFIG_MOST = 256
 
 
 def arguments(router: Router, call: Call) -> dict[int, bytes]:
-    """The strings that mount(2) or fsconfig(2) are to have instead, by index; empty: none."""
+    """The strings that mount(2) or fsconfig(2) are to have instead, by index; empty: none.
 
-    def real(path: bytes) -> bytes:
+    Raises OSError as the kernel does: EINVAL for an upperdir or workdir that is read-only.
+    """
+
+    def real(path: bytes, writes: bool) -> bytes:
         try:
             start = router.resolver.start(call.task, AT_FDCWD, router.cwd_hint(call))
             place = router.resolver.resolve(
@@ -42,6 +45,8 @@ def arguments(router: Router, call: Call) -> dict[int, bytes]:
             )
         except OSError:
             return path  # the kernel finds out as well
+        if writes and place.claim is not None and place.claim.read_only:
+            raise OSError(errno.EINVAL, "read-only claim")
         return path if place.plain or not place.real else tracee_string(router, call, place)
 
     call.task, root = router.tasks.get(call.tid)
@@ -53,7 +58,7 @@ def arguments(router: Router, call: Call) -> dict[int, bytes]:
         return {}
 
 
-def _of_mount(router: Router, call: Call, real: Callable[[bytes], bytes]) -> dict[int, bytes]:
+def _of_mount(router: Router, call: Call, real: Real) -> dict[int, bytes]:
     _, _, kind, flags, data = call.raw[:5]
     if flags & _OF_A_MOUNT or not data or router.memory.read_string(call.tid, kind) != b"overlay":
         return {}
@@ -62,7 +67,7 @@ def _of_mount(router: Router, call: Call, real: Callable[[bytes], bytes]) -> dic
     return {} if wanted == given else {4: wanted}
 
 
-def _of_fsconfig(router: Router, call: Call, real: Callable[[bytes], bytes]) -> dict[int, bytes]:
+def _of_fsconfig(router: Router, call: Call, real: Real) -> dict[int, bytes]:
     if call.decode(1) != FSCONFIG_SET_STRING:
         return {}
     key = router.memory.read_string(call.tid, call.raw[2], _FSCONFIG_MOST)
