@@ -212,6 +212,11 @@ class View:
         """All modules, from the bottom."""
         return tuple(self.layers.values())
 
+    @property
+    def claims_later(self) -> bool:
+        """May a module claim something while the view runs?"""
+        return any(module.claims_later for module in self.modules)
+
     def next_layer(self) -> int:
         """The number for one more layer."""
         return next(self._numbers)

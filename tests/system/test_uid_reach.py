@@ -149,7 +149,7 @@ def test_what_a_killed_monitor_lent_is_put_back(scratch: Path) -> None:
     """However often it is killed, in whatever moment."""
     scratch.chmod(0o777)
     place = _tree(scratch / "view", USER)
-    env = {"XDG_STATE_HOME": str(scratch / "state")}
+    env = {"XDG_STATE_HOME": str(scratch / "state"), "TMPDIR": str(scratch)}
     paths = [place / name for name in ("d", "d/e", "d/e/f", "ro", "ro/file")]
     before = [os.lstat(path).st_mode for path in paths]
     for turn in range(8):

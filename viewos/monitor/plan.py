@@ -98,7 +98,7 @@ def _looks_at_descriptors(view: View) -> bool:
     return (
         view.nestable
         or any(claim.read_only for claim in view.claims)
-        or any(module.claims_later for module in view.modules)
+        or view.claims_later
         or any({"utime", "utimensat"} & authors.calls(module) for module in view.modules)
         or any("utimensat" in authors.syscalls(module) for module in view.modules)
     )
@@ -151,7 +151,7 @@ def _asks(view: View, *names: str) -> bool:
 def _lies_outside(view: View, path: bytes, *names: str) -> bool:
     """Is it the kernel's file for all programs of the view?"""
     return (
-        not any(module.claims_later for module in view.modules)
+        not view.claims_later
         and not _asks(view, *names)
         and not _is_claimed(view, path)
         and os.path.realpath(path) == path
@@ -206,7 +206,7 @@ def _needed(view: View) -> tuple[set[str], list[ArgumentRule]]:
         trap |= _handled(type(module), authors.calls(module)) - {test.name for test in tests}
         trap |= authors.syscalls(module)
         rules += tests
-    if any(module.claims_later for module in view.modules):
+    if view.claims_later:
         trap |= _PATH_COMPANIONS | _TAKES_PATHS | CHANGES | {"fstatfs"} | _RARE_BESIDE_PATHS
         rules += [*_ADDRESSES, *_READ_ONLY]
     for claim in view.claims:

@@ -45,8 +45,9 @@ def set_up(view: View, mounts: MountTable | None = None) -> MountTable:
 
 def _may_look_at_paths(view: View) -> bool:
     """Are there path calls that a program could make itself, and would have trapped?"""
-    asked = any(module.claims_later or "stat" in module.calls() for module in view.modules)
-    return not view.no_continue and (bool(view.claims) or view.nestable or asked)
+    asked = any("stat" in module.calls() for module in view.modules)
+    asks = bool(view.claims) or view.nestable or view.claims_later or asked
+    return asks and not view.no_continue
 
 
 def _need_proc() -> None:

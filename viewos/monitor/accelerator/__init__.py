@@ -321,8 +321,7 @@ def _learn_names(of: weakref.ref[Accelerator], slot: int, shown: Names | None) -
 
 def build(view: View, tasks: Tasks, mounts: MountTable, ours: Ours) -> Accelerator | None:
     """The accelerator of a monitor; None: there is none, or nothing that it could do."""
-    later = any(module.claims_later for module in view.modules)
-    if not (view.claims or view.nestable or later or any(ours[2:])):
+    if not (view.claims or view.nestable or view.claims_later or any(ours[2:])):
         return None
     module = extension()
     return None if module is None else Accelerator(module, view, tasks, mounts, ours)

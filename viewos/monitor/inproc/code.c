@@ -85,34 +85,36 @@ CODE bool makes_plainly(const struct shared *shared, const struct here *here, ui
     return !here->no_root && shown_by(shared)->is_plain && (mode & owner) == owner;
 }
 
+/* The call as the program has it. A module may lend a permission that is missing. */
+CODE struct verdict as_it_is(const struct shared *shared, long number, const struct arguments *a)
+{
+    struct verdict verdict;
+    verdict.value = call(number, a->rdi, a->rsi, a->rdx, a->r10, a->r8, shared->not_cookie);
+    verdict.is_made = verdict.value != -EACCES;
+    return verdict;
+}
+
 /* An open in a view that claims no path: only files that it makes have to be looked at. */
 CODE struct verdict open_freely(const struct shared *shared, const struct here *here, uint32_t calls,
                                 long number, const struct arguments *a, const struct path_call *p)
 {
     uint64_t mode = number == SYS_openat ? a->r10 : a->rdx;
-    struct verdict verdict = {0, 0};
+    struct verdict none = {0, 0};
     if (measure(p->path) < 0 || tells_names(p->path, OPENS))
-        return verdict;
+        return none;
     if (p->flags & O_CREAT && !(p->flags & O_PATH))
         if (!(calls & OWNS) || !makes_plainly(shared, here, mode, 0600))
-            return verdict;
-    verdict.value = call(number, a->rdi, a->rsi, a->rdx, a->r10, a->r8, shared->not_cookie);
-    verdict.is_made = 1;
-    return verdict;
+            return none;
+    return as_it_is(shared, number, a);
 }
 
 /* A directory that a root makes in such a view. */
 CODE struct verdict mkdir_freely(const struct shared *shared, const struct here *here, long number,
                                  const struct arguments *a)
 {
-    bool at = number == SYS_mkdirat;
-    uint64_t mode = at ? a->rdx : a->rsi;
-    struct verdict verdict = {0, 0};
-    if (!makes_plainly(shared, here, mode, 0700))
-        return verdict;
-    verdict.value = call(number, a->rdi, a->rsi, a->rdx, a->r10, a->r8, shared->not_cookie);
-    verdict.is_made = verdict.value != -EACCES;
-    return verdict;
+    struct verdict none = {0, 0};
+    uint64_t mode = number == SYS_mkdirat ? a->rdx : a->rsi;
+    return makes_plainly(shared, here, mode, 0700) ? as_it_is(shared, number, a) : none;
 }
 
 /* The call itself, with another path. */
@@ -196,7 +198,7 @@ CODE bool has_no_link(const struct shared *shared, const struct path_call *p, co
 CODE struct verdict pair_here(const struct shared *shared, long number, const struct arguments *a,
                               const volatile char *single)
 {
-    struct verdict verdict = {0, 0};
+    struct verdict none = {0, 0};
     struct path_call first, second;
     struct route route;
     bool at = number != SYS_rename && number != SYS_link;
@@ -211,21 +213,19 @@ CODE struct verdict pair_here(const struct shared *shared, long number, const st
     first.path = (const char *)(at ? a->rsi : a->rdi);
     second.path = (const char *)(at ? a->r10 : a->rsi);
     if ((number == SYS_linkat && (int)a->r8) || measure(first.path) <= 0 || measure(second.path) <= 0)
-        return verdict;
+        return none;
     if (!ends_in_a_name(first.path) || !ends_in_a_name(second.path))
-        return verdict;
+        return none;
     bool is_absolute = *first.path == '/';
     if (is_absolute != (*second.path == '/') || (!is_absolute && first.directory != second.directory))
-        return verdict;
+        return none;
     if (find(shared, &first, &route) != first.path || !has_no_link(shared, &first, first.path, &route, single))
-        return verdict;
+        return none;
     const struct entry *claim = route.claim;
     if (find(shared, &second, &route) != second.path || route.claim != claim ||
         !has_no_link(shared, &second, second.path, &route, single))
-        return verdict;
-    verdict.value = call(number, a->rdi, a->rsi, a->rdx, a->r10, a->r8, shared->not_cookie);
-    verdict.is_made = verdict.value != -EACCES;
-    return verdict;
+        return none;
+    return as_it_is(shared, number, a);
 }
 
 SECTION struct verdict inproc_call(const struct shared *shared, struct here *here, long number,
