@@ -2,6 +2,16 @@
 
 from __future__ import annotations
 
+import errno
+
+_LIMITS = {
+    errno.EMFILE: "ulimit -n",
+    errno.EAGAIN: "ulimit -u, or a container's limit of processes",
+    errno.ENOMEM: "ulimit -v, or a container's limit of memory",
+    errno.EFBIG: "ulimit -f",
+}
+"""What may be raised where the system has no more of something."""
+
 
 class ViewosError(Exception):
     """Something that the user can read and act on. The text is one line."""
@@ -21,6 +31,18 @@ def short(text: str, most: int = 300) -> str:
     if len(text) <= most:
         return text
     return f"{text[: most * 2 // 3]}[...]{text[-most // 3 :]}"
+
+
+def reason(error: BaseException) -> str:
+    """The text of an error, with the limit that it is about, where it is about one."""
+    if isinstance(error, MemoryError):
+        error = OSError(errno.ENOMEM, "not enough memory")
+    text = str(error)
+    if not isinstance(error, OSError):
+        return text or type(error).__name__
+    text = error.strerror or text
+    limit = _LIMITS.get(error.errno or 0)
+    return f"{text} (see {limit})" if limit else text
 
 
 def told(error: BaseException, path: str | None = None) -> str:

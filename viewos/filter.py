@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import struct
 import sys
 from collections.abc import Iterator, Mapping
@@ -96,6 +97,8 @@ def build(plan: FilterPlan) -> bytes:
     itself or that a seccomp program cannot express; ViewosError where libseccomp fails.
     """
     _check(plan)
+    if resource.getrlimit(resource.RLIMIT_FSIZE)[0] in range(BPF_MAXINSNS * _SOCK_FILTER.size):
+        raise ViewosError("the filter is written to a file, of at most 32 KB (see ulimit -f)")
     try:
         passing = b"".join(_passing(rule) for rule in plan.strings)
         program = _preamble() + passing + _exported(plan)

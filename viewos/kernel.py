@@ -140,6 +140,16 @@ class _Umask:
     guard: AbstractContextManager[object] = nullcontext()
 
 
+def start_thread(body: Callable[..., object], name: str, *args: object) -> threading.Thread:
+    """A new thread that ends with the process. Raises OSError EAGAIN: there can be none."""
+    thread = threading.Thread(target=body, args=args, name=name, daemon=True)
+    try:
+        thread.start()
+    except RuntimeError as error:
+        raise OSError(errno.EAGAIN, f"{name}: {error}") from error
+    return thread
+
+
 def unshare_fs() -> None:
     """Give the calling thread a working directory and a umask of its own (unshare(2)).
 

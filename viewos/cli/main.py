@@ -8,7 +8,7 @@ import sys
 from contextlib import suppress
 from importlib import import_module
 
-from viewos.errors import ViewosError
+from viewos.errors import ViewosError, reason
 
 COMMANDS = (
     "run", "fakeroot", "trace", "ps", "info", "stats", "top", "exec", "shell", "su", "module",
@@ -52,7 +52,10 @@ def main(argv: list[str] | None = None) -> int:
     except OSError as error:
         _drop_output()
         where = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
-        _say(f"{where}{error.strerror or error}")
+        _say(f"{where}{reason(error)}")
+        return ViewosError.status
+    except MemoryError as error:
+        _say(reason(error))
         return ViewosError.status
     except Exception:
         from traceback import format_exc

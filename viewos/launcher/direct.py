@@ -19,7 +19,7 @@ def run(program: Program, service: side.Service) -> NoReturn:
 
     def guarded() -> int:
         near.close()
-        return _guard(pid, far, service)
+        return side.or_say(far, lambda: _guard(pid, far, service), service.clean_up)
 
     def detach() -> int:
         os.setsid()
@@ -27,7 +27,7 @@ def run(program: Program, service: side.Service) -> NoReturn:
         return 0
 
     # Twice removed, so that the program has no child that it did not make.
-    intermediate = side.in_child(detach)
+    intermediate = side.in_child(lambda: side.or_say(far, detach, service.clean_up))
     far.close()
     os.waitpid(intermediate, 0)
     try:

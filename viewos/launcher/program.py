@@ -15,6 +15,8 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import NoReturn
 
+from viewos.errors import reason
+from viewos.kernel import start_thread
 from viewos.launcher import raw
 from viewos.launcher.errors import CANNOT_EXECUTE, FAILED, NOT_FOUND, LaunchError
 from viewos.launcher.layout import CAP_SYS_ADMIN, has_capability
@@ -123,10 +125,9 @@ def _put_under_filter(program: Program, wire: Line) -> None:
 
     with installed:
         try:
-            helper = threading.Thread(target=hand_over)
-            helper.start()
-        except RuntimeError as error:
-            raise LaunchError(str(error)) from error
+            helper = start_thread(hand_over, "a thread that hands the listener over")
+        except OSError as error:
+            raise LaunchError(reason(error)) from error
         listener.append(raw.install_filter(instructions))
     helper.join()
     os.close(listener[0])

@@ -63,7 +63,7 @@ def run_monitor(flock: Flock) -> int:
     def shepherd() -> int:
         to_monitor.close()
         os.close(alive)
-        return Shepherd(flock, life).run(to_program)
+        return Shepherd.begun(flock, life, to_program)
 
     side.in_child(shepherd)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps: see Layout
@@ -92,12 +92,28 @@ class Shepherd:
         self._stops = 0
         self._leads = os.getpgrp() == flock.waiter
 
-    def run(self, to_monitor: Wire) -> int:
-        """Start the program, and stay until it and the monitor have ended."""
+    @classmethod
+    def begun(cls, flock: Flock, life: int, to_monitor: Wire) -> int:
+        """Be the shepherd; the exit status."""
+        begun: list[Shepherd] = []
+
+        def begin() -> int:
+            begun.append(cls(flock, life))
+            begun[0].begin(to_monitor)
+            return 0
+
+        # The monitor hears that this process has gone, and cleans up.
+        return side.or_say(flock.wire, begin, lambda: None) or begun[0].run()
+
+    def begin(self, to_monitor: Wire) -> None:
+        """Start the program."""
         raw.set_name(b"viewos-shepherd")
         self._program = side.in_child(lambda: _program(self._flock, to_monitor))
         to_monitor.close()
         self._tell(BORN + struct.pack("=ii", os.getpid(), self._program))
+
+    def run(self) -> int:
+        """Stay until the program and the monitor have ended."""
         side.let_go_except(self._life, self._signals, self._flock.wire.fileno())
         poll = select.poll()
         for source in (self._signals, self._flock.wire.fileno(), self._life):

@@ -12,7 +12,9 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from viewos import kernel
+from viewos.errors import ViewosError, reason
 from viewos.launcher import raw
+from viewos.launcher.errors import LaunchError
 from viewos.launcher.layout import Layout, Session
 from viewos.launcher.wire import FAILED, SERVING, Wire
 from viewos.tuples import NamedTuple
@@ -45,8 +47,14 @@ _OWN_WORK = (resource.RLIMIT_CPU, resource.RLIMIT_AS, resource.RLIMIT_DATA)
 
 
 def in_child(body: Callable[[], int]) -> int:
-    """Fork; the child runs `body` and exits with its result, whatever happens. The child's pid."""
-    pid = os.fork()
+    """Fork; the child runs `body` and exits with its result, whatever happens. The child's pid.
+
+    Raises LaunchError: there can be no more processes.
+    """
+    try:
+        pid = os.fork()
+    except OSError as error:
+        raise LaunchError(f"one more process: {reason(error)}") from error
     if pid:
         return pid
     status = 1
@@ -57,6 +65,17 @@ def in_child(body: Callable[[], int]) -> int:
         _write(2, _traceback())
     finally:
         os._exit(status)
+
+
+def or_say(wire: Wire, body: Callable[[], int], clean_up: Callable[[], object]) -> int:
+    """What `body` gives; where the system lacks something that it needs, 1: who waits at the other
+    end of the wire is told what, and all is cleaned up."""
+    try:
+        return body()
+    except (OSError, ViewosError) as error:
+        clean_up()
+        wire.send(FAILED + os.fsencode(reason(error)))
+        return 1
 
 
 def _traceback() -> str:
@@ -80,28 +99,30 @@ def let_go(*, keep_own: bool = False) -> None:
     With `keep_own`, descriptors that this program has opened stay: they are O_CLOEXEC, and one
     that came through an exec cannot be.
     """
-    null = raw.lifted(os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC))
-    for fd in (0, 1, 2):
-        if not (keep_own and _is_own(fd)):
-            os.dup2(null, fd, inheritable=False)
     for fd in _open_descriptors():
         if fd > 2 and not (keep_own and _is_own(fd)):
             with suppress(OSError):  # the one by which the directory was read
                 os.close(fd)
+    null = raw.lifted(os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC))
+    for fd in (0, 1, 2):
+        if not (keep_own and _is_own(fd)):
+            os.dup2(null, fd, inheritable=False)
+    os.close(null)
     os.chdir("/")
 
 
 def let_go_except(*kept: int) -> None:
     """Like `let_go`, but for these descriptors."""
-    null = raw.lifted(os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC))
-    for fd in (0, 1, 2):
-        os.dup2(null, fd, inheritable=False)
     at = 3
     for fd in sorted(kept):
         if fd > at:
             kernel.close_range(at, fd - 1)
         at = fd + 1
     kernel.close_range(at)
+    null = raw.lifted(os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC))
+    for fd in (0, 1, 2):
+        os.dup2(null, fd, inheritable=False)
+    os.close(null)
     os.chdir("/")
 
 
@@ -126,12 +147,6 @@ def run_monitor(wire: Wire, service: Service, layout: Layout, alive: int) -> int
     """
     for number in _MONITOR_IGNORES:
         signal.signal(number, signal.SIG_IGN)
-    for limit in _OWN_WORK:
-        with suppress(OSError):  # a container's filter may forbid it
-            _, hard = resource.getrlimit(limit)
-            resource.setrlimit(limit, (hard, hard))
-    raw.set_name(b"viewos-monitor")
-    let_go(keep_own=True)
     pid = 0
     said_ready = False
 
@@ -143,6 +158,7 @@ def run_monitor(wire: Wire, service: Service, layout: Layout, alive: int) -> int
         wire.close()
 
     try:
+        _settle()
         service.warm_up()
         gc.freeze()  # what has been imported is not looked through again
         gc.enable()
@@ -157,10 +173,19 @@ def run_monitor(wire: Wire, service: Service, layout: Layout, alive: int) -> int
         if said_ready:
             say(pid, service.stderr, _traceback().rstrip())
         else:
-            wire.send(FAILED + os.fsencode(str(error) or type(error).__name__))
+            wire.send(FAILED + os.fsencode(reason(error)))
         return 1
     os.write(alive, LEFT)
     return 0
+
+
+def _settle() -> None:
+    for limit in _OWN_WORK:
+        with suppress(OSError):  # a container's filter may forbid it
+            _, hard = resource.getrlimit(limit)
+            resource.setrlimit(limit, (hard, hard))
+    raw.set_name(b"viewos-monitor")
+    let_go(keep_own=True)
 
 
 # ---- the guard --------------------------------------------------------------------------------

@@ -28,7 +28,7 @@ def run(program: Program, service: side.Service) -> NoReturn:
 
     def monitor() -> int:
         near.close()
-        return shepherd.run_monitor(flock)
+        return side.or_say(far, lambda: shepherd.run_monitor(flock), service.clean_up)
 
     child = side.in_child(monitor)
     far.close()

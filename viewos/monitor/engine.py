@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 
 from viewos import kernel
 from viewos.abi import seccomp as abi
+from viewos.errors import reason
 from viewos.monitor.accelerator import Accelerator
 from viewos.monitor.log import Log
 
@@ -163,7 +164,7 @@ class Engine:
         self.stop()
 
     def start(self) -> None:
-        """Answer calls from now on, in threads of the engine's own."""
+        """Answer calls from now on, in threads of the engine's own. Raises OSError EAGAIN."""
         if os.environ.get("VIEWOS_SYNC_WAKE_UP") != "0":
             # Linux 6.6; without it a round trip costs twice as much, and nothing else changes.
             kernel.ioctl(
@@ -171,8 +172,8 @@ class Engine:
                 abi.SECCOMP_IOCTL_NOTIF_SET_FLAGS,
                 abi.SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP,
             )
-        self._spawn()
         self._start(self._watch)
+        self._spawn()
 
     def stop(self) -> None:
         """After the last tracee: receive no more."""
@@ -195,9 +196,8 @@ class Engine:
         self._start(self._work)
 
     def _start(self, body: Callable[[], None]) -> None:
-        thread = threading.Thread(target=body, name="viewos receiver", daemon=True)
+        thread = kernel.start_thread(body, "viewos receiver")
         self._threads = [*(t for t in self._threads if t.is_alive()), thread]
-        thread.start()
 
     def _work(self) -> None:
         kernel.unshare_fs()  # a umask and a working directory of this thread's own
@@ -268,18 +268,18 @@ class Engine:
     # ---- leader and followers -----------------------------------------------------------------
 
     def step_aside(self) -> None:
-        """Called by a handler that is about to wait: somebody else receives from now on."""
+        """Called by a handler that is about to wait: somebody else receives from now on. Raises
+        OSError EAGAIN: there is nobody, and nothing would be answered meanwhile."""
         self._depose(self._local.me)
 
     def _depose(self, leader: int) -> None:
         with self._guard:
             if self._seat.leader != leader:
                 return
+            if self._idle == 0:
+                self._spawn()
             self._seat.leader = 0
             self._seat.busy = False
-            lonely = self._idle == 0
-        if lonely:
-            self._spawn()
         self._lead.release()
 
     def _watch(self) -> None:
@@ -291,7 +291,10 @@ class Engine:
             if seat.sequence != sequence:
                 quiet = 0
             elif seat.busy and seat.leader == leader and leader:
-                self._depose(leader)
+                try:
+                    self._depose(leader)
+                except OSError as error:
+                    self._log.warning(f"no more threads: {reason(error)}", once="threads")
             else:
                 quiet += 1
             if quiet > 50:

@@ -9,16 +9,21 @@ from __future__ import annotations
 import os
 import select
 import threading
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
-from viewos.errors import ViewosError
+from viewos import kernel
+from viewos.errors import ViewosError, reason
 from viewos.monitor.engine import Engine
 
 if TYPE_CHECKING:
     from viewos.monitor.helper.looks import Helper
     from viewos.monitor.log import Log
     from viewos.monitor.router import Router
+
+_RETRY = 0.1
+"""Seconds until a thread is asked for again, where there was none."""
 
 
 class Serving:
@@ -34,7 +39,8 @@ class Serving:
 
     def add(self, listener: int, helper: Helper | None = None) -> None:
         """Answer the calls of one more listener, which is taken over; with a helper, what looks at
-        its tracees. Raises ViewosError: the last program of the view has ended meanwhile."""
+        its tracees. Raises ViewosError: the last program of the view has ended meanwhile; OSError
+        EAGAIN: there can be no threads for it."""
         # Who may not look itself can do nothing in C either.
         fast = self._router.accelerator if helper is None else None
         engine = Engine(listener, self._router.handle, self._log, fast, helper)
@@ -43,7 +49,13 @@ class Serving:
                 os.close(listener)
                 raise ViewosError("the view has ended")
             self._engines[listener] = engine
-            engine.start()
+            try:
+                engine.start()
+            except OSError:
+                engine.stop()
+                del self._engines[listener]
+                os.close(listener)
+                raise
         os.eventfd_write(self._news, 1)
 
     def run(self, listener: int, ready: Callable[[], None], knock: Knock | None = None) -> None:
@@ -67,11 +79,20 @@ class Serving:
                 if fd == self._news:
                     os.eventfd_read(self._news)
                 elif knock is not None and fd == knock.fileno():
-                    poll.unregister(fd)
-                    knock.answer()
+                    if self._answered(knock):
+                        poll.unregister(fd)
                 elif event & select.POLLHUP:
                     poll.unregister(fd)
                     self._end(fd)
+
+    def _answered(self, knock: Knock) -> bool:
+        try:
+            knock.answer()
+        except OSError as error:
+            self._log.warning(f"the control socket is not served: {reason(error)}", once="control")
+            time.sleep(_RETRY)
+            return False
+        return True
 
     def _end(self, listener: int) -> None:
         with self._lock:
@@ -82,7 +103,10 @@ class Serving:
             engine.helper.over()
         if not is_last:
             # A thread that does not end holds nobody up; after the last one the process ends.
-            threading.Thread(target=engine.close, name="viewos end", daemon=True).start()
+            try:
+                kernel.start_thread(engine.close, "viewos end")
+            except OSError:
+                engine.close()
 
 
 class Knock(Protocol):

@@ -146,9 +146,9 @@ class Interrupter:
         with self._lock:
             if self._started:
                 return
-            self._started = True
             _take_signal()
-            threading.Thread(target=self._watch, name="viewos interrupter", daemon=True).start()
+            kernel.start_thread(self._watch, "viewos interrupter")
+            self._started = True
 
     def _watch(self) -> None:
         while True:

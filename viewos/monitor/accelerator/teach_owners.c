@@ -72,6 +72,8 @@ PyObject *set_owners(Accelerator *self, PyObject *args)
     struct level *level = level_of(self, view);
     struct owners *owners = !level || level->owners ? NULL : owners_new(owner, group, unseen);
     if (!owners || map_ids(owners, false, uids) || map_ids(owners, true, gids)) {
+        if (!owners && level && !level->owners)
+            return PyErr_NoMemory();
         owners_free(owners);
         return PyErr_Occurred() ? NULL : PyErr_Format(PyExc_ValueError, "owners");
     }

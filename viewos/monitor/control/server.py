@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from viewos import kernel
 from viewos.control import places
 
 if TYPE_CHECKING:
@@ -108,4 +109,4 @@ class Server:
 
 
 def _start(body: Callable[[], object]) -> None:
-    threading.Thread(target=body, name="viewos control", daemon=True).start()
+    kernel.start_thread(body, "viewos control")

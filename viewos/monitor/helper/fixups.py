@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from viewos import kernel
 from viewos.monitor import fixup
 from viewos.monitor.helper.looks import look
 from viewos.monitor.helper.wire import Hangup, receive, send
@@ -107,7 +108,10 @@ def serve_fix_ups(control: socket.socket) -> bool:
             return True
         connection = socket.socket(fileno=descriptors[0])
         body, args = (_do_one, (connection, *asked)) if what == "fix_up" else (look, (connection,))
-        threading.Thread(target=body, args=args, daemon=True).start()
+        try:
+            kernel.start_thread(body, "viewos fix-up", *args)
+        except OSError:  # others wait
+            body(*args)
 
 
 def _do_one(connection: socket.socket, tid: int, cookie: int, rewrite: Rewrite) -> None:

@@ -20,6 +20,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from viewos.abi.syscalls import TABLE
+from viewos.errors import reason
 from viewos.monitor.memory import Fault, TraceeGone, Unreadable
 from viewos.monitor.plan import trapped_with_paths
 from viewos.monitor.trapped import MAKE_DIRECTORIES
@@ -211,7 +212,9 @@ class InProcess:
             try:
                 copy = self._copies[key] = self._new_copy(library, is_root)
             except OSError as error:
-                self._log.warning(f"memfd: {error}: programs are slower", once="inproc memfd")
+                self._log.warning(
+                    f"memfd: {reason(error)}: programs are slower", once="inproc memfd"
+                )
                 return None
             self._say(router, copy)
         return copy

@@ -1,0 +1,109 @@
+"""Where the user may have no more processes or descriptors: one line that says so, and no hang."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from .users import python
+from .view import run_in_view
+
+pytestmark = [
+    pytest.mark.timeout(120),
+    pytest.mark.skipif(os.getuid() != 0, reason="limits of processes do not bind root"),
+]
+USER = 54321
+"""Nobody else's, because the kernel counts all that a user has."""
+
+
+@pytest.fixture
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("shortage")
+    for path in (made, *made.parents):
+        if path.owner() == "root" and str(path).startswith("/tmp/pytest"):
+            path.chmod(0o755)
+    os.chown(made, USER, USER)
+    return made
+
+
+def limited(
+    limits: list[str], words: list[str], place: Path, *options: str
+) -> subprocess.CompletedProcess[bytes]:
+    return run_in_view(
+        None,
+        ["prlimit", *limits, python(USER), "-m", "viewos", "run", *options, "--", *words],
+        user=USER, cwd=place, env={"TMPDIR": str(place)}, strict=False, timeout=60,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("layout", ["direct", "ancestor"])
+@pytest.mark.parametrize("count", [1, 2, 3, 4])
+def test_processes_at_the_start(count: int, layout: str, place: Path) -> None:
+    options = ["-m", "tmpfs:/mnt", "-m", "uid:0", "--layout", layout]
+    done = limited([f"--nproc={count}"], ["true"], place, *options)
+    lines = done.stderr.decode().splitlines()
+    assert done.returncode == 125, done
+    assert len(lines) == 1, done
+    assert lines[0].startswith("viewos: ") and "ulimit -u" in lines[0]
+    assert not [*place.glob("vos-*")]
+
+
+def test_descriptors_at_the_start(place: Path) -> None:
+    done = limited(["--nofile=6:6"], ["true"], place, "-m", "tmpfs:/mnt")
+    lines = done.stderr.decode().splitlines()
+    assert (done.returncode, len(lines)) == (125, 1), done
+    assert "ulimit -n" in lines[0]
+
+
+def test_the_size_of_files_at_the_start(place: Path) -> None:
+    done = limited(["--fsize=1000"], ["true"], place, "-m", "tmpfs:/mnt")
+    assert done.returncode == 125
+    assert done.stderr.endswith(b"(see ulimit -f)\n")
+
+
+BUSY = """
+import os, signal, time
+os.mkfifo("/mnt/fifo")
+children = []
+go, tell = os.pipe()
+try:
+    while len(children) < 60:
+        child = os.fork()
+        if not child:
+            os.close(tell)
+            os.read(go, 1)
+            try:
+                os.open("/mnt/fifo", os.O_RDONLY)
+            except OSError as error:
+                os.write(1, b"%d\\n" % error.errno)
+            os._exit(0)
+        children.append(child)
+except BlockingIOError:
+    pass
+for _ in children:
+    os.write(tell, b"x")
+    time.sleep(0.01)
+for _ in range(200):
+    os.stat("/mnt/fifo")
+print("served", flush=True)
+for child in children:
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+print(os.path.exists("/mnt/fifo"))
+"""
+
+
+@pytest.mark.parametrize("count", [14, 20])
+def test_calls_are_answered_while_others_wait(count: int, place: Path) -> None:
+    """Each waits in a thread of the monitor, as long as there are some."""
+    (place / "d").mkdir()
+    os.chown(place / "d", USER, USER)
+    words = ["/usr/bin/python3", "-c", BUSY]
+    options = ["-m", f"vfs:/mnt={place}/d", "--no-inproc"]
+    done = limited([f"--nproc={count}"], words, place, *options)
+    assert done.stdout.splitlines()[-2:] == [b"served", b"True"], done
+    # EAGAIN, for those for whom there was no thread.
+    assert {*done.stdout.split()} <= {b"served", b"True", b"11"}, done
