@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 
 _LIMITS = {
     errno.EMFILE: "ulimit -n",
@@ -41,6 +42,8 @@ def reason(error: BaseException) -> str:
     if not isinstance(error, OSError):
         return text or type(error).__name__
     text = error.strerror or text
+    if error.filename is not None:
+        text = f"{os.fsdecode(error.filename)}: {text}"
     limit = _LIMITS.get(error.errno or 0)
     return f"{text} (see {limit})" if limit else text
 

@@ -51,8 +51,7 @@ def main(argv: list[str] | None = None) -> int:
         return 128 + signal.SIGPIPE
     except OSError as error:
         _drop_output()
-        where = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
-        _say(f"{where}{reason(error)}")
+        _say(reason(error))
         return ViewosError.status
     except MemoryError as error:
         _say(reason(error))
