@@ -31,6 +31,12 @@ SCRIPTS = {
     "dotdot at the root": "cd /; cd ..; pwd; ls -d ../../bin ../etc; cat /../etc/release",
     "no loader": "foreign-broken; echo $?",
     "its own words": "foreign one two; cd /bin; sh -c 'exec ./foreign \"\" x'; foreign '' ''",
+    "its root by procfs": """cat /proc/self/root/etc/release; ls /proc/$$/root/; cd /proc/self/root
+        pwd; ls; ln -s /proc/self/root /tmp/root; cat /tmp/root/etc/release; echo x >/tmp/root/tmp/y
+        cat /tmp/y; ls -d /proc/self/root/../etc""",
+    "itself by procfs": """busybox cp /bin/foreign /tmp/gone; /tmp/gone wait & busybox sleep 0.2
+        busybox cmp /proc/$!/exe /bin/foreign; echo $?; busybox rm /tmp/gone
+        readlink /proc/$!/exe; wait $!; exec foreign exe""",
     "comm": "cat /proc/$$/comm; sh -c 'cat /proc/$$/comm; readlink /proc/$$/exe'",
 }
 

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from viewos.call import Call
     from viewos.monitor.router import Router
 
-_DELETED = b" (deleted)"
-
 
 def chdir(router: Router, call: Call) -> int | Outcome:
     """chdir(2): the kernel's cwd becomes the backing directory; the state remembers by which name
@@ -41,9 +39,7 @@ def getcwd(router: Router, call: Call) -> int | Outcome:
     if not task.same_mounts:
         return CONTINUE
     real = task.link("cwd")
-    if real.endswith(_DELETED) or real[:1] != b"/":
-        return CONTINUE
-    if not router.mounts.is_at(task, "cwd", real):
+    if real[:1] != b"/" or not router.mounts.is_at(task, "cwd", real):
         return CONTINUE
     name = router.resolver.claims.reverse(real, router.cwd_hint(call))
     if name is None:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from viewos.monitor.router import Router
 
 _NAMES = rb"/(\d+)(?:/task/\d+)?/(cwd|root|exe|fd/\d+|map_files/[^/]+)\Z"
+_OF_VIEW = rb"/(\d+)(?:/task/\d+)?/(root|exe)\Z"
 _DELETED = b" (deleted)"
 
 
@@ -110,7 +111,22 @@ def virtual_name(router: Router, text: bytes, pid: int, what: bytes) -> bytes:
             state = router.view.states.initial
         hint = state.cwd if what == b"cwd" else None
         if what == b"exe" and state.executable is not None:
-            text = state.executable
+            there = os.path.lexists(state.executable)
+            text = state.executable + (b"" if there else _DELETED)
     tail = _DELETED if text.endswith(_DELETED) else b""
     name = router.resolver.claims.reverse(text[: len(text) - len(tail)], hint)
     return text if name is None else name + tail
+
+
+def stands_for(router: Router, link: bytes) -> bytes | None:
+    """The path to which /proc/PID/root or exe leads in the view, where the kernel's own link leads
+    elsewhere: out of the view, or to the loader of the program."""
+    match = router.mounts.match_proc(_OF_VIEW, link)
+    state = None if match is None else router.view.states.found_in(int(match[1]))
+    if match is None or state is None:
+        return None
+    if match[2] == b"exe":
+        program = state.executable
+        return None if program is None else router.resolver.claims.reverse(program)
+    is_shown = state.view == router.number and os.readlink(link) == b"/"
+    return (state.root or b"/") if is_shown else None

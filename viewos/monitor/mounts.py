@@ -136,13 +136,15 @@ class MountTable:
 
     def is_at(self, task: Task, link: str, real: bytes) -> bool:
         """Is a directory of a task (cwd, fd/N) where /proc says that it is?"""
-        if not self.have_moved:
+        may_be_removed = real.endswith(b" (deleted)")
+        if not self.have_moved and not may_be_removed:
             return True
         try:
             theirs = raw_statx(task.directory, link.encode(), AT_STATX_DONT_SYNC, _WANTED)
             found = raw_statx(AT_FDCWD, real, AT_STATX_DONT_SYNC, _WANTED)
         except PermissionError:
-            return True  # it may be reached by its name only where it was mounted before
+            # It may be reached by its name only where it was mounted before.
+            return not may_be_removed
         except OSError:
             return False
         return _identity(theirs) == _identity(found)

@@ -16,6 +16,7 @@ import os
 import re
 import stat
 import struct
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from viewos.abi.fcntl import (
@@ -146,6 +147,9 @@ class Resolver:
     def __init__(self, claims: ClaimMap, mounts: MountTable) -> None:
         self.claims = claims
         self.mounts = mounts
+        self.stands_for: Callable[[bytes], bytes | None] = lambda link: None
+        """The virtual path to which a magic link of procfs leads, where that is another one than
+        the kernel's."""
 
     def root_of(self, real: bytes) -> Start:
         """The virtual root directory of a tracee whose root is `real`."""
@@ -160,9 +164,7 @@ class Resolver:
             real = task.link(link)
         except OSError:
             return None
-        if real[:1] != b"/" or real.endswith(b" (deleted)"):
-            return None
-        if not self.mounts.is_at(task, link, real):
+        if real[:1] != b"/" or not self.mounts.is_at(task, link, real):
             return None
         if dirfd != AT_FDCWD and not _is_directory(real):
             return None
@@ -369,13 +371,14 @@ class Resolver:
             raise OSError(errno.ELOOP, "magic link")
         if walk.rules & (RESOLVE_BENEATH | RESOLVE_IN_ROOT | RESOLVE_NO_XDEV):
             raise OSError(errno.EXDEV, "magic link")
-        virtual = None
-        if text[:1] == b"/" and not text.endswith(b" (deleted)"):
-            virtual = self.claims.reverse(text)
         forbidden = walk.task is not None and not walk.task.may_follow(walk.real)
-        if last or virtual is None or forbidden or not _is_directory(text):
-            place = self._arrived_at(walk, walk.real)
-            return place._replace(native=True, target=text)
+        virtual = None if forbidden else self.stands_for(walk.real)
+        if virtual is None:
+            if text[:1] == b"/" and not text.endswith(b" (deleted)"):
+                virtual = self.claims.reverse(text)
+            if last or virtual is None or forbidden or not _is_directory(text):
+                place = self._arrived_at(walk, walk.real)
+                return place._replace(native=True, target=text)
         walk.virtual, walk.kernel, walk.absolute, walk.inside = virtual, text, True, True
         self._arrive(walk, *self.claims.forward(virtual))
         walk.entered = True  # it may be any file

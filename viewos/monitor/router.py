@@ -8,6 +8,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from viewos.abi.machine import MACHINE
@@ -15,7 +16,7 @@ from viewos.abi.row import Row
 from viewos.abi.seccomp import AUDIT_ARCH_AARCH64, AUDIT_ARCH_X86_64, X32_SYSCALL_BIT
 from viewos.abi.syscalls import BY_NUMBER
 from viewos.call import Call
-from viewos.monitor import accelerator, answers, fixup, inplace, namespaces, waiting
+from viewos.monitor import accelerator, answers, fixup, inplace, links, namespaces, waiting
 from viewos.monitor.accelerator import ours
 from viewos.monitor.engine import Notification
 from viewos.monitor.log import Log
@@ -77,6 +78,7 @@ class Router(ModuleServices, ProcessStates):
         self.memory: Memory = Memory() if outer is None else outer.memory
         self.mounts = mounts or MountTable()
         self.resolver = Resolver(view.claims, self.mounts)
+        self.resolver.stands_for = partial(links.stands_for, self)
         self.tasks: Tasks = Tasks() if outer is None else outer.tasks
         self.nesting: Nesting = Nesting(self) if outer is None else outer.nesting
         self._fix_up: FixUpRunner = fix_up if outer is None else outer._fix_up

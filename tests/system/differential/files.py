@@ -171,6 +171,12 @@ TABLE: Table = {
     """,
         users=(0,),
     ),
+    "a name like that of what is removed": r"""
+        mkdir "q (deleted)" "r (deleted)" r; cd "q (deleted)"; /bin/pwd; echo x >f; cat ../"q (deleted)"/f
+        ls ..; readlink /proc/self/cwd; cd ..; cat "q (deleted)/../q (deleted)/f"; cd r; rmdir ../r
+        /bin/pwd; readlink /proc/self/cwd; ls .. 2>&1; ls; cat ../f; cd ..; mv "q (deleted)" q; ls
+        cd "r (deleted)"; rmdir "../r (deleted)"; /bin/pwd; readlink /proc/self/cwd
+    """,
     "umask": """for mask in 000 022 077 027 777 111; do umask $mask; umask; umask -S; >f$mask; mkdir d$mask
 mkfifo p$mask; ln -s x l$mask; (echo y >s$mask); cp /bin/true c$mask; cat <<E >h$mask
 x
