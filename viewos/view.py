@@ -196,6 +196,12 @@ class View:
         self.scratch = b""
         self.links: dict[bytes, bytes] = {}
         """Real path -> a short link to it in the scratch directory."""
+        self.standins: dict[tuple[object, ...], bytes] = {}
+        """What is to be executed -> a file that stands in for it, see monitor/standins.py."""
+        self.originals: dict[bytes, bytes] = {}
+        """Such a file -> the program."""
+        self.loaders: set[bytes] = set()
+        """What has been executed with a program as an argument."""
         self.name = f"view-{next(_NAMES)}"
 
     def __repr__(self) -> str:

@@ -37,6 +37,9 @@ SCRIPTS = {
     "itself by procfs": """busybox cp /bin/foreign /tmp/gone; /tmp/gone wait & busybox sleep 0.2
         busybox cmp /proc/$!/exe /bin/foreign; echo $?; busybox rm /tmp/gone
         readlink /proc/$!/exe; wait $!; exec foreign exe""",
+    "a traced program": "cd /tmp; foreign traced; ls -A /tmp",
+    "a traced script": """cd /tmp; for s in script scripted ../bin/nested; do
+        SCRIPT=$s foreign traced | busybox sed s,execfn.*,,; done; ls -A /tmp""",
     "comm": "cat /proc/$$/comm; sh -c 'cat /proc/$$/comm; readlink /proc/$$/exe'",
 }
 
@@ -57,6 +60,7 @@ def root() -> Iterator[Path]:
     broken = program.read_bytes().replace(b"/lib/ld-musl", b"/lib/ld-none")
     (top / "bin" / "foreign-broken").write_bytes(broken)
     (top / "bin" / "script").write_text('#!/bin/sh\necho "$0 $# $*"\n')
+    (top / "bin" / "nested").write_text("#!/bin/script of-its-own\n")
     (top / "bin" / "scripted").write_text("#!/bin/foreign -x y\n")
     for path in (top, *top.rglob("*")):
         if not path.is_symlink():

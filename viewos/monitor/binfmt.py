@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import os
 import struct
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from io import FileIO
 
 BINPRM_BUF_SIZE = 256
 ELF64 = struct.Struct("<16sHHIQQQIHHH")
 """The beginning of an ELF header, as far as the program headers' place and number."""
 _PROGRAM_HEADER = struct.Struct("<IIQQQQQQ")
 _PT_INTERP = 3
+_LONGEST = 4096
 
 
 def read_head(real: bytes) -> bytes:
@@ -60,16 +65,31 @@ def _end_of_word(buffer: bytes, at: int) -> int:
     return at
 
 
-def loader_of(real: bytes, offset: int, entry_size: int, count: int) -> bytes | None:
+def interpreter_header(file: FileIO) -> int | None:
+    """Where in an ELF file the program header stands that names its loader. Raises OSError."""
+    head = os.pread(file.fileno(), ELF64.size, 0)
+    if len(head) < ELF64.size:
+        return None
+    _ident, _kind, _machine, *_, _entry, offset, _sections, _flags, _size, entry_size, count = (
+        ELF64.unpack(head)
+    )
+    table = os.pread(file.fileno(), entry_size * min(count, 128), offset)
+    for at in range(0, len(table) - _PROGRAM_HEADER.size + 1, entry_size or 56):
+        kind, _, _, _, _, size, _, _ = _PROGRAM_HEADER.unpack_from(table, at)
+        if kind == _PT_INTERP and 1 < size <= _LONGEST:
+            return int(offset) + at
+    return None
+
+
+def loader_of(real: bytes) -> bytes | None:
+    """The loader that an ELF file names; None: none, or the file may not be read."""
     try:
         with open(real, "rb", buffering=0) as file:
-            file.seek(offset)
-            table = file.read(entry_size * min(count, 128))
-            for at in range(0, len(table) - _PROGRAM_HEADER.size + 1, entry_size or 56):
-                kind, _, start, _, _, size, _, _ = _PROGRAM_HEADER.unpack_from(table, at)
-                if kind == _PT_INTERP and 1 < size <= 4096:
-                    file.seek(start)
-                    return file.read(size).split(b"\0")[0]
+            at = interpreter_header(file)
+            if at is None:
+                return None
+            header = os.pread(file.fileno(), _PROGRAM_HEADER.size, at)
+            _, _, start, _, _, size, _, _ = _PROGRAM_HEADER.unpack(header)
+            return os.pread(file.fileno(), size, start).split(b"\0")[0]
     except OSError:
         return None
-    return None

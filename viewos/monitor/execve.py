@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
-import struct
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from viewos.abi.fcntl import AT_EXECVE_CHECK
@@ -24,6 +24,7 @@ from viewos.monitor.outcome import CONTINUE, FIX_UP, Outcome
 from viewos.monitor.pathcalls import fix_up_paths, may_continue, resolve_all, tracee_string
 from viewos.monitor.paths import KERNEL, Place
 from viewos.monitor.rewrite import Argument, Rewrite, vector
+from viewos.monitor.standins import linked, relinked, scripted, undisguise
 from viewos.monitor.traced import ExecStop
 from viewos.tuples import NamedTuple
 from viewos.view import ProcessState
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from viewos.monitor.router import Router
 
 MAX_NESTING = 4
-MAX_ARGUMENTS = 1 << 20
 AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW = 0x1000, 0x100
 PR_SET_NAME = 15
 _EM_386, _EM_X86_64, _ELFCLASS64 = 3, 62, 2
@@ -51,6 +51,8 @@ class Program:
         """The name of the process, where the kernel would take another."""
         self.executable: bytes | None = None
         """The program behind a loader: what /proc/self/exe has to show."""
+        self.words: list[bytes] = []
+        """What scripts put in the place of the caller's argv[0]."""
         self.elsewhere = False
         """An interpreter or a loader is another one in the view than outside."""
 
@@ -71,6 +73,9 @@ def execve(router: Router, call: Call) -> int | Outcome:
         if flags & AT_SYMLINK_NOFOLLOW and os.path.islink(place.real):
             return CONTINUE if may_continue(router, place) else fix_up_paths(router, call, places)
     name = router.memory.read_string(call.tid, call.raw[at])
+    if name in router.view.originals:  # what stood in for a script comes to its interpreter
+        _forget(router, call)
+        return CONTINUE
     dirfd = signed32(call.raw[0]) if at else -100
     if dirfd != -100 and name[:1] != b"/":  # as the kernel names it for scripts
         name = b"/dev/fd/%d/%s" % (dirfd, name)
@@ -151,12 +156,14 @@ def _through_script(
     natural = place.plain and program.place.plain
     program.elsewhere |= not place.plain
     if not program.rebuilt:
-        program.argv = list(read_argv(router, call, call.raw[argv_at]))
+        program.argv = list(router.memory.read_pointers(call.tid, call.raw[argv_at]))
         program.comm = os.path.basename(program.name)[:15]
-    words: list[bytes | int] = [interpreter]
+    words = [interpreter]
     if argument is not None:
         words.append(argument)
-    program.argv = [*words, program.name, *program.argv[1:]]
+    words.append(program.name)
+    program.argv = [*words, *program.argv[1:]]
+    program.words = [*words, *program.words[1:]]
     program.rebuilt = True
     script = program.place.real
     program.place, program.name = place, interpreter
@@ -185,23 +192,6 @@ def _resolve(router: Router, call: Call, path: bytes) -> Place:
     )
 
 
-def read_argv(router: Router, call: Call, address: int) -> list[int]:
-    """The pointers of an argument vector."""
-    pointers: list[int] = []
-    while address and len(pointers) < MAX_ARGUMENTS:
-        size = 4096 - address % 4096
-        size -= size % 8
-        data = router.memory.read(call.tid, address, size or 8)
-        for (pointer,) in struct.iter_unpack("=Q", data[: len(data) // 8 * 8]):
-            if not pointer:
-                return pointers
-            pointers.append(pointer)
-        if not data:
-            raise OSError(errno.EFAULT, "argv")
-        address += len(data)
-    return pointers
-
-
 def _refuse_32_bits(router: Router, name: bytes, head: bytes) -> None:
     """Raise OSError ENOEXEC for a 32-bit program: its system calls would all fail."""
     if head[:4] != b"\x7fELF" or len(head) < ELF64.size:
@@ -222,17 +212,14 @@ def _through_loader(
     if len(head) < ELF64.size:
         return True
     _refuse_32_bits(router, program.name, head)
-    _ident, _kind, _machine, *_, _entry, offset, _sections, _flags, _size, entry_size, count = (
-        ELF64.unpack_from(head)
-    )
-    interpreter = loader_of(program.place.real, offset, entry_size, count)
+    interpreter = loader_of(program.place.real)
     if interpreter is None:
         return True
     place = _resolve(router, call, interpreter)
     if place.plain or _same_file(place.real, interpreter):
         return True
     if not program.rebuilt:
-        program.argv = list(read_argv(router, call, call.raw[argv_at]))
+        program.argv = list(router.memory.read_pointers(call.tid, call.raw[argv_at]))
     if program.comm is None:
         program.comm = os.path.basename(program.name)[:15]
     program.executable = program.place.real
@@ -247,6 +234,7 @@ def _through_loader(
     ]
     program.rebuilt = True
     program.place = place
+    router.view.loaders.add(place.real)
     return False
 
 
@@ -328,9 +316,28 @@ def _run(
     rewrite = Rewrite(
         row.number, [string + b"\0", argv, envp], row.cookie.arg, row.cookie.shift, at_exec=at_exec
     )
-    # For a thread that cannot be traced: the kernel looks through the script once more.
-    strings = None if program.elsewhere else {at: tracee_string(router, call, place)}
+
+    def strings() -> tuple[dict[int, bytes] | None, Callable[[], None]]:
+        """For a thread that cannot be traced: the kernel looks through the script once more."""
+        path: bytes | None
+        if program.elsewhere:
+            path = _stand_in(router, program, real, program.comm or os.path.basename(name))
+        else:
+            path = tracee_string(router, call, place)
+        wanted = None if path is None else {at: path}
+        return wanted, lambda: undisguise(router.view, call.pid, name)
+
     return router.fix_up(call, rewrite, strings, plain=place.plain and not program.elsewhere)
+
+
+def _stand_in(router: Router, program: Program, real: bytes, name: bytes) -> bytes | None:
+    """The path of what stands in for a program; None: nothing can."""
+    view, executable = router.view, program.executable
+    if executable is None:
+        path = linked(view, real, name)
+    else:
+        path = relinked(view, executable, real, name)
+    return scripted(view, path, program.words, name) if program.words else path
 
 
 def _write_state(router: Router, stop: ExecStop, state: ProcessState) -> None:

@@ -2,7 +2,8 @@
 
 Then the path string is patched where it stands, which needs no registers, and restored when the
 call is over; the debugger is held meanwhile, so that it does not let the thread go on. The string
-must fit, so it is a short link in the scratch directory.
+must fit, so it is a short link in the scratch directory. Arguments of execve(2) that stand in its
+way are moved below the stack.
 """
 
 from __future__ import annotations
@@ -10,13 +11,15 @@ from __future__ import annotations
 import errno
 import math
 import os
+import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from viewos import kernel
-from viewos.abi.ptrace import PTRACE_INTERRUPT
+from viewos.abi.ptrace import PTRACE_INTERRUPT, RED_ZONE
+from viewos.monitor.memory import PATH_MAX
 from viewos.monitor.outcome import ANSWERED, CONTINUE, Outcome
 from viewos.monitor.scratch import short_name
 from viewos.monitor.task import field, read_status
@@ -26,21 +29,34 @@ if TYPE_CHECKING:
     from viewos.call import Call
     from viewos.monitor.router import Router
 
+Patch = tuple[int, bytes, bytes]
+"""(address, what stands there, what is to stand there)."""
+_VECTORS = {"execve": (1, 2), "execveat": (2, 3)}
+"""Which arguments are vectors of strings."""
+_LONGEST_WORD = 1 << 17
+"""MAX_ARG_STRLEN."""
 _HELD = 0.1
 """Seconds for which a debugger waits at most: a call may hang in a file system."""
 
 
 def fall_back(
-    router: Router, call: Call, strings: dict[int, bytes] | None, plain: bool, why: str
+    router: Router,
+    call: Call,
+    strings: dict[int, bytes] | None,
+    plain: bool,
+    why: str,
+    after: Callable[[], None],
 ) -> int | Outcome:
-    """Let the call continue with its strings patched in place. Raises OSError EPERM where that
-    cannot be done."""
+    """Let the call continue with its strings patched in place, and then call `after`. Raises
+    OSError EPERM where that cannot be done."""
     if plain:
         return CONTINUE
     if strings is None:
         raise _refusal(router, call, why, "its arguments cannot be changed")
     patches = [
-        _patch(router, call, call.raw[index], string, why) for index, string in strings.items()
+        patch
+        for index, string in strings.items()
+        for patch in _patches(router, call, call.raw[index], string, why)
     ]
     with ExitStack() as files:
         memory, syscall, stat = (
@@ -62,6 +78,8 @@ def fall_back(
                     time.sleep(0.001)
                 os.sched_yield()
             _restore(memory.fileno(), patches)
+            with suppress(OSError):
+                after()
             return True
 
         with suppress(OSError):
@@ -103,16 +121,33 @@ def _tracer(call: Call) -> int:
         return 0
 
 
-def _patch(
-    router: Router, call: Call, address: int, string: bytes, why: str
-) -> tuple[int, bytes, bytes]:
-    """(address, what stands there, what is to stand there)."""
+def _patches(router: Router, call: Call, address: int, string: bytes, why: str) -> Iterator[Patch]:
     length = len(router.memory.read_string(call.tid, address))
     new = string if len(string) <= length else min(string, short_name(router.view, string), key=len)
     if len(new) > length and not _may_overrun(call, address, len(new) + 1):
         raise _refusal(router, call, why, f"no room for {os.fsdecode(string)} in its string")
+    if len(new) > length and call.name in _VECTORS:
+        yield from _moved(router, call, address, address + len(new) + 1)
     old = router.memory.read_exact(call.tid, address, max(length, len(new)) + 1)
-    return address, old, new + b"\0"
+    yield address, old, new + b"\0"
+
+
+def _moved(router: Router, call: Call, start: int, end: int) -> Iterator[Patch]:
+    """Arguments and variables that lie in a range of memory get another place."""
+    memory, tid = router.memory, call.tid
+    with open(f"/proc/{tid}/syscall", "rb", buffering=0) as file:
+        at = int(file.read(256).split()[-2], 16) - RED_ZONE
+    for vector in _VECTORS[call.name]:
+        for index, pointer in enumerate(memory.read_pointers(tid, call.raw[vector])):
+            if not start - PATH_MAX < pointer < end:
+                continue
+            text = memory.read_string(tid, pointer, _LONGEST_WORD) + b"\0"
+            if pointer + len(text) <= start:
+                continue
+            at -= len(text)
+            slot = call.raw[vector] + 8 * index
+            yield at, memory.read_exact(tid, at, len(text)), text
+            yield slot, struct.pack("=Q", pointer), struct.pack("=Q", at)
 
 
 def _refusal(router: Router, call: Call, why: str, what: str) -> OSError:
@@ -144,7 +179,7 @@ def _has_read(syscall: int, stat: int, raw: tuple[int, ...]) -> bool:
     return len(words) > 7 and tuple(int(w, 16) for w in words[1:7]) != raw[:6]
 
 
-def _restore(memory: int, patches: list[tuple[int, bytes, bytes]]) -> None:
+def _restore(memory: int, patches: list[Patch]) -> None:
     for address, old, new in patches:
         # An execve that succeeded took the string along with the old memory.
         with suppress(OSError):

@@ -26,6 +26,7 @@ from viewos.monitor.paths import KERNEL, Place
 if TYPE_CHECKING:
     from viewos.call import Call
     from viewos.monitor.router import Router
+    from viewos.view import ProcessState
 
 _NAMES = rb"/(\d+)(?:/task/\d+)?/(cwd|root|exe|fd/\d+|map_files/[^/]+)\Z"
 _OF_VIEW = rb"/(\d+)(?:/task/\d+)?/(root|exe)\Z"
@@ -110,9 +111,9 @@ def virtual_name(router: Router, text: bytes, pid: int, what: bytes) -> bytes:
         except OSError:
             state = router.view.states.initial
         hint = state.cwd if what == b"cwd" else None
-        if what == b"exe" and state.executable is not None:
-            there = os.path.lexists(state.executable)
-            text = state.executable + (b"" if there else _DELETED)
+        program = _program(router, state, text) if what == b"exe" else None
+        if program is not None:
+            text = program if os.path.lexists(program) else program + _DELETED
     tail = _DELETED if text.endswith(_DELETED) else b""
     name = router.resolver.claims.reverse(text[: len(text) - len(tail)], hint)
     return text if name is None else name + tail
@@ -126,7 +127,13 @@ def stands_for(router: Router, link: bytes) -> bytes | None:
     if match is None or state is None:
         return None
     if match[2] == b"exe":
-        program = state.executable
+        program = _program(router, state, os.readlink(link))
         return None if program is None else router.resolver.claims.reverse(program)
     is_shown = state.view == router.number and os.readlink(link) == b"/"
     return (state.root or b"/") if is_shown else None
+
+
+def _program(router: Router, state: ProcessState, executed: bytes) -> bytes | None:
+    """The program of which the kernel has executed the loader, or a copy; None: itself."""
+    by_loader = state.executable if executed in router.view.loaders else None
+    return router.view.originals.get(executed, by_loader)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import struct
 import threading
 from typing import Protocol
 
@@ -11,6 +12,7 @@ from viewos.kernel import RemoteIO
 
 PAGE = 4096
 PATH_MAX = 4096
+_MOST_POINTERS = 1 << 20
 
 
 class Fault(Exception):
@@ -137,6 +139,23 @@ class Memory:
                 end += len(data)
             data += more
         return data[:end]
+
+    def read_pointers(self, tid: int, address: int) -> list[int]:
+        """The pointers of an argument vector, up to the null pointer at its end; none at address 0.
+        Raises as `read`."""
+        pointers: list[int] = []
+        while address and len(pointers) < _MOST_POINTERS:
+            size = PAGE - address % PAGE
+            size -= size % 8
+            data = self.read(tid, address, size or 8)
+            for (pointer,) in struct.iter_unpack("=Q", data[: len(data) // 8 * 8]):
+                if not pointer:
+                    return pointers
+                pointers.append(pointer)
+            if not data:
+                raise Fault(hex(address))
+            address += len(data)
+        return pointers
 
     def write(self, tid: int, address: int, data: bytes) -> None:
         """Write as the kernel's copy_to_user does: protections count. Raises OSError EFAULT."""

@@ -103,7 +103,9 @@ class _Walk:
         self.todo = _split(path)
         self.slash = path.endswith(b"/")
         self.absolute = path[:1] == b"/"
-        self.plain = self.real == self.kernel
+        self.plain = self.real == self.kernel or (self.absolute and self.kernel == root.real)
+        """So far the kernel finds the same. That the root itself is another one is no matter when
+        the first name in it is not: no link can stand there."""
         self.entered = not self.absolute
         """The name before this one may be no directory."""
         self.rooted = self.absolute or bool(rules & RESOLVE_IN_ROOT)
@@ -394,7 +396,8 @@ class Resolver:
         virtual = join(walk.virtual, b"/" + rest) if rest else walk.virtual
         best = self._is_kernels(walk)
         native = best or self.mounts.is_native(walk.real)
-        return Place(virtual, real, walk.claim, walk.plain, walk.absolute, native, best=best)
+        plain = walk.plain and walk.real == walk.kernel
+        return Place(virtual, real, walk.claim, plain, walk.absolute, native, best=best)
 
     def _is_kernels(self, walk: _Walk) -> bool:
         """Is it for the kernel alone to say whether the task may pass? A walk that starts in the

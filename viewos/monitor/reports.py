@@ -129,7 +129,8 @@ def _mapped(pattern: bytes, escape: Callable[[bytes], bytes]) -> _Translation:
     def translate(view: View, text: bytes) -> bytes:
         def name_of(match: re.Match[bytes]) -> bytes:
             tail = _DELETED if match[2].endswith(_DELETED) else b""
-            name = view.claims.reverse(mountlines.unescape(match[2].removesuffix(tail)))
+            real = mountlines.unescape(match[2].removesuffix(tail))
+            name = view.claims.reverse(view.originals.get(real, real))
             return match[0] if name is None else match[1] + escape(name) + tail
 
         return re.sub(pattern, name_of, text)

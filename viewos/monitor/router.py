@@ -44,6 +44,10 @@ FixUpRunner = Callable[[int, int, Rewrite, Callable[[int], bool]], Result]
 _ARCH = {"x86_64": AUDIT_ARCH_X86_64, "aarch64": AUDIT_ARCH_AARCH64}[MACHINE]
 
 
+def _nothing() -> None:
+    pass
+
+
 def _continue(router: Router, call: Call) -> Outcome:
     return CONTINUE
 
@@ -51,6 +55,9 @@ def _continue(router: Router, call: Call) -> Outcome:
 MAX_ERRNO = 4095
 MOST_SOCKETS = 4096
 """Sockets whose exact names are remembered; of others the canonical one is told."""
+
+Strings = dict[int, bytes] | None | Callable[[], tuple[dict[int, bytes] | None, Callable[[], None]]]
+"""See `Router.fix_up`."""
 
 
 class Router(ModuleServices, ProcessStates):
@@ -309,12 +316,11 @@ class Router(ModuleServices, ProcessStates):
         finally:
             os.close(fd)
 
-    def fix_up(
-        self, call: Call, rewrite: Rewrite, strings: dict[int, bytes] | None, plain: bool
-    ) -> int | Outcome:
+    def fix_up(self, call: Call, rewrite: Rewrite, strings: Strings, plain: bool) -> int | Outcome:
         """Run the call in the tracee with other arguments. For a thread that cannot be traced:
-        `strings` are its new path arguments by index (None: they would not be enough), and `plain`
-        says that the old ones would do."""
+        `strings` are its new path arguments by index (None: they would not be enough), or make
+        them and say what to call when the kernel has read them; `plain` says that the old ones
+        would do."""
         call.release()
         if rewrite.may_block:
             self.step_aside()
@@ -324,11 +330,13 @@ class Router(ModuleServices, ProcessStates):
                 call.tid, self.cookie, rewrite, lambda error: notification.answer(error=error)
             )
             if call.trail is not None:
-                shown = ", ".join(os.fsdecode(text) for text in (strings or {}).values())
+                known = strings if isinstance(strings, dict) else {}
+                shown = ", ".join(os.fsdecode(text) for text in known.values())
                 call.trail.append(f"fix-up {shown}".rstrip())
                 call.result = result.value
         except Traced as error:
-            return inplace.fall_back(self, call, strings, plain, str(error))
+            wanted, after = strings() if callable(strings) else (strings, _nothing)
+            return inplace.fall_back(self, call, wanted, plain, str(error), after)
         return ANSWERED
 
     def _fixer(self, notification: Notification) -> FixUpRunner:

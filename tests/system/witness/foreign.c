@@ -1,10 +1,12 @@
 // A program of a foreign root, started by a loader that is found there alone: what it knows of itself.
 #include <fcntl.h>
+#include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/auxv.h>
+#include <sys/ptrace.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -45,6 +47,21 @@ int main(int argc, char **argv)
         int status;
         waitpid(pid, &status, 0);
         return WEXITSTATUS(status);
+    }
+    if (argc == 2 && strcmp(argv[1], "traced") == 0) {
+        int status, stops = 0;
+        pid_t pid = fork();
+        if (!pid) {
+            ptrace(PTRACE_TRACEME, 0, 0, 0);
+            if (getenv("SCRIPT")) execlp(getenv("SCRIPT"), "a name", "b c", "", "d", NULL);
+            execl("/bin/foreign", "a name", "again", NULL);
+            perror("execl");
+            _exit(9);
+        }
+        while (waitpid(pid, &status, 0) == pid && WIFSTOPPED(status) && ++stops < 9)
+            ptrace(PTRACE_CONT, pid, 0, WSTOPSIG(status) == SIGTRAP ? 0 : WSTOPSIG(status));
+        if (!getenv("SCRIPT")) printf("stopped %d times, ", stops);
+        printf("ended with %d\n", WEXITSTATUS(status));
     }
     if (argc == 2 && strcmp(argv[1], "wait") == 0) usleep(700000);
     if (argc == 2 && strcmp(argv[1], "exe") == 0) execl("/proc/self/exe", "self", "last", NULL);

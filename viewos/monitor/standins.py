@@ -1,0 +1,155 @@
+"""What stands in for a program that a thread executes which a debugger traces.
+
+Where a loader or the interpreter of a script is another one in the view than outside, a program is
+executed with other arguments. A traced thread cannot be given any, so it executes a file of the
+scratch directory by another path alone:
+
+- a copy of the program that names the loader by its real path, and is else what the program is;
+- for a script, a few instructions that execute its interpreter, with the words that the kernel
+  would put in front of the caller's own. The debugger sees that second execve(2) as well.
+
+The last name of each is the one by which the process is to be known.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import struct
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from viewos.abi.machine import MACHINE
+from viewos.monitor.binfmt import interpreter_header
+from viewos.monitor.scratch import scratch_directory
+
+if TYPE_CHECKING:
+    from viewos.view import View
+
+AT_PHDR, AT_EXECFN = 3, 31
+_E_PHOFF = 32
+_OFFSET, _SIZES, _END = 8, 32, 56
+"""Of a file offset, of both sizes, and of the next one, in a program header."""
+_BASE = 0x10000000
+_HEADERS = struct.Struct("<16sHHIQQQIHHHHHHIIQQQQQQ")
+"""An ELF header and one program header."""
+_CODE = bytes.fromhex(
+    "4889e6 488b0e 488d54ce10"  # mov rsi, rsp; mov rcx, [rsi]; lea rdx, [rsi + rcx * 8 + 16]
+    "bd{count} 488d0429 48c1e003"  # mov ebp, COUNT; lea rax, [rcx + rbp]; shl rax, 3
+    "4829c4 4883e4f0 4889e7"  # sub rsp, rax; and rsp, -16; mov rdi, rsp
+    "bb{words}"  # mov ebx, WORDS
+    "488b03 488907 4883c308 4883c708 ffcd 75ee"  # COUNT times: *rdi++ = *rbx++
+    "488d5e10"  # lea rbx, [rsi + 16]: the second of the caller's own
+    "488b03 488907 4883c308 4883c708 4885c0 75ed"  # as far as the null pointer: *rdi++ = *rbx++
+    "be{path} 4989d2 4889e2 bf9cffffff 4531c0"  # mov esi, PATH; mov r10, rdx; mov rdx, rsp; ...
+    "b842010000 0f05"  # execveat(AT_FDCWD, PATH, rsp, rdx, 0): execve(2) may be answered elsewhere
+    "bf7e000000 b8e7000000 0f05".format(  # exit_group(126)
+        count="11111111", words="22222222", path="33333333"
+    )
+)
+
+
+def relinked(view: View, program: bytes, loader: bytes, name: bytes) -> bytes:
+    """The path of a copy of a program that the kernel runs by `loader`, both real paths.
+
+    What the program finds in its memory is its own name of the loader. Raises OSError.
+    """
+    found = os.stat(program)
+    key = (found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size, program, loader, name)
+    copy = view.standins.get(key)
+    if copy is None:
+        copy = _new(view, name)
+        _relink(program, loader, copy)
+        view.originals[copy] = program
+        view.standins[key] = copy
+    return copy
+
+
+def linked(view: View, program: bytes, name: bytes) -> bytes:
+    """The path of a link to a program that is run as it is. Raises OSError."""
+    link = view.standins.get((program, name))
+    if link is None:
+        link = _new(view, name)
+        os.symlink(program, link)
+        view.originals[link] = program
+        view.standins[program, name] = link
+    return link
+
+
+def scripted(view: View, interpreter: bytes, words: Sequence[bytes], name: bytes) -> bytes | None:
+    """The path of a program that executes another one with `words` in the place of its first
+    argument; None: there is none for this machine. Raises OSError."""
+    if MACHINE != "x86_64":
+        return None
+    key = (interpreter, *words, name)
+    made = view.standins.get(key)
+    if made is None:
+        made = _new(view, name)
+        with open(made, "wb") as file:
+            file.write(_program(interpreter, words))
+        os.chmod(made, 0o755)
+        view.standins[key] = made
+    return made
+
+
+def undisguise(view: View, pid: int, name: bytes) -> None:
+    """If a process has executed a `relinked` copy, let it have in its memory what the program
+    has there: a debugger compares both; and `name` as that of the file. Raises OSError."""
+    copy = os.readlink(b"/proc/%d/exe" % pid)
+    program = view.originals.get(copy)
+    if program is None:
+        return
+    with open(f"/proc/{pid}/auxv", "rb", buffering=0) as file:
+        entries = dict(struct.iter_unpack("=QQ", file.read()))
+    with open(program, "rb", buffering=0) as file:
+        header = interpreter_header(file)
+        (table,) = struct.unpack("=Q", os.pread(file.fileno(), 8, _E_PHOFF))
+        original = b"" if header is None else os.pread(file.fileno(), _END, header)
+    with open(f"/proc/{pid}/mem", "r+b", buffering=0) as memory:
+        if header is not None:
+            os.pwrite(memory.fileno(), original, entries[AT_PHDR] + header - table)
+        if len(name) <= len(copy):
+            os.pwrite(memory.fileno(), name + b"\0", entries[AT_EXECFN])
+
+
+def _new(view: View, name: bytes) -> bytes:
+    directory = b"%s/%s" % (scratch_directory(view), os.urandom(3).hex().encode())
+    os.mkdir(directory, 0o711)
+    os.chmod(directory, 0o711)
+    return directory + b"/" + name
+
+
+def _relink(program: bytes, loader: bytes, made: bytes) -> None:
+    shutil.copyfile(program, made)
+    os.chmod(made, 0o755)
+    name = loader + b"\0"
+    with open(made, "r+b", buffering=0) as file:
+        header = interpreter_header(file)
+        if header is None:
+            raise OSError("it names no loader any more")
+        end = file.seek(0, os.SEEK_END)
+        file.write(name)
+        os.pwrite(file.fileno(), struct.pack("=Q", end), header + _OFFSET)
+        os.pwrite(file.fileno(), struct.pack("=QQ", len(name), len(name)), header + _SIZES)
+
+
+def _program(path: bytes, words: Sequence[bytes]) -> bytes:
+    strings = [path, *words]
+    table = _BASE + _HEADERS.size + len(_CODE)
+    at, addresses = table + 8 * len(words), []
+    for string in strings:
+        addresses.append(at)
+        at += len(string) + 1
+    code = _CODE
+    for mark, value in (0x11, len(words)), (0x22, table), (0x33, addresses[0]):
+        code = code.replace(bytes([mark] * 4), struct.pack("<I", value))
+    body = code + struct.pack(f"<{len(words)}Q", *addresses[1:])
+    body += b"".join(string + b"\0" for string in strings)
+    size = _HEADERS.size + len(body)
+    return (
+        _HEADERS.pack(
+            b"\x7fELF\x02\x01\x01", 2, 62, 1, _BASE + _HEADERS.size, 64, 0, 0, 64, 56, 1, 0, 0, 0,
+            1, 5, 0, _BASE, _BASE, size, size, 4096,
+        )
+        + body
+    )  # fmt: skip
