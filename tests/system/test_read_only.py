@@ -103,6 +103,43 @@ for what, call in {
         print(what, "no")
 """
 
+NAMES = (
+    "f sub sub/ rel out abs none none/ none/x f/x f/ fifo socket . sub/. sub/.. script/.. T/c T/c/"
+    " T/c/. T/none"
+)
+PRODUCT = """
+import errno, os, socket
+os.chdir("T/c")
+W, R, RW = os.O_WRONLY | os.O_NONBLOCK, os.O_RDONLY | os.O_NONBLOCK, os.O_RDWR | os.O_NONBLOCK
+C = os.O_CREAT
+FLAGS = (
+    W, RW, R | os.O_TRUNC, W | os.O_TRUNC, R | C, W | C, W | C | os.O_EXCL, R | C | os.O_EXCL,
+    os.O_TMPFILE | RW, W | os.O_NOFOLLOW, W | os.O_DIRECTORY, R | C | os.O_DIRECTORY,
+    os.O_PATH | os.O_WRONLY, os.O_PATH | C, 3, 3 | C, R | os.O_NOFOLLOW | os.O_TRUNC,
+)
+def tell(what, call, *args):
+    try:
+        call(*args)
+        print(*what, "ok")
+    except OSError as error:
+        print(*what, errno.errorcode[error.errno])
+def bind(name):
+    with socket.socket(socket.AF_UNIX) as box:
+        box.bind(name)
+for name in NAMES.split() + [""]:
+    for flags in FLAGS:
+        tell((name, oct(flags)), lambda: os.close(os.open(name, flags)))
+    for call, *args in (
+        (os.mkdir,), (os.mknod,), (os.mkfifo,), (bind,), (os.rmdir,), (os.unlink,),
+        (os.truncate, 1), (os.chmod, 0o600), (os.chown, -1, -1), (os.lchown, -1, -1), (os.utime,),
+        (os.setxattr, "user.x", b"x"), (os.removexattr, "user.x"), (os.rename, "zz"),
+        (os.link, "zz"), (os.rename, "f"), (os.link, "none"),
+    ):
+        tell((name, call.__name__, *args), call, name, *args)
+    for call, first in ((os.symlink, "x"), (os.rename, "f"), (os.link, "f"), (os.rename, "none"),
+                        (os.link, "none"), (os.rename, "f/x"), (os.rename, ""), (os.link, "")):
+        tell((call.__name__, first, name), call, first, name)
+"""
 BY_DESCRIPTOR = ("fstatvfs says ro", "fchmod", "fchown", "futimens", "fsetxattr")
 
 
@@ -166,3 +203,17 @@ def test_nothing_was_changed(ground: Tree) -> None:
     _ask(ground, "view")
     assert look() == before
     assert (ground.root / "b" / "f").stat().st_size == 2
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="mount --bind takes CAP_SYS_ADMIN")
+def test_what_is_wrong_besides_comes_in_the_kernels_order(ground: Tree) -> None:
+    script = ground.name(PRODUCT.replace("NAMES.split()", f"{NAMES!r}.split()"))
+
+    def says(how: str) -> list[str]:
+        done = ground.run(how, ("vfs:T/c=T/b,ro",), ["/usr/bin/python3", "-IS", "-c", script])
+        assert done.returncode == 0, done.stderr.decode()
+        return done.stdout.decode().splitlines()
+
+    both = list(zip(says("mounts"), says("view"), strict=True))
+    assert len(both) > 500
+    assert [pair for pair in both if pair[0] != pair[1]] == []

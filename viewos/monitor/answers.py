@@ -15,7 +15,8 @@ from viewos.module import PASS
 from viewos.monitor import inet
 from viewos.monitor.emulate import EMULATIONS, open_arguments, umask_of
 from viewos.monitor.outcome import Outcome
-from viewos.monitor.pathcalls import check_changes, committed, emulable, resolve_all
+from viewos.monitor.pathcalls import committed, emulable, resolve_all
+from viewos.monitor.refusals import check_changes
 from viewos.monitor.task import read_status
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING
 
-from viewos.abi.row import Intent, applies, signed32
+from viewos.abi.row import Intent, applies, may_be_empty, signed32
 from viewos.kernel import AT_FDCWD
 from viewos.monitor.emulate import told_statfs
 from viewos.monitor.outcome import CONTINUE, Outcome
@@ -49,13 +49,10 @@ def refuse_by_descriptor(router: Router, call: Call) -> None:
         if argument.intent is not Intent.WRITE or argument.dirfd is None:
             continue
         address = call.raw[argument.path]
-        if address and not (applies(argument, call.raw) and _is_empty(router, call, address)):
+        may_be = applies(argument, call.raw) and may_be_empty(argument, call.raw)
+        if address and not (may_be and not router.memory.read_string(call.tid, address)):
             continue
         _refuse(router, call, signed32(call.raw[argument.dirfd]))
-
-
-def _is_empty(router: Router, call: Call, address: int) -> bool:
-    return not router.memory.read_string(call.tid, address)
 
 
 def _refuse(router: Router, call: Call, fd: int) -> None:

@@ -14,7 +14,6 @@ from viewos.kernel import AT_FDCWD, NR, syscall
 from viewos.monitor.emulate import readlink as emulated_readlink
 from viewos.monitor.outcome import CONTINUE, Outcome
 from viewos.monitor.pathcalls import (
-    check_changes,
     emulable,
     fix_up_paths,
     may_continue,
@@ -22,6 +21,7 @@ from viewos.monitor.pathcalls import (
     resolve_all,
 )
 from viewos.monitor.paths import KERNEL, Place
+from viewos.monitor.refusals import check_changes
 
 if TYPE_CHECKING:
     from viewos.call import Call

@@ -11,7 +11,8 @@ from viewos.abi.fcntl import O_TMPFILE
 from viewos.abi.row import Intent, PathArg
 from viewos.files import File
 from viewos.kernel import AT_FDCWD, NR, syscall
-from viewos.monitor.pathcalls import open_flags, resolve_all
+from viewos.monitor.intents import open_flags
+from viewos.monitor.pathcalls import resolve_all
 from viewos.monitor.paths import KERNEL, Place
 
 if TYPE_CHECKING:

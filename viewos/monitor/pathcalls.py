@@ -10,39 +10,28 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from viewos.abi.fcntl import AT_EMPTY_PATH, AT_REMOVEDIR, O_TMPFILE
-from viewos.abi.row import HOW, Intent, PathArg, applies, follows, signed32
+from viewos.abi.row import HOW, Intent, PathArg, applies, signed32
 from viewos.claims import lies_in
-from viewos.kernel import AT_FDCWD, NR, syscall
+from viewos.kernel import AT_FDCWD
 from viewos.monitor.descriptors import refuse_by_descriptor
 from viewos.monitor.emulate import (
     EMULATIONS,
     checked_how,
-    open_arguments,
     pack_how,
     read_how,
-    removal_flags,
 )
+from viewos.monitor.intents import INTENTS, intention
 from viewos.monitor.memory import Fault
 from viewos.monitor.outcome import CONTINUE, FIX_UP, Outcome
 from viewos.monitor.paths import KERNEL, PATH_MAX, RESOLVE_MASK, Place
+from viewos.monitor.refusals import check_changes
 from viewos.monitor.rewrite import Argument, Rewrite
 from viewos.monitor.scratch import endless_path
 
 if TYPE_CHECKING:
     from viewos.call import Call
-    from viewos.claims import Claim
     from viewos.monitor.router import Router
 
-_NAME_INTENTS = frozenset({Intent.CREATE, Intent.REMOVE})
-_INTENTS = {
-    Intent.READ: "look",
-    Intent.EXECUTE: "read",
-    Intent.WRITE: "write",
-    Intent.CREATE: "create",
-    Intent.REMOVE: "remove",
-    Intent.MOUNT: "look",
-}
 _BLOCKING = frozenset({"open", "openat", "openat2", "creat", "connect"})
 
 
@@ -157,25 +146,6 @@ def _inside(router: Router, call: Call, argument: PathArg, root_real: bytes) -> 
     return KERNEL
 
 
-def open_flags(router: Router, call: Call, argument: PathArg) -> int:
-    """The flags of open, openat, creat or openat2."""
-    is_how = argument.follow is HOW
-    return (read_how(router, call)[0] if is_how else open_arguments(call)[0]) & 0xFFFFFFFF
-
-
-def intention(router: Router, call: Call, argument: PathArg) -> tuple[str, bool, bool]:
-    """(intent, follow a final link, the last component is only a name)."""
-    if argument.intent is Intent.OPEN:
-        flags = open_flags(router, call, argument)
-        follow = follows(argument, call.raw, flags if argument.follow is HOW else 0)
-        if flags & os.O_CREAT and not flags & os.O_PATH:
-            return "create", follow, False
-        writes = flags & os.O_ACCMODE or flags & os.O_TRUNC
-        return ("write" if writes else "read"), follow, False
-    follow = follows(argument, call.raw)
-    return _INTENTS[argument.intent], follow, argument.intent in _NAME_INTENTS
-
-
 def may_continue(router: Router, place: Place) -> bool:
     """Will the kernel alone do the right thing with the tracee's own string?"""
     if not place.plain:
@@ -196,122 +166,6 @@ def emulable(call: Call, places: list[Place]) -> bool:
     )
 
 
-# ---- what a mount would refuse ------------------------------------------------------------------
-
-
-def check_changes(router: Router, call: Call, places: list[Place]) -> None:
-    """Refuse what a bind mount would: EROFS, EXDEV, EBUSY. Raises OSError."""
-    if call.operation == "rename":  # which looks at the mounts first (fs/namei.c)
-        _check_same_mount(router, call, *places)
-    for argument, place in zip(call.row.paths, places, strict=True):
-        claim = place.claim
-        target_is_read_only = place.target is not None and router.is_read_only(place.target)
-        if target_is_read_only and intention(router, call, argument)[0] in ("write", "create"):
-            raise OSError(errno.EROFS, "read-only claim")
-        if claim is None or place is KERNEL:
-            continue
-        if argument.intent is Intent.REMOVE and place.virtual == claim.prefix:
-            _refuse_mount_point(call, place)
-        if claim.read_only:
-            _check_read_only(router, call, argument, place)
-    if call.operation == "link":
-        _check_same_mount(router, call, *places)
-
-
-def _check_same_mount(router: Router, call: Call, old: Place, new: Place) -> None:
-    """rename(2) and link(2) stay in one mount, and a mount point is busy."""
-    if KERNEL in (old, new) or new.native or (old.native and not old.target):
-        return  # another file system, which the kernel sees for itself
-    is_rename = call.operation == "rename"
-    there = _mount_of_parent(router, new)
-    differs = (
-        _mount_of_parent(router, old) is not there
-        if is_rename
-        else not _stands_in(router, old, there)
-    )
-    is_busy = is_rename and new.claim is not None and new.virtual == new.claim.prefix != b"/"
-    if not differs and not is_busy:
-        return
-    # What else is wrong comes first: the kernel will say it.
-    try:
-        _probe_flags(call)
-        for place in (old, new):
-            os.lstat(place.parent + b"/.")
-        if not differs or not is_rename:
-            os.lstat(old.real)
-    except OSError:
-        return
-    ends_in_slash = new.real.endswith(b"/")  # EEXIST or ENOENT, which come first
-    if is_rename or not (ends_in_slash or os.path.lexists(new.real)):
-        raise OSError(*((errno.EXDEV, "another claim") if differs else (errno.EBUSY, "busy")))
-
-
-def _probe_flags(call: Call) -> None:
-    """Raise OSError EINVAL for flags that the kernel refuses before it looks at paths."""
-    if call.name in ("renameat2", "linkat"):
-        flags = call.raw[4] & 0xFFFFFFFF & ~(AT_EMPTY_PATH if call.name == "linkat" else 0)
-        try:
-            syscall(NR[call.name], AT_FDCWD, b"", AT_FDCWD, b"", flags)
-        except FileNotFoundError:
-            return
-
-
-def _mount_of_parent(router: Router, place: Place) -> Claim | None:
-    """The claim of the directory in which the name stands."""
-    if place.claim is None or place.virtual != place.claim.prefix:
-        return place.claim
-    return router.view.claims.find(os.path.dirname(place.virtual))
-
-
-def _stands_in(router: Router, old: Place, claim: Claim | None) -> bool:
-    """Is the file itself in the claim? A magic link's target may be known by several names."""
-    if not old.target:
-        return old.claim is claim
-    claims = router.view.claims
-    return any(claims.find(name) is claim for name in claims.names(old.target))
-
-
-def _refuse_mount_point(call: Call, place: Place) -> None:
-    if call.operation in ("unlink", "rmdir"):
-        flags = removal_flags(call)
-        if flags & ~AT_REMOVEDIR:
-            raise OSError(errno.EINVAL, "flags")
-        is_directory = stat.S_ISDIR(os.lstat(place.real).st_mode)
-        if is_directory != bool(flags):
-            raise OSError(errno.EISDIR if is_directory else errno.ENOTDIR, "mount point")
-    if place.virtual != b"/":
-        raise OSError(errno.EBUSY, "mount point")
-
-
-def _check_read_only(router: Router, call: Call, argument: PathArg, place: Place) -> None:
-    intent = intention(router, call, argument)[0]
-    if intent in ("look", "read"):
-        return
-    if argument.intent is Intent.OPEN:
-        try:
-            mode = os.lstat(place.real).st_mode
-        except FileNotFoundError:
-            os.lstat(place.parent)
-            if intent == "create":
-                raise OSError(errno.EROFS, "read-only claim") from None
-            raise
-        flags = read_how(router, call)[0] if call.name == "openat2" else open_arguments(call)[0]
-        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-            return
-        if flags & os.O_CREAT and flags & os.O_EXCL:
-            raise OSError(errno.EEXIST, "exists")
-        makes = flags & O_TMPFILE == O_TMPFILE
-        if stat.S_ISDIR(mode) and flags & (os.O_ACCMODE | os.O_CREAT) and not makes:
-            raise OSError(errno.EISDIR, "directory")
-        if flags & (os.O_ACCMODE | os.O_TRUNC):
-            raise OSError(errno.EROFS, "read-only claim")
-        return
-    if intent == "create" and os.path.lexists(place.real) and call.operation != "rename":
-        raise OSError(errno.EEXIST, "exists")  # filename_create: EEXIST comes before EROFS
-    os.lstat(place.real if intent == "write" else place.parent)
-    raise OSError(errno.EROFS, "read-only claim")
-
-
 def committed(call: Call, places: list[Place]) -> None:
     """Tell the modules that own a changed name."""
     for argument, place in zip(call.row.paths, places, strict=True):
@@ -322,7 +176,7 @@ def committed(call: Call, places: list[Place]) -> None:
         if told is not None and argument.intent not in (Intent.READ, Intent.EXECUTE):
             told(
                 claim.module_path + place.virtual[len(claim.prefix) :],
-                _INTENTS.get(argument.intent, "open"),
+                INTENTS.get(argument.intent, "open"),
             )
 
 

@@ -15,7 +15,7 @@ import time
 from typing import TYPE_CHECKING
 
 from viewos import kernel
-from viewos.abi.row import signed32
+from viewos.abi.row import Intent, signed32
 from viewos.abi.socket import (
     AF_UNIX,
     SO_PASSCRED,
@@ -27,6 +27,7 @@ from viewos.abi.socket import (
 )
 from viewos.monitor.outcome import CONTINUE, Outcome
 from viewos.monitor.pathcalls import may_continue, tracee_string
+from viewos.monitor.refusals import check_name
 from viewos.monitor.rewrite import Argument, Rewrite
 from viewos.monitor.scratch import short_link, short_name
 from viewos.monitor.traced import is_interrupted
@@ -90,6 +91,7 @@ def real_name(
     if place is None or may_continue(router, place):
         return None
     if create and place.claim is not None and place.claim.read_only:
+        check_name("bind", Intent.CREATE, place)
         raise OSError(errno.EROFS, "read-only claim")
     real = tracee_string(router, call, place)
     if create and real != place.virtual and len(real) + 1 < SUN_PATH:

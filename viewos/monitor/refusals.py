@@ -1,0 +1,196 @@
+"""What a mount would refuse: changes where it is read-only, names in two mounts, mount points."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from viewos.abi.fcntl import AT_EMPTY_PATH, AT_REMOVEDIR, O_TMPFILE
+from viewos.abi.row import Intent, PathArg
+from viewos.kernel import AT_FDCWD, NR, syscall
+from viewos.monitor.emulate import open_arguments, read_how, removal_flags
+from viewos.monitor.intents import NAME_INTENTS, intention
+from viewos.monitor.paths import KERNEL, Place
+
+if TYPE_CHECKING:
+    from viewos.call import Call
+    from viewos.claims import Claim
+    from viewos.monitor.router import Router
+
+
+def check_changes(router: Router, call: Call, places: list[Place]) -> None:
+    """Refuse what a bind mount would: EROFS, EXDEV, EBUSY. Raises OSError."""
+    if call.operation == "rename":  # which looks at both names and at the mounts first
+        _check_same_mount(router, call, *places)
+        if KERNEL in places:
+            return
+        for argument, place in zip(call.row.paths, places, strict=True):
+            if place.claim is not None and place.claim.read_only:
+                check_name("rename", argument.intent, place)
+    if call.operation == "link":
+        if places[0] is KERNEL and not (call.name == "linkat" and call.raw[4] & AT_EMPTY_PATH):
+            return
+        if places[0].claim is not None and places[0] is not KERNEL:
+            os.lstat(places[0].real)
+    for argument, place in zip(call.row.paths, places, strict=True):
+        claim = place.claim
+        target_is_read_only = place.target is not None and router.is_read_only(place.target)
+        if target_is_read_only and intention(router, call, argument)[0] in ("write", "create"):
+            raise OSError(errno.EROFS, "read-only claim")
+        if claim is None or place is KERNEL:
+            continue
+        if argument.intent is Intent.REMOVE and place.virtual == claim.prefix:
+            _refuse_mount_point(call, place)
+        if claim.read_only:
+            _check_read_only(router, call, argument, place)
+    if call.operation == "link":
+        _check_same_mount(router, call, *places)
+
+
+def _check_same_mount(router: Router, call: Call, old: Place, new: Place) -> None:
+    """rename(2) and link(2) stay in one mount, and a mount point is busy."""
+    if KERNEL in (old, new) or new.native or (old.native and not old.target):
+        return  # another file system, which the kernel sees for itself
+    is_rename = call.operation == "rename"
+    there = _mount_of_parent(router, new)
+    differs = (
+        _mount_of_parent(router, old) is not there
+        if is_rename
+        else not _stands_in(router, old, there)
+    )
+    is_busy = is_rename and new.claim is not None and new.virtual == new.claim.prefix != b"/"
+    if not differs and not is_busy:
+        return
+    # What else is wrong comes first: the kernel will say it.
+    try:
+        _probe_flags(call)
+        for place in (old, new):
+            os.lstat(place.parent + b"/.")
+        if not differs or not is_rename:
+            os.lstat(old.real)
+    except OSError:
+        return
+    ends_in_slash = new.real.endswith(b"/")  # EEXIST or ENOENT, which come first
+    if is_rename or not (ends_in_slash or os.path.lexists(new.real)):
+        raise OSError(*((errno.EXDEV, "another claim") if differs else (errno.EBUSY, "busy")))
+
+
+def _probe_flags(call: Call) -> None:
+    """Raise OSError EINVAL for flags that the kernel refuses before it looks at paths."""
+    if call.name in ("renameat2", "linkat"):
+        flags = call.raw[4] & 0xFFFFFFFF & ~(AT_EMPTY_PATH if call.name == "linkat" else 0)
+        try:
+            syscall(NR[call.name], AT_FDCWD, b"", AT_FDCWD, b"", flags)
+        except FileNotFoundError:
+            return
+
+
+def _mount_of_parent(router: Router, place: Place) -> Claim | None:
+    """The claim of the directory in which the name stands."""
+    if place.claim is None or place.virtual != place.claim.prefix:
+        return place.claim
+    return router.view.claims.find(os.path.dirname(place.virtual))
+
+
+def _stands_in(router: Router, old: Place, claim: Claim | None) -> bool:
+    """Is the file itself in the claim? A magic link's target may be known by several names."""
+    if not old.target:
+        return old.claim is claim
+    claims = router.view.claims
+    return any(claims.find(name) is claim for name in claims.names(old.target))
+
+
+def _refuse_mount_point(call: Call, place: Place) -> None:
+    if call.operation in ("unlink", "rmdir"):
+        flags = removal_flags(call)
+        if flags & ~AT_REMOVEDIR:
+            raise OSError(errno.EINVAL, "flags")
+        is_directory = stat.S_ISDIR(os.lstat(place.real).st_mode)
+        if is_directory != bool(flags):
+            raise OSError(errno.EISDIR if is_directory else errno.ENOTDIR, "mount point")
+    if place.virtual != b"/":
+        raise OSError(errno.EBUSY, "mount point")
+
+
+def _check_read_only(router: Router, call: Call, argument: PathArg, place: Place) -> None:
+    """Raise EROFS, or what the kernel finds before it looks whether it may write (fs/namei.c,
+    fs/open.c)."""
+    intent = intention(router, call, argument)[0]
+    if intent in ("look", "read"):
+        return
+    if argument.intent is Intent.OPEN:
+        _check_open(router, call, place, intent)
+        return
+    if argument.intent in NAME_INTENTS:
+        check_name(_operation(call), argument.intent, place)
+    else:
+        mode = os.lstat(place.real).st_mode
+        if call.operation == "truncate" and not stat.S_ISREG(mode):
+            raise OSError(errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL, "no file")
+    raise OSError(errno.EROFS, "read-only claim")
+
+
+def _check_open(router: Router, call: Call, place: Place, intent: str) -> None:
+    flags = read_how(router, call)[0] if call.name == "openat2" else open_arguments(call)[0]
+    if flags & os.O_CREAT and flags & os.O_DIRECTORY:
+        _refuse_flags(flags)
+    if intent == "create" and place.real.endswith(b"/"):
+        os.stat(place.parent + b"/.")
+        raise OSError(errno.EISDIR, "directory")
+    try:
+        mode = os.lstat(place.real).st_mode
+    except FileNotFoundError:
+        os.stat(place.parent + b"/.")
+        if intent != "create":
+            raise
+        raise OSError(errno.EROFS, "read-only claim") from None
+    makes = flags & O_TMPFILE == O_TMPFILE
+    if flags & os.O_CREAT and flags & os.O_EXCL:
+        raise OSError(errno.EEXIST, "exists")
+    if stat.S_ISDIR(mode):
+        if not makes and flags & (os.O_ACCMODE | os.O_CREAT | os.O_TRUNC):
+            raise OSError(errno.EISDIR, "directory")
+    elif flags & os.O_DIRECTORY:
+        raise OSError(errno.ENOTDIR, "no directory")
+    elif not stat.S_ISREG(mode):
+        return
+    if flags & os.O_ACCMODE in (os.O_WRONLY, os.O_RDWR) or flags & os.O_TRUNC:
+        raise OSError(errno.EROFS, "read-only claim")
+
+
+def _refuse_flags(flags: int) -> None:
+    """Raise what the kernel says of flags before it looks at a path: EINVAL (Linux 6.4)."""
+    with suppress(FileNotFoundError):
+        os.close(os.open(b"", flags & ~os.O_CLOEXEC))
+
+
+_DOTS = {"rmdir": (errno.EINVAL, errno.ENOTEMPTY, errno.EBUSY), "unlink": (errno.EISDIR,) * 3}
+"""Of `.`, of `..` and of the root."""
+
+
+def _operation(call: Call) -> str:
+    return (
+        "rmdir"
+        if call.name == "unlinkat" and removal_flags(call) & AT_REMOVEDIR
+        else call.operation
+    )
+
+
+def check_name(operation: str, intent: Intent, place: Place) -> None:
+    """Raise what is wrong with a name that is to be made or removed."""
+    os.stat(place.parent + b"/.")
+    name = os.path.basename(place.real.rstrip(b"/"))
+    special = [b".", b"..", b""].index(name) if name in (b".", b"..", b"") else None
+    if operation == "rename":
+        if special is not None:
+            raise OSError(errno.EBUSY, "no name")
+    elif intent is Intent.REMOVE:
+        if special is not None:
+            raise OSError(_DOTS[operation][special], "no name")
+    elif special is not None or os.path.lexists(place.real.rstrip(b"/")):
+        raise OSError(errno.EADDRINUSE if operation == "bind" else errno.EEXIST, "exists")
+    elif place.real.endswith(b"/") and operation != "mkdir":
+        raise OSError(errno.ENOENT, "no directory")
