@@ -105,7 +105,7 @@ for what, call in {
 
 NAMES = (
     "f sub sub/ rel out abs none none/ none/x f/x f/ fifo socket . sub/. sub/.. script/.. T/c T/c/"
-    " T/c/. T/none"
+    " T/c/."
 )
 PRODUCT = """
 import errno, os, socket

@@ -172,11 +172,8 @@ _DOTS = {"rmdir": (errno.EINVAL, errno.ENOTEMPTY, errno.EBUSY), "unlink": (errno
 
 
 def _operation(call: Call) -> str:
-    return (
-        "rmdir"
-        if call.name == "unlinkat" and removal_flags(call) & AT_REMOVEDIR
-        else call.operation
-    )
+    removes = call.operation in ("unlink", "rmdir") and removal_flags(call) & AT_REMOVEDIR
+    return "rmdir" if removes else call.operation
 
 
 def check_name(operation: str, intent: Intent, place: Place) -> None:
