@@ -22,6 +22,10 @@ SCRIPTS = {
     "a dynamic program": "foreign one two; echo $?",
     "a program that spawns itself": "cd /tmp && foreign again; echo $?",
     "by a relative name": "cd /bin && ./foreign; cd /tmp && ../bin/foreign",
+    "below a directory that may not be searched": """
+        busybox mkdir -p /tmp/d/e; busybox cp /bin/foreign /tmp/d/e; cd /tmp/d/e
+        busybox chmod 0 ..; ./foreign one; echo $?; busybox chmod 700 ..
+        busybox rm -r /tmp/d""",
     "by a link": "ln -s ../bin/foreign /tmp/link && /tmp/link; cd /tmp && exec ./link x",
     "a script": "script a 'b c'; cd /bin; ./script",
     "a script of a dynamic program": "scripted a b",

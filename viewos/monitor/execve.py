@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from viewos.abi.fcntl import AT_EXECVE_CHECK
 from viewos.abi.row import signed32
 from viewos.abi.syscalls import TABLE
+from viewos.claims import join
 from viewos.files import File
 from viewos.kernel import AT_FDCWD, NR, syscall
 from viewos.monitor.binfmt import ELF64, loader_of, parse_shebang, read_head
@@ -218,8 +219,10 @@ def _through_loader(
     place = _resolve(router, call, interpreter)
     if place.plain or _same_file(place.real, interpreter):
         return True
+    path = below_root(router, call, program.place.virtual)
     if not program.rebuilt:
         program.argv = list(router.memory.read_pointers(call.tid, call.raw[argv_at]))
+        path = _relative(router, call, program) or path
     if program.comm is None:
         program.comm = os.path.basename(program.name)[:15]
     program.executable = program.place.real
@@ -229,13 +232,26 @@ def _through_loader(
         interpreter,
         b"--argv0",
         first,
-        below_root(router, call, program.place.virtual),
+        path,
         *program.argv[1:],
     ]
     program.rebuilt = True
     program.place = place
     router.view.loaders.add(place.real)
     return False
+
+
+def _relative(router: Router, call: Call, program: Program) -> bytes | None:
+    """The caller's string, where the loader finds the program by it as the kernel would:
+    directories above the working directory ask for nothing. None: links are in it, which $ORIGIN
+    is not to show."""
+    name = program.name
+    if call.name != "execve" or name[:1] == b"/":
+        return None
+    start = router.resolver.start(call.task, AT_FDCWD, router.cwd_hint(call))
+    if start is None or os.path.normpath(join(start.virtual, b"/" + name)) != program.place.virtual:
+        return None
+    return name if b"/" in name else b"./" + name
 
 
 def _same_file(one: bytes, other: bytes) -> bool:
