@@ -103,3 +103,32 @@ def test_a_directory_that_is_not_in_the_view(root: Path) -> None:
     done = run_in_view([f"vfs:/={root}"], ["/bin/pwd"], cwd="/usr", timeout=30)
     assert done.stdout == b"/\n"
     assert done.stderr == b"viewos: /usr is no directory of the view: starting in /\n"
+
+
+ROOT = """
+import errno, os
+os.mkdir("/tmp/of-root")
+for what, call in {
+    "rmdir": lambda: os.rmdir("/"), "unlink": lambda: os.unlink("/"),
+    "mkdir": lambda: os.mkdir("/"),
+    "rename": lambda: os.rename("/", "/x"), "onto": lambda: os.rename("/tmp/of-root", "/"),
+    "excl": lambda: os.open("/", os.O_CREAT | os.O_EXCL),
+    "creat": lambda: os.open("//", os.O_CREAT),
+    "link": lambda: os.link("/tmp/of-root", "/"), "symlink": lambda: os.symlink("x", "/"),
+}.items():
+    try:
+        call()
+    except OSError as error:
+        print(what, errno.errorcode[error.errno])
+os.rmdir("/tmp/of-root")
+"""
+
+
+def test_the_root_of_the_view_is_a_root(tmp_path: Path) -> None:
+    """Natively it is the machine's own; none of these calls changes it."""
+    (tmp_path / "tmp").mkdir()
+    argv = ["/usr/bin/python3", "-IS", "-c", ROOT]
+    passed = ",".join(f"/{name}=/{name}" for name in ("usr", "lib", "lib64", "etc"))
+    native = run_in_view(None, argv, cwd="/").stdout
+    assert native.count(b"\n") == 9
+    assert run_in_view([f"vfs:/={tmp_path},{passed}"], argv, cwd="/").stdout == native

@@ -105,8 +105,9 @@ def resolve_one(router: Router, call: Call, argument: PathArg, root_real: bytes)
     if not path:
         return KERNEL  # the descriptor itself with AT_EMPTY_PATH, ENOENT without
     intent, follow, keep_last = intention(router, call, argument)
-    if argument.intent is Intent.OPEN and intent == "create" and path.endswith(b"/"):
-        keep_last = True  # EISDIR, whatever stands there
+    if argument.intent is Intent.OPEN and intent == "create":
+        # EISDIR, whatever stands there; the root itself is looked at.
+        keep_last = path.endswith(b"/") and bool(path.strip(b"/"))
     resolver = router.resolver
     root = router.root_of(call, root_real)
     start = None

@@ -61,7 +61,7 @@ def _check_same_mount(router: Router, call: Call, old: Place, new: Place) -> Non
         if is_rename
         else not _stands_in(router, old, there)
     )
-    is_busy = is_rename and new.claim is not None and new.virtual == new.claim.prefix != b"/"
+    is_busy = is_rename and new.claim is not None and new.virtual == new.claim.prefix
     if not differs and not is_busy:
         return
     # What else is wrong comes first: the kernel will say it.
@@ -111,8 +111,7 @@ def _refuse_mount_point(call: Call, place: Place) -> None:
         is_directory = stat.S_ISDIR(os.lstat(place.real).st_mode)
         if is_directory != bool(flags):
             raise OSError(errno.EISDIR if is_directory else errno.ENOTDIR, "mount point")
-    if place.virtual != b"/":
-        raise OSError(errno.EBUSY, "mount point")
+    raise OSError(errno.EBUSY, "mount point")
 
 
 def _check_read_only(router: Router, call: Call, argument: PathArg, place: Place) -> None:
