@@ -1,9 +1,10 @@
 """Modules that do everything wrong that an author can do wrong."""
 
+import asyncio
 import os
 import time
 
-from viewos import PASS, Claim, RealPath, VirtualModule, VirtualPath, hook
+from viewos import PASS, Claim, Interrupted, RealPath, VirtualModule, VirtualPath, hook
 
 
 class Fine(VirtualModule):
@@ -95,6 +96,45 @@ class Exits(VirtualModule):
     @hook("uname")
     def look(self, call):
         raise SystemExit(3)
+
+
+class Stops(VirtualModule):
+    @hook("uname")
+    def look(self, call):
+        raise KeyboardInterrupt
+
+
+class Cancels(VirtualModule):
+    @hook("uname")
+    async def look(self, call):
+        raise asyncio.CancelledError
+
+
+class NoErrno(VirtualModule):
+    @hook("uname")
+    def look(self, call):
+        raise OSError("text", "x")
+
+
+class Interrupts(VirtualModule):
+    @hook("uname")
+    def look(self, call):
+        raise Interrupted
+
+
+class TooGreat(VirtualModule):
+    def getuid(self, call):
+        return 2**63
+
+
+class TooSmall(VirtualModule):
+    def getuid(self, call):
+        return -(2**63) - 1
+
+
+class Huge(VirtualModule):
+    def getuid(self, call):
+        return 10**5000
 
 
 class Recurses(VirtualModule):

@@ -155,6 +155,10 @@ def test_a_file_of_a_module_leaves_nothing_beside_it(here: Place) -> None:
 
 HANDLERS = {
     "Exits": "SystemExit: 3",
+    "Stops": "KeyboardInterrupt",
+    "Cancels": "CancelledError",
+    "NoErrno": "OSError: [Errno text] x",
+    "Interrupts": "Interrupted",
     "Recurses": "RecursionError",
     "Nonsense": "'nonsense' is no answer to uname",
 }
@@ -170,6 +174,18 @@ def test_a_handler_that_fails(here: Place, name: str) -> None:
     assert result.stderr.count(b"Input/output error") == 2
     log = (here.real / "log").read_text()
     assert log.count("Traceback") >= 2 and HANDLERS[name] in log
+    assert log.count("uname by process ") == 2 and "a bug in the monitor" not in log
+
+
+@pytest.mark.parametrize("name", ["TooGreat", "TooSmall", "Huge"])
+def test_a_value_that_fits_no_register(here: Place, name: str) -> None:
+    program = "import ctypes; libc = ctypes.CDLL(None, use_errno=True)\n"
+    program += "print(libc.syscall(102), ctypes.get_errno())"
+    words = ["run", "--log", "log", "-m", f"bad.py:{name}", "--", "python3", "-c", program]
+    result = viewos(*words, user=here.user, cwd=here.real, timeout=20)
+    assert result.stdout == b"-1 5\n"
+    log = (here.real / "log").read_text()
+    assert " is no answer to getuid" in log and "a bug in the monitor" not in log
 
 
 def test_a_handler_that_hangs_holds_up_nobody(here: Place) -> None:

@@ -32,9 +32,15 @@ class BadAnswer(TypeError):
     """A handler returned what is no answer to its call."""
 
     def __init__(self, call: Call, value: object) -> None:
+        # repr() of an int of thousands of digits raises ValueError.
+        shown = "an int of more than 64 bits" if _is_too_wide(value) else repr(value)
         super().__init__(
-            f"{value!r} is no answer to {call.name}: return a value, raise OSError, or return PASS"
+            f"{shown} is no answer to {call.name}: return a value, raise OSError, or return PASS"
         )
+
+
+def _is_too_wide(value: object) -> bool:
+    return isinstance(value, int) and not -(1 << 63) <= value < 1 << 63
 
 
 def encode(router: Router, call: Call, value: Any) -> int | Outcome:
@@ -47,7 +53,7 @@ def encode(router: Router, call: Call, value: Any) -> int | Outcome:
     encoder = _ENCODERS.get(call.name) or _ENCODERS.get(call.operation)
     if encoder is not None:
         return encoder(router, call, value)
-    if isinstance(value, int) and not isinstance(value, bool):
+    if isinstance(value, int) and not isinstance(value, bool) and not _is_too_wide(value):
         return value
     raise BadAnswer(call, value)
 

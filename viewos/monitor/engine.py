@@ -56,13 +56,15 @@ class Notification:
 
     def answer(self, value: int = 0, error: int = 0) -> bool:
         """Give the call's result. False if the call was abandoned meanwhile."""
-        self.answered = True
-        return self.engine.send(self.id, value, -error, 0)
+        sent = self.engine.send(self.id, value, -error, 0)
+        self.answered = True  # not before: what cannot be sent has answered nothing
+        return sent
 
     def let_continue(self) -> bool:
         """Let the kernel run the call unchanged."""
+        sent = self.engine.send(self.id, 0, 0, abi.SECCOMP_USER_NOTIF_FLAG_CONTINUE)
         self.answered = True
-        return self.engine.send(self.id, 0, 0, abi.SECCOMP_USER_NOTIF_FLAG_CONTINUE)
+        return sent
 
     def add_fd(self, fd: int, *, cloexec: bool) -> int:
         """Put a copy of `fd` into the tracee's table; its number there. Raises OSError."""

@@ -182,8 +182,8 @@ class Router(ModuleServices, ProcessStates):
             answer = self._answer(call)
         except Redo:
             answer = ANSWERED
-        except Interrupted:
-            answer = self._interrupted(call)
+        except Interrupted as error:
+            answer = self._interrupted(call, error)
         except Fault:
             answer = (
                 CONTINUE  # the kernel finds the same bad pointer, and orders the errors rightly
@@ -196,12 +196,8 @@ class Router(ModuleServices, ProcessStates):
                 once=f"unreadable {call.tid}",
             )
             answer = -errno.EPERM
-        except OSError as error:
-            number = error.errno or errno.EIO
-            answer = -number if 0 < number <= MAX_ERRNO else -errno.EIO
-        except Exception:
-            self.log.exception(f"{call.name} by process {call.tid} fails with EIO")
-            answer = -errno.EIO
+        except BaseException as error:  # a module's SystemExit ends nothing of the monitor's
+            answer = self._failed(call, error)
         for trace in traces:
             trace.end(self, call, text, answer)
         # Before the tracee is woken: it may have this CPU for a while then.
@@ -217,7 +213,16 @@ class Router(ModuleServices, ProcessStates):
         module = self._names[call.layer] if call.answered_by_module else None
         self.stats.count(call.name, call.process_hint, outcome, took, module)
 
-    def _interrupted(self, call: Call) -> int | Outcome:
+    def _failed(self, call: Call, error: BaseException) -> int:
+        number = (error.errno or errno.EIO) if isinstance(error, OSError) else None
+        if isinstance(number, int):
+            return -number if 0 < number <= MAX_ERRNO else -errno.EIO
+        self.log.exception(f"{call.name} by process {call.tid} fails with EIO")
+        return -errno.EIO
+
+    def _interrupted(self, call: Call, error: Interrupted) -> int | Outcome:
+        if not isinstance(error, waiting.Due) and not waiting.Signals(call.tid).due:
+            return self._failed(call, error)  # a module's own: the call would be made for ever
         call.release()
         return waiting.end_interrupted(self, call)
 

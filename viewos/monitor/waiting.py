@@ -37,6 +37,10 @@ BRIEF_MS = 1
 _WAKE = signal.SIGRTMAX - 3
 
 
+class Due(Interrupted):
+    """The monitor itself has seen that a signal is due, whatever has become of it since."""
+
+
 class Signals:
     """The signals of one look at a thread."""
 
@@ -71,7 +75,7 @@ def wait(router: Router, call: Call, fd: int, events: int, seconds: float | None
     notification = router.notification
     while not ready:
         if Signals(call.tid).due or not notification.valid():
-            raise Interrupted
+            raise Due
         if deadline is not None and time.monotonic() >= deadline:
             return 0
         left = LOOK if deadline is None else min(LOOK, deadline - time.monotonic())
@@ -140,7 +144,7 @@ class Interrupter:
             if error != errno.EINTR:
                 return error
             if blocked.is_over():
-                raise Interrupted
+                raise Due
 
     def _start(self) -> None:
         with self._lock:
