@@ -86,6 +86,15 @@ def test_there_is_no_view(ground: Ground) -> None:
     )
 
 
+def test_the_empty_name_is_no_views(ground: Ground) -> None:
+    with ground.view([], SLEEP) as process:
+        assert ground.says("name", NAME, "") == ""
+        text = f"viewos: there is no view '' (`viewos ps` lists: {process.pid})\nstatus 125\n"
+        for words in (["stop", ""], ["exec", "", "true"], ["info", ""], ["wait", ""]):
+            assert ground.says(*words) == text
+        assert ground.json("ps")[0]["processes"] == 1
+
+
 def test_from_within(ground: Ground) -> None:
     """Without any environment, and with the sockets out of sight."""
     script = (

@@ -168,16 +168,18 @@ def find(word: str | None) -> Found:
         return _own_view()
     found = list(views())
     matches = [one for one in found if one.about["id"] == word]
-    matches = matches or [one for one in found if one.about["name"] == word]
+    if not matches and word:  # "" is what views without a name have
+        matches = [one for one in found if one.about["name"] == word]
     if len(matches) == 1:
         return matches[0]
     if matches:
         ids = ", ".join(one.about["id"] for one in matches)
         raise ViewosError(f"several views have the name {word}: say which by its id ({ids})")
+    shown = word or "''"
     if not found:
-        raise ViewosError(f"there is no view {word}, and no other one either")
+        raise ViewosError(f"there is no view {shown}, and no other one either")
     ids = ", ".join(one.about["id"] for one in found[:8])
-    raise ViewosError(f"there is no view {word} (`viewos ps` lists: {ids})")
+    raise ViewosError(f"there is no view {shown} (`viewos ps` lists: {ids})")
 
 
 def _own_view() -> Found:
