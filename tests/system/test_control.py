@@ -25,6 +25,7 @@ from tests.system.view import environment, run_in_view, started
 
 __all__ = ["ground"]  # the fixture
 pytestmark = pytest.mark.timeout(120)
+as_root = pytest.mark.skipif(os.getuid() != 0, reason="directories of another user")
 
 
 # ---- seeing ----
@@ -112,6 +113,24 @@ def test_from_within(ground: Ground) -> None:
     assert inner["outer"] == ours[0]["id"] and inner["id"] == f"{ours[0]['id']}.1"
     assert inner["modules"] == ["hostname:h"] and inner["command"][-2:] == ["ps", "--json"]
     assert last["id"] == ours[0]["id"] and last["name"] == "renamed"
+
+
+@as_root
+def test_from_within_as_a_root_who_may_not_look(ground: Ground) -> None:
+    """The directory of another root's sockets looks like our own, and cannot be read."""
+    run = ground.path / "run"
+    os.chown(run, 0, 0)
+    words = f"{python(ground.user)} -m viewos"
+    script = "; ".join(
+        f"{words} {rest}"
+        for rest in ("ps", f"stats {NAME}", f"exec {NAME} -- id -u", f"stop {NAME}; echo on")
+    )
+    options = ("run", "--name", NAME, "-m", "uid:0", "--", "sh", "-c", script)
+    done = ground.ask(*options)
+    head, row, *rest = done.stdout.decode().splitlines()
+    assert done.stderr == b""
+    assert head.split()[0] == "VIEW" and row.split()[1] == NAME
+    assert rest[-1] == "0"  # what exec says: then the view has ended itself
 
 
 def test_counts(ground: Ground) -> None:

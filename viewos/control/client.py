@@ -122,7 +122,10 @@ def monitors() -> Iterator[Monitor]:
 
 
 def _connected(path: str, *, is_ours: bool) -> Monitor | None:
-    name, held = places.reached(path)
+    try:
+        name, held = places.reached(path)
+    except OSError:
+        return None
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         connection.settimeout(PATIENCE)

@@ -49,9 +49,16 @@ def sockets(uid: int) -> Iterator[str]:
     """The sockets of that user's monitors, also those that nobody serves any more."""
     for path in directories(uid):
         if is_safe(path, uid):
-            with os.scandir(path) as entries:
-                names = sorted(entry.name for entry in entries if entry.name.endswith(SUFFIX))
-            yield from (os.path.join(path, name) for name in names)
+            yield from (os.path.join(path, name) for name in _names(path) if name.endswith(SUFFIX))
+
+
+def _names(path: str) -> list[str]:
+    """What a directory holds. In a view whose user is root it may look like ours and be another's:
+    then nothing that we could reach."""
+    try:
+        return sorted(os.listdir(path))
+    except OSError:
+        return []
 
 
 def users() -> list[int]:
@@ -60,9 +67,8 @@ def users() -> list[int]:
     found = {uid}
     if uid == 0 and _chosen() is None:
         for parent, prefix in (("/run/user", ""), ("/tmp", "viewos-")):
-            if os.path.isdir(parent):
-                names = [n.removeprefix(prefix) for n in os.listdir(parent) if n.startswith(prefix)]
-                found |= {int(name) for name in names if name.isdigit()}
+            names = [n.removeprefix(prefix) for n in _names(parent) if n.startswith(prefix)]
+            found |= {int(name) for name in names if name.isdecimal()}
     return sorted(found)
 
 
