@@ -129,6 +129,7 @@ def messages(call: Call) -> list[Message]:
 
 def _message(call: Call, at: int, header: bytes) -> Message:
     name, name_size, vectors_at, count, control, control_size, _ = _HEADER.unpack(header)
+    name_size = min(name_size, abi.MOST)  # what is longer is cut; sendto(2) refuses it
     size = 16 * min(count, IOV_MAX)
     vectors = list(struct.iter_unpack("=QQ", call.read(vectors_at, size))) if size else []
     return Message(call, (name, name_size), vectors, (control, control_size), at)

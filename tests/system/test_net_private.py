@@ -54,6 +54,14 @@ def test_servers_and_clients_see_what_they_see_natively(rules: str, user: int) -
     assert native.stdout.count(b"and back") == 8
 
 
+@pytest.mark.parametrize("rules", ["ports=private", "none"])
+def test_a_server_answers_where_it_does_natively(rules: str) -> None:
+    words = ["python3", str(HERE / "reaching.py"), str(closed_port())]
+    native = run_in_view(None, words, check=True)
+    seen = run_in_view([f"net:{rules}"], words, check=True)
+    assert (seen.stdout.decode(), seen.stderr) == (native.stdout.decode(), b"")
+
+
 def test_ten_views_serve_the_same_port() -> None:
     """Each is reached by its own program, and by no other."""
     port = closed_port()

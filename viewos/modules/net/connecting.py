@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from viewos import InetAddress, Interrupted
 from viewos.modules.net.datagrams import Senders
-from viewos.modules.net.families import PROTOCOLS, SOCK_DGRAM
+from viewos.modules.net.families import PROTOCOLS, SOCK_DGRAM, check_family
 from viewos.modules.net.handshake import Target
 from viewos.modules.net.items import Settings
 from viewos.modules.net.journal import Journal
@@ -67,6 +67,7 @@ class Connecting:
         self, call: Call, address: InetAddress, connect: Callable[[InetAddress], Verdict]
     ) -> Verdict:
         plain, socket = address.plain, call.socket()
+        check_family(socket, address)
         protocol = PROTOCOLS.get(socket.protocol, OTHER)
         rule = self.rules.find(plain, protocol)
         if self._is_simple and (rule is None or rule.verb == ALLOW):
@@ -151,6 +152,7 @@ class Connecting:
         self, call: Call, socket: SharedSocket, protocol: str, address: InetAddress
     ) -> InetAddress:
         """Where a datagram to that address goes. Raises OSError where a rule denies it."""
+        check_family(socket, address)
         plain = address.plain
         rule = self.rules.find(plain, protocol)
         if rule is not None and rule.refuses(protocol):

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import os
+from typing import TYPE_CHECKING
+
 from viewos.modules.net.patterns import OTHER, TCP, UDP
+
+if TYPE_CHECKING:
+    from viewos import InetAddress, SharedSocket
 
 AF_UNIX, AF_INET, AF_INET6 = 1, 2, 10
 INET = (AF_INET, AF_INET6)
@@ -29,3 +36,10 @@ BYPASSES = {
 def protocol_of(kind: int, number: int) -> str:
     """The protocol of an AF_INET socket, by the arguments of socket(2)."""
     return _PROTOCOLS.get((kind & TYPE_MASK, number), OTHER)
+
+
+def check_family(socket: SharedSocket, address: InetAddress) -> None:
+    """Raises OSError EAFNOSUPPORT as the kernel does: an address of IPv6 leads from no socket of
+    IPv4, also where another one stands for it."""
+    if address.family == AF_INET6 and socket.family == AF_INET:
+        raise OSError(errno.EAFNOSUPPORT, os.strerror(errno.EAFNOSUPPORT))

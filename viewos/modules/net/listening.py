@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from viewos import PASS, InetAddress
-from viewos.modules.net.families import INET, SOCK_DGRAM, SOCK_STREAM
+from viewos.modules.net.families import INET, SOCK_DGRAM, SOCK_STREAM, check_family
 from viewos.modules.net.memory import Memory
 from viewos.modules.net.patterns import Pattern, is_loopback
 from viewos.modules.net.private import Private, is_wildcard
@@ -50,11 +50,14 @@ class Listening:
         socket = call.socket()
         if socket.family not in INET:
             return PASS
-        to = self._place(address, socket)
+        check_family(socket, address)
+        to, identity = self._place(address, socket), socket.identity
         if to == address:
             return PASS
         answer = call.below(address=to)
-        self._bound.keep(socket.identity, address)
+        self._bound.keep(identity, address)
+        if self._private is not None:
+            self._private.bound(address, call.socket())
         return answer
 
     def _place(self, address: InetAddress, socket: SharedSocket) -> InetAddress:
@@ -81,6 +84,7 @@ class Listening:
             if place is not None:
                 socket.bind(place)
                 self._bound.keep(socket.identity, name)
+                self._private.bound(name, socket)
         return PASS
 
     def reach(self, address: InetAddress, socket: SharedSocket) -> InetAddress:

@@ -1,8 +1,9 @@
 """A loopback interface of the view's own: ports stay, addresses move.
 
 127.0.0.N becomes 127.V.W.N, which any user may bind; ::1 becomes 127.V.W.254 in its IPv4-mapped
-form, because IPv6 has no second loopback address. 0.0.0.0 and :: are 127.V.W.1 where something
-listens. These are other names, and no isolation: who knows V and W reaches them from outside.
+form, because IPv6 has no second loopback address. 0.0.0.0 and :: are bound at 127.V.W.1, and what
+is bound so is remembered by its port: at the other addresses it answers where nothing else does.
+These are other names, and no isolation: who knows V and W reaches them from outside.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ class Private:
     def __init__(self) -> None:
         self._lock: sockets.socket | None = None
         self._network = b""
+        self._wild: dict[tuple[int, int], int] = {}
+        """(type of socket, port) -> the family of the wildcard address that was bound last."""
 
     def open(self) -> None:
         """Choose V and W, which no other view has. Raises OSError."""
@@ -70,13 +73,33 @@ class Private:
             return self._at(_SIX, address.port, socket)
         return self._four(address.plain, socket)
 
+    def bound(self, asked: InetAddress, socket: SharedSocket) -> None:
+        """A socket has been bound where `place` says for that address."""
+        real = socket.name()
+        if not isinstance(real, InetAddress) or real.plain.host != self._network + b"\1":
+            return
+        key = socket.type, real.port
+        if is_wildcard(asked):
+            self._wild[key] = asked.plain.family
+        else:
+            self._wild.pop(key, None)
+
     def reach(self, address: InetAddress, socket: SharedSocket) -> InetAddress | None:
         """Where a connection or a datagram to that address goes; None: there."""
         host = address.plain.host
         if host in (_LOOPBACK6, _ANY6):
-            last = _SIX if self._is_taken(address.port, socket.type) else 1
-            return self._at(last, address.port, socket)
-        return self._four(address.plain, socket)
+            return self._at(self._answering(_SIX, address.port, socket), address.port, socket)
+        there = self._four(address.plain, socket)
+        if there is None:
+            return None
+        return self._at(self._answering(there.host[3], there.port, socket), there.port, socket)
+
+    def _answering(self, last: int, port: int, socket: SharedSocket) -> int:
+        """The last byte of the address at which a server for that one stands."""
+        family = self._wild.get((socket.type, port))
+        if last == 1 or family is None or (last == _SIX and family != AF_INET6):
+            return last
+        return last if self._is_taken(last, port, socket.type) else 1
 
     def _four(self, plain: InetAddress, socket: SharedSocket) -> InetAddress | None:
         if plain.host == _ANY4:
@@ -93,11 +116,13 @@ class Private:
     def _takes_only_six(self, socket: SharedSocket) -> bool:
         return bool(socket.option(IPPROTO_IPV6, IPV6_V6ONLY))
 
-    def _is_taken(self, port: int, kind: int) -> bool:
-        """Does somebody listen at ::1, and not at :: for both families?"""
+    def _is_taken(self, last: int, port: int, kind: int) -> bool:
+        """Is there a server of that address alone?"""
         with sockets.socket(sockets.AF_INET, kind) as probe:
+            if kind == sockets.SOCK_STREAM:  # connections that have ended are no server
+                probe.setsockopt(sockets.SOL_SOCKET, sockets.SO_REUSEADDR, 1)
             try:
-                probe.bind((sockets.inet_ntoa(self._network + bytes((_SIX,))), port))
+                probe.bind((sockets.inet_ntoa(self._network + bytes((last,))), port))
             except OSError as error:
                 return error.errno == errno.EADDRINUSE
         return False
