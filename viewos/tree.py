@@ -169,7 +169,7 @@ class TreeModule(FileModule):
         except FileExistsError:
             pass
         if entry.kind == "file":
-            data = self.read(at) if entry.size is None else None
+            data = self._contents(at) if entry.size is None else None
             self._write(real, entry, data)
             node.filled = data is not None
         else:
@@ -180,8 +180,14 @@ class TreeModule(FileModule):
             return
         with node.lock:
             if not node.filled:
-                self._write(self.root + at, node.entry, self.read(at))
+                self._write(self.root + at, node.entry, self._contents(at))
                 node.filled = True
+
+    def _contents(self, at: bytes) -> bytes:
+        data: object = self.read(at)
+        if not isinstance(data, (bytes, bytearray, memoryview)):
+            raise TypeError(f"{self.name}: read({at!r}) gave a {type(data).__name__}, and no bytes")
+        return bytes(data)
 
     def _write(self, real: bytes, entry: Entry, data: bytes | None) -> None:
         """In place: a rename would change the inode number that programs have seen."""

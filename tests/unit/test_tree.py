@@ -117,6 +117,25 @@ def test_an_error_is_the_programs_and_is_tried_again(notes: Notes) -> None:
         assert file.read() == b"data"
 
 
+@pytest.mark.parametrize("given", [None, "", "text", 3, [b"data"]])
+@pytest.mark.parametrize("size", [None, 4])
+def test_contents_that_are_no_bytes(given: object, size: int | None) -> None:
+    class Wrong(TreeModule):
+        mount_point = b"/wrong"
+
+        def entries(self, path: bytes) -> Iterable[Entry]:
+            return [Entry.file(b"file", size)]
+
+        def read(self, path: bytes) -> bytes:
+            return given  # type: ignore[return-value]
+
+    module = Wrong()
+    with started(module):
+        for _ in range(2):
+            with pytest.raises(TypeError, match=r"read\(b'/file'\) gave a .*, and no bytes"):
+                module.locate(b"/file", "read")
+
+
 def test_many_threads_ask_once(notes: Notes) -> None:
     notes.delay = 0.02
     paths = [b"/deep/er/file", b"/big", b"/secret", b"/missing"]
