@@ -22,7 +22,7 @@ class ViewosError(Exception):
 
 
 class SpecError(ViewosError):
-    """A module, or the words given to it, that are not right."""
+    """A module, or the words given to it or to a trace, that are not right."""
 
     status = 2
 

@@ -39,7 +39,7 @@ def load(text: str, file_of: Callable[[str], str] = lambda path: path) -> Virtua
         module: object = cls.from_items(items)
     except ViewosError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ViewosError(f"module {items.module}: {told(error)}") from error
     if not isinstance(module, VirtualModule):
         raise ViewosError(f"module {items.module}: from_items() gave {module!r}, and no module")
@@ -96,7 +96,7 @@ def _entry_points() -> Iterator[EntryPoint]:
 def _by_entry_point(entry: EntryPoint) -> type[VirtualModule]:
     try:
         found = entry.load()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ViewosError(f"module {entry.name} ({entry.value}): {told(error)}") from error
     if not _is_module_class(found):
         raise ViewosError(f"module {entry.name}: {entry.value} is no VirtualModule class")

@@ -160,3 +160,24 @@ class Prints(VirtualModule):
     def look(self, call):
         print("hello")
         return PASS
+
+
+class StartExits(VirtualModule):
+    def start(self, scratch):
+        raise SystemExit(9)
+
+
+class ItemsExit(VirtualModule):
+    @classmethod
+    def from_items(cls, items):
+        raise SystemExit(9)
+
+
+class ClaimsExit(VirtualModule):
+    def claims(self):
+        raise SystemExit(9)
+
+
+class StopExits(VirtualModule):
+    def stop(self):
+        raise SystemExit(9)

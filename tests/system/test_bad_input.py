@@ -74,13 +74,16 @@ SPECS = {
     "syntax.py": (125, "module syntax.py: line 2: SyntaxError: invalid syntax (syntax.py..."),
     "exits.py": (125, "module exits.py: line 1: SystemExit: 3"),
     "empty.py": (2, "empty.py: name the class, empty.py:CLASS (it has none at all)"),
-    "bad.py": (2, "bad.py: name the class, bad.py:CLASS (it has DotDot, Exits, Fine, ..."),
-    "bad.py:Missing": (2, "bad.py has no module class Missing (it has DotDot, Exits, Fine, ..."),
-    "bad.py:time": (2, "bad.py has no module class time (it has DotDot, Exits, Fine, ..."),
+    "bad.py": (2, "bad.py: name the class, bad.py:CLASS (it has Cancels, ..."),
+    "bad.py:Missing": (2, "bad.py has no module class Missing (it has Cancels, ..."),
+    "bad.py:time": (2, "bad.py has no module class time (it has Cancels, ..."),
     "bad.py:Fine:x": (2, "module bad.py: 'x': this module takes nothing behind its name"),
     # classes
-    "bad.py:StartRaises": (125, "module startraises: start(): line 15: ValueError: two lines"),
+    "bad.py:StartRaises": (125, "module startraises: start(): line 16: ValueError: two lines"),
     "bad.py:StartNoFile": (125, "module startnofile: No such file or directory: /no/where"),
+    "bad.py:StartExits": (125, "module startexits: start(): line ...: SystemExit: 9"),
+    "bad.py:ItemsExit": (125, "module bad.py: SystemExit: 9"),
+    "bad.py:ClaimsExit": (125, "module claimsexit: claims(): line ...: SystemExit: 9"),
     "bad.py:Init": (125, "module bad.py: TypeError: Init.__init__() missing 1 required pos..."),
     "bad.py:FromItems": (125, "module bad.py: from_items() gave 3, and no module"),
     "bad.py:NoClaims": (125, "module noclaims: claims(): TypeError: 'NoneType' object is not..."),
@@ -123,14 +126,19 @@ def test_a_module_below_one_that_fails_is_stopped(here: Place) -> None:
     assert (result.returncode, result.stdout) == (125, b"started\nstopped\n")
 
 
-def test_a_module_that_cannot_stop(here: Place) -> None:
+CANNOT_STOP = {
+    "StopRaises": "module stopraises: stop(): line 26: ValueError: late",
+    "StopExits": "module stopexits: stop(): line ",
+}
+
+
+@pytest.mark.parametrize("name", CANNOT_STOP)
+def test_a_module_that_cannot_stop(here: Place, name: str) -> None:
     """The program has ended: the log alone can say it."""
-    words = ["run", "--log", "log", "-m", "bad.py:StopRaises", "--", "echo", "ran"]
+    words = ["run", "--log", "log", "-m", f"bad.py:{name}", "--", "echo", "ran"]
     result = viewos(*words, user=here.user, cwd=here.real)
     assert (result.returncode, result.stdout, result.stderr) == (0, b"ran\n", b"")
-    assert "module stopraises: stop(): line 25: ValueError: late" in (
-        (here.real / "log").read_text()
-    )
+    assert CANNOT_STOP[name] in (here.real / "log").read_text()
 
 
 def test_dotdot_in_a_prefix(here: Place) -> None:

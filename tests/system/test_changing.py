@@ -62,6 +62,13 @@ def test_wrong_changes_change_nothing(ground: Ground) -> None:
         assert ground.says("exec", NAME, "cat", "/mnt/a") == "in a\n"
 
 
+def test_layers_of_one_name(ground: Ground) -> None:
+    with ground.view(["hostname:a", "hostname:b"], SLEEP):
+        assert ground.says("module", "-V", NAME, "rm", "hostname") == (
+            "viewos: there are several layers hostname: say which by its number (1, 0)\nstatus 2\n"
+        )
+
+
 def test_what_is_in_use_stays(ground: Ground) -> None:
     script = "cd /mnt; exec 5< a; echo there; read x; cat <&5; cat a; pwd; ls /mnt"
     with ground.view([f"vfs:/mnt={ground.path}/a"], ["sh", "-c", script]) as process:

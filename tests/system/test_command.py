@@ -91,6 +91,13 @@ def test_wrong_usage(words: tuple[str, ...]) -> None:
     assert said(viewos(*words)) == (2, WRONG[words])
 
 
+def test_wrong_usage_of_fakeroot() -> None:
+    """It says its own name, as fakeroot does, and ends as fakeroot does."""
+    result = viewos("fakeroot", "-z")
+    text = b"viewos fakeroot: unknown option -z (see `viewos fakeroot --help`)\n"
+    assert (result.returncode, result.stderr) == (1, text)
+
+
 # ---- viewos modules -----------------------------------------------------------------------------
 
 

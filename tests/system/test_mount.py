@@ -150,12 +150,18 @@ def test_from_outside(ground: Ground, top: Path) -> None:
         assert ground.says("umount", "-V", NAME, "/mnt") == (
             "viewos: /mnt: not mounted by the view\nstatus 125\n"
         )
+        assert ground.says("umount", "-V", NAME, "", cwd=top) == (
+            "viewos: '': not mounted by the view\nstatus 125\n"
+        )
         wrong = {
             ("/usr", "/no/such"): "viewos: /no/such: mount point does not exist",
             ("/no/such", "/mnt"): "viewos: vfs: /no/such: no such file or directory",
             ("-t", "zzz", "/usr", "/mnt"): "viewos: there is no module 'zzz'",
             ("-t", "hostname", "x", "/mnt"): "viewos: hostname is no module that can be mounted",
             ("-o", "ro,zz", "/usr", "/mnt"): "viewos: vfs: there is no option zz",
+            ("", ""): "viewos: '': mount point does not exist",
+            ("/usr", ""): "viewos: '': mount point does not exist",
+            ("", "/mnt"): "viewos: vfs: '': no such file or directory",
             ("/mnt",): "viewos: viewos mount: expected SOURCE DIRECTORY",
         }
         for given, text in wrong.items():

@@ -79,16 +79,19 @@ def test_a_nested_view_has_its_number() -> None:
     )
 
 
-@pytest.mark.parametrize(("words", "said"), [
-    (["-e", "nonsense", "--", "true"], "'nonsense' is no system call"),
-    (["-o", "/no/such/file", "--", "true"], "/no/such/file: No such file or directory"),
-    ([], "which COMMAND?"),
+@pytest.mark.parametrize(("words", "status", "said"), [
+    (["-e", "nonsense", "--", "true"], 2, "-e nonsense: 'nonsense' is no system call"),
+    (["-e", "!", "--", "true"], 2, "-e !: '' is no system call"),
+    (["-e", "!open,zz", "--", "true"], 2, "-e !open,zz: 'zz' is no system call"),
+    (["-e", "", "--", "true"], 2, "-e '': '' is no system call"),
+    (["-o", "/no/such/file", "--", "true"], 125, "/no/such/file: No such file or directory"),
+    ([], 2, "which COMMAND?"),
 ])  # fmt: skip
-def test_bad_input(words: list[str], said: str) -> None:
+def test_bad_input(words: list[str], status: int, said: str) -> None:
     done = subprocess.run(
         [*VIEWOS, "trace", *words], capture_output=True, text=True, timeout=30, check=False
     )
-    assert done.returncode in (2, 125)
+    assert done.returncode == status
     assert said in done.stderr and done.stderr.count("\n") == 1
 
 

@@ -83,6 +83,7 @@ def _main(words: list[str]) -> int:
 
 
 def _say(text: str) -> None:
+    text = text.removeprefix("viewos fakeroot: ")
     with suppress(OSError):
         os.write(2, os.fsencode(f"viewos fakeroot: {text}\n"))
 

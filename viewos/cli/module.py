@@ -109,5 +109,6 @@ def layer_of(found: Found, word: str) -> int:
     if len(layers) == 1:
         return int(layers[0])
     if layers:
-        raise UsageError(f"there are several layers {word}: say which by its number, {layers}")
+        numbers = ", ".join(map(str, layers))
+        raise UsageError(f"there are several layers {word}: say which by its number ({numbers})")
     raise UsageError(f"there is no layer {word} (`viewos module ls` lists them)")

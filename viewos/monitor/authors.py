@@ -16,6 +16,8 @@ from viewos.filter import ArgumentRule
 from viewos.module import VirtualModule
 
 T = TypeVar("T")
+FAULTS = (Exception, SystemExit)
+"""What an author's code may raise: sys.exit() of a module is no wish of the user's."""
 
 
 def start(module: VirtualModule, directory: bytes) -> None:
@@ -26,7 +28,7 @@ def start(module: VirtualModule, directory: bytes) -> None:
         raise
     except OSError as error:
         raise _refused(module, error) from error
-    except Exception as error:
+    except FAULTS as error:
         raise _broken(module, "start", error) from error
 
 
@@ -35,7 +37,7 @@ def stop(modules: tuple[VirtualModule, ...], report: Callable[[str], object] | N
     for module in modules:
         try:
             module.stop()
-        except Exception as error:
+        except FAULTS as error:
             if report is not None:
                 report(str(_broken(module, "stop", error)))
 
@@ -57,7 +59,7 @@ def claims(module: VirtualModule) -> list[Claim]:
         raise
     except OSError as error:
         raise _refused(module, error) from error
-    except Exception as error:
+    except FAULTS as error:
         raise _broken(module, "claims", error) from error
     for claim in found:
         _check(module, claim)
@@ -68,7 +70,7 @@ def syscalls(module: VirtualModule) -> frozenset[str]:
     """The system calls that it traps by their names. Raises ViewosError."""
     try:
         found = frozenset(module.syscalls())
-    except Exception as error:
+    except FAULTS as error:
         raise _broken(module, "syscalls", error) from error
     unknown = sorted(str(name) for name in found if name not in TABLE)
     if unknown:
@@ -80,7 +82,7 @@ def calls(module: VirtualModule) -> frozenset[str]:
     """The operations and system calls that it is asked for. Raises ViewosError."""
     try:
         found = frozenset(module.calls())
-    except Exception as error:
+    except FAULTS as error:
         raise _broken(module, "calls", error) from error
     unknown = sorted(str(name) for name in found - {*module.handlers, *module.hooks})
     if unknown:
@@ -95,7 +97,7 @@ def tests(module: VirtualModule) -> list[ArgumentRule]:
             ArgumentRule(one.call, TABLE[one.call].position(one.argument), one.operator, one.value)
             for one in module.tests()
         ]
-    except Exception as error:
+    except FAULTS as error:
         raise _broken(module, "tests", error) from error
 
 
@@ -120,7 +122,7 @@ def _refused(module: VirtualModule, error: OSError) -> ViewosError:
     return ViewosError(f"module {module.name}: {error.strerror or error}{where}")
 
 
-def _broken(module: VirtualModule, method: str, error: Exception) -> ViewosError:
+def _broken(module: VirtualModule, method: str, error: BaseException) -> ViewosError:
     path = None
     with suppress(AttributeError, KeyError):
         path = sys.modules[type(module).__module__].__file__

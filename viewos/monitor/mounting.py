@@ -49,6 +49,10 @@ def mount(
     `kind` is a module that can be mounted ("bind": vfs), `options` are its own; relative paths are
     those of `directory`, in the view. Raises ViewosError.
     """
+    if not target:
+        raise NoMountPoint("'': mount point does not exist")
+    if not source and kind in ("bind", BIND):
+        raise ViewosError(f"{BIND}: '': no such file or directory")
     source, target = _below(directory, source), _below(directory, target)
     router = nesting.levels[number].router
     virtual, real = router.resolver.canonical(target)
@@ -70,7 +74,7 @@ def make(kind: str, source: bytes, target: bytes, options: list[str]) -> Virtual
         module = cls.from_mount(source, target, options)
     except ViewosError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ViewosError(f"module {kind}: from_mount(): {told(error)}") from error
     shown = f"{kind}:{os.fsdecode(target)}={os.fsdecode(source)}"
     module.spec = ",".join([shown, *options])
@@ -87,6 +91,8 @@ def unmount(
 ) -> None:
     """Take away what is mounted on top of a directory of the view. Raises ViewosError: nothing is;
     it is one of several things that a module shows; it is in use, and not `lazy`."""
+    if not target:
+        raise NotMounted("'': not mounted by the view")
     layer = _mounted_at(nesting, number, _below(directory, target))
     change.remove(nesting, number, layer, lazy=lazy)
 

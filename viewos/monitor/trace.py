@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from viewos.abi.syscalls import OPERATIONS, TABLE
 from viewos.abi.text import format_call
 from viewos.claims import lies_in
-from viewos.errors import ViewosError
+from viewos.errors import SpecError
 from viewos.monitor.outcome import ANSWERED, CONTINUE, Outcome
 from viewos.tuples import NamedTuple
 
@@ -38,16 +38,17 @@ Test = Callable[[Traced], bool]
 
 
 def parse(expressions: Sequence[str]) -> list[Test]:
-    """The tests that -e EXPR stands for; a call is shown when all hold. Raises ViewosError."""
-    return [_negated(text[1:]) if text.startswith("!") else _test(text) for text in expressions]
+    """The tests that -e EXPR stands for; a call is shown when all hold. Raises SpecError."""
+    return [_negated(text) if text.startswith("!") else _test(text, text) for text in expressions]
 
 
-def _negated(text: str) -> Test:
-    test = _test(text)
+def _negated(expression: str) -> Test:
+    test = _test(expression[1:], expression)
     return lambda traced: not test(traced)
 
 
-def _test(text: str) -> Test:
+def _test(text: str, expression: str) -> Test:
+    """What `text` says, which stands in that expression."""
     key, equals, value = text.partition("=")
     if text == "failed":
         return lambda traced: traced.failed
@@ -61,9 +62,10 @@ def _test(text: str) -> Test:
     wanted: set[str] = set()
     for name in text.split(","):
         if name not in TABLE and name not in OPERATIONS:
-            raise ViewosError(
-                f"-e {text}: {name!r} is no system call; expected their names with commas between"
-                " them, failed, continued, path=PREFIX, module=NAME, or one of these behind a !"
+            raise SpecError(
+                f"-e {expression or repr(expression)}: {name!r} is no system call; expected their"
+                " names with commas between them, failed, continued, path=PREFIX, module=NAME, or"
+                " one of these behind a !"
             )
         wanted |= {name, *OPERATIONS.get(name, ())}
     return lambda traced: traced.call.name in wanted
