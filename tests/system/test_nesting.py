@@ -67,6 +67,23 @@ def test_an_inner_view_is_the_outer_one_with_more_on_top(top: Path, user: int) -
 
 
 @pytest.mark.parametrize("user", USERS)
+def test_fakeroot_nests(user: int) -> None:
+    with place("native", user) as here:
+        fakeroot = f"{python(user)} -m viewos fakeroot"
+        script = (
+            f"{fakeroot} -s 'sa,ved' -- sh -c 'id -u; touch f; chown bin f; stat -c %U f; exit 4'; "
+            f"echo $?; {fakeroot} -i 'sa,ved' -- stat -c %U f"
+        )
+        words = [python(user), "-m", "viewos", "run", "--nestable", "--", "sh", "-c", script]
+        done = run_in_view(None, words, user=user, cwd=here.real)
+        assert (done.stdout, done.stderr) == (b"0\nbin\n4\nbin\n", b"")
+        words = prefix(["vfs:/mnt=/usr"], user=user) + fakeroot.split() + ["--", "true"]
+        done = run_in_view(None, words, user=user)
+        assert done.returncode == 1 and done.stderr.count(b"\n") == 1
+        assert done.stderr.endswith(b"start that one with `viewos run --nestable`\n")
+
+
+@pytest.mark.parametrize("user", USERS)
 def test_ten_deep(top: Path, user: int) -> None:
     (top / "deep.sh").write_text(
         "d=${1:-0}\n"

@@ -100,15 +100,34 @@ def _module(values: dict[str, Any], log: str | None) -> Uid:
     )
 
 
+def _spec(values: dict[str, Any], log: str | None) -> str:
+    """The module as the words that another monitor makes it of."""
+    from viewos.spec import quote
+
+    files = {"load": values["load"], "save": log}
+    words = ["uid:0"] + ["unknown=real"] * bool(values["unknown_is_real"])
+    words += [f"{key}={quote(os.path.abspath(path))}" for key, path in files.items() if path]
+    return ",".join(words)
+
+
 def _become(values: dict[str, Any], command: list[str], log: str | None) -> NoReturn:
     """Become the command. Raises ViewosError."""
     from viewos.launcher import environment
-    from viewos.monitor.start import run
-    from viewos.view import View
+    from viewos.launcher.contact import contact
 
     env = dict(word.partition(b"=")[::2] for word in environment())
     env[b"FAKEROOTKEY"] = b"%d" % (os.getpid() | 1 << 30)
     env[b"FAKED_MODE"] = b"unknown-is-real" if values["unknown_is_real"] else b"unknown-is-root"
+    socket = contact()
+    if socket is not None:
+        from viewos.control import nested
+        from viewos.control.client import monitor_at
+
+        nested.run(monitor_at(socket), [_spec(values, log)], command, env=env)
+
+    from viewos.monitor.start import run
+    from viewos.view import View
+
     run(View([_module(values, log)]), command, env=env)
 
 
