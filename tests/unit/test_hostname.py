@@ -99,8 +99,20 @@ def test_writing_to_the_file(process: FakeProcess, written: bytes, name: bytes) 
     with open(_file(process, "hostname"), "wb") as file:
         file.write(written)
     assert _uname(process)[0] == name
+    assert _content(process) == (name + b"\n" if written else b"")
     FakeCall(process, "sethostname", name=b"again", len=5).answer()
     assert _content(process) == b"again\n"
+
+
+@pytest.mark.parametrize("written", [b"xyz", b"xyz\n", b"xyz\nmore"])
+def test_what_is_appended_is_the_name(process: FakeProcess, written: bytes) -> None:
+    """A file of procfs has no end: each write(2) behind an open is one to its beginning."""
+    for _ in range(2):
+        with open(_file(process, "hostname"), "ab") as file:
+            file.write(written)
+        assert _uname(process)[0] == b"xyz"
+        assert _content(process) == b"xyz\n"
+    assert _uname(process)[0] == b"xyz"
 
 
 def test_without_proc_nothing_is_claimed() -> None:

@@ -24,7 +24,8 @@ class _Name:
     """A name whose state is a file, as a program of the view sees it in /proc/sys/kernel.
 
     A file that was only truncated changes nothing, because proc_dostring() does nothing before a
-    write. What was set by a system call is remembered as it was: a newline may be part of it.
+    write. What was set by a system call is remembered as it was: a newline may be part of it. What
+    a program has written there is put in order when the name is asked for next.
     """
 
     def __init__(self, path: bytes, value: bytes) -> None:
@@ -37,18 +38,21 @@ class _Name:
 
     def read(self) -> bytes:
         with self._lock:
-            data = os.pread(self._fd, LENGTH + 1, 0)
+            data = os.pread(self._fd, 2 * (LENGTH + 1), 0)
             if data and data != self._data:
-                self._value = data[:LENGTH].split(b"\0")[0].split(b"\n")[0]
-                self._data = data
+                data = data.removeprefix(self._data)  # a file of procfs has no end to append to
+                self._put(data[:LENGTH].split(b"\0")[0].split(b"\n")[0])
             return self._value
 
     def write(self, value: bytes) -> None:
         with self._lock:
-            self._value = value.split(b"\0")[0]
-            self._data = self._value + b"\n"
-            os.pwrite(self._fd, self._data, 0)  # never empty in between: others may be reading
-            os.ftruncate(self._fd, len(self._data))
+            self._put(value.split(b"\0")[0])
+
+    def _put(self, value: bytes) -> None:
+        self._value = value
+        self._data = value + b"\n"
+        os.pwrite(self._fd, self._data, 0)  # never empty in between: others may be reading
+        os.ftruncate(self._fd, len(self._data))
 
     @property
     def source(self) -> tuple[int, bytes]:
