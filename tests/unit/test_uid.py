@@ -19,6 +19,8 @@ from viewos import PASS, File
 from viewos.abi.syscalls import TABLE
 from viewos.modules.uid import Uid
 from viewos.modules.uid.credentials import ALL, SETGID, SETUID, UNCHANGED, Credentials, Ids
+from viewos.modules.uid.drop import DroppingUid
+from viewos.modules.uid.reach import ReachingUid
 from viewos.testing import FakeCall, FakeProcess
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -305,3 +307,11 @@ def test_a_capability_that_was_given_up() -> None:
 
 def test_other_options_of_prctl_pass() -> None:
     assert FakeCall(Uid(0), "prctl", option=15, arg2=8).answer() is PASS
+
+
+@pytest.mark.parametrize("kind", [Uid, DroppingUid, ReachingUid])
+def test_what_it_looks_at_it_asks_for(kind: type[Uid]) -> None:
+    """And names that are removed, which take time, only where somebody looks."""
+    assert kind(0).calls() >= kind.hooks.keys()
+    assert ("unlink" in kind(0).calls()) is ("unlink" in kind.hooks)
+    assert "unlink" in kind(0, save="log").calls()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -26,6 +27,7 @@ _AT_EACCESS = 0x200
 _PROCESS = re.compile(rb"/proc/(\d+)(?:/.*)?\Z")
 _STATUS = re.compile(rb"/proc/(\d+)(?:/task/\d+)?/status\Z")
 _SIGCONT = 18
+_NOREPLACE, _EXCHANGE = 1, 2
 
 
 class DroppingUid(Uid):
@@ -114,11 +116,31 @@ class DroppingUid(Uid):
     def may_remove(self, call: Call) -> Verdict:
         """Calls that take a name, and rename(2), which may do so twice."""
         who = self._who(call)
-        if _is_restricted(who):
-            for index in range(len(call.row.paths)):
-                self._search(call, index=index)
-                self._check_parent(call, who, index, removes=True)
+        if not _is_restricted(who):
+            return PASS
+        indices = range(len(call.row.paths))
+        for index in indices:
+            self._search(call, index=index)
+        flags = call.args.flags if call.name == "renameat2" else 0
+        if not _is_there(call, 0) or (flags & _NOREPLACE and _is_there(call, 1)):
+            return PASS  # whoever may or may not: the kernel says so
+        for index in indices:
+            self._check_parent(call, who, index, removes=True)
+        if call.operation == "rename":
+            self._check_moved(call, who, both=bool(flags & _EXCHANGE))
         return PASS
+
+    def _check_moved(self, call: Call, who: Credentials, *, both: bool) -> None:
+        """A directory that gets another parent is written to: its `..` changes."""
+        parents = [call.parent(index) for index in (0, 1)]
+        places = [parent and parent.stat()[:16] for parent in parents]
+        if places[0] == places[1]:
+            return
+        for index in (0, 1) if both else (0,):
+            moved = call.file(index)
+            shown = None if moved is None else self._shown(moved)[0]
+            if shown is not None and stat.S_ISDIR(shown.mode or 0):
+                check(who, shown, WRITE)
 
     def _needs(self, call: Call, wanted: int) -> Verdict:
         who = self._who(call)
@@ -220,6 +242,14 @@ def _is_restricted(who: Credentials) -> bool:
 def _links_are_protected() -> bool:
     with open("/proc/sys/fs/protected_hardlinks", "rb") as file:
         return file.read().strip() == b"1"
+
+
+def _is_there(call: Call, index: int) -> bool:
+    try:
+        call.file(index)
+    except OSError:
+        return False
+    return True
 
 
 def _wanted(flags: int) -> int:

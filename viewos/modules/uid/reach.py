@@ -37,10 +37,6 @@ class ReachingUid(Uid):
     name = "uid"
     _lent: lent.Modes
 
-    def calls(self) -> frozenset[str]:
-        """Names that are removed as well."""
-        return super().calls() | self.hooks.keys()
-
     def rescues(self) -> frozenset[str]:
         """What is only looked at where it fails."""
         return frozenset(REACHED)

@@ -25,8 +25,8 @@ class RemovalModule(ExtendedModule):
     _saves = False
 
     def calls(self) -> frozenset[str]:
-        """These only where records are saved."""
-        return super().calls() - (set() if self._saves else _REMOVING)
+        """These only where records are saved, or a hook looks at them."""
+        return super().calls() - (set() if self._saves else _REMOVING - self.hooks.keys())
 
     def unlink(self, call: Call) -> Verdict:
         """unlink(2), unlinkat(2)."""

@@ -1,0 +1,113 @@
+"""`drop`: each program natively as a root that becomes another user, and in a view as somebody who
+is neither."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.system.test_uid import USER, as_root, scratch
+from tests.system.view import prefix, run_in_view
+
+__all__ = ["scratch"]  # the fixture
+
+BEGIN = """
+import ctypes, errno, os, stat, struct, time
+libc = ctypes.CDLL(None, use_errno=True)
+def told(name, call, *args, **kw):
+    try: result = call(*args, **kw)
+    except OSError as error: result = errno.errorcode[error.errno]
+    print(name, result, flush=True)
+def raw(number, *args):
+    result = libc.syscall(number, *args)
+    return result if result >= 0 else errno.errorcode[ctypes.get_errno()]
+def made(name, mode, owner=0, group=0, is_directory=False):
+    os.mkdir(name) if is_directory else open(name, "w").close()
+    os.chown(name, owner, group)
+    os.chmod(name, mode)
+def opened(name, flags, **kw): os.close(os.open(name, flags, **kw))
+def becomes(uid, gid=99, groups=()):
+    os.setgroups(groups); os.setresgid(gid, gid, gid); os.setresuid(uid, uid, uid)
+os.umask(0o22)
+"""
+
+PROGRAMS = {
+    "removing": """
+made("roots", 0o666); made("empty", 0o777, is_directory=True)
+made("full", 0o755, is_directory=True); made("full/x", 0o644, 6)
+made("his", 0o755, 6, is_directory=True); made("his/roots", 0o600)
+made("his/a", 0o600); made("his/b", 0o600, 6); made("his/d", 0o755, is_directory=True)
+made("his/roots.d", 0o755, is_directory=True); made("his/c", 0o600)
+made("tmp", 0o1777, is_directory=True); made("tmp/roots", 0o666); made("tmp/his", 0o600, 6)
+made("tmp/two", 0o600, 6); made("tmp/d", 0o777, is_directory=True)
+made("shut", 0o700, is_directory=True); made("shut/in", 0o666, 6)
+os.symlink("roots", "link")
+here = os.open(".", os.O_RDONLY)
+becomes(6)
+for name in ("roots", "empty", "link", "full/x", "tmp/roots", "shut/in", "his/none", "none"):
+    told(name, os.unlink, name)
+    told(name, os.rmdir, name)
+    told(name, os.rename, name, "tmp/new")
+    told(name, os.rename, "tmp/his", name)
+    told(name, os.unlink, name, dir_fd=here)
+    if os.path.lexists("tmp/new"): os.rename("tmp/new", "tmp/his")
+told("exchange", raw, 316, -100, b"roots", -100, b"tmp/two", 2)
+told("exchange", raw, 316, -100, b"tmp/two", -100, b"tmp/roots", 2)
+told("no replace", raw, 316, -100, b"tmp/two", -100, b"tmp/roots", 1)
+told("over", os.rename, "tmp/two", "tmp/roots")
+told("over", os.rename, "his/a", "his/b")
+told("in his own", os.unlink, "his/roots")
+told("in his own", os.rmdir, "his/d")
+told("rmdir", os.rmdir, "tmp/d")
+told("away", os.rename, "tmp/d", "his/e")
+told("its parent stays", os.rename, "his/roots.d", "his/again.d")
+told("its parent does not", os.rename, "his/again.d", "tmp/again.d")
+told("exchange", raw, 316, -100, b"his/c", -100, b"tmp/two", 2)
+told("whole", os.rename, "his", "tmp/his")
+told("his", os.unlink, "tmp/two")
+""",
+}
+
+
+def _run(modules: list[str] | None, user: int, place: Path, program: str, pure: str) -> str:
+    place.mkdir()
+    os.chown(place, user, user)
+    argv = ["/usr/bin/python3", "-c", BEGIN + program]
+    if modules is None:
+        argv = ["setpriv", "--clear-groups", *argv]
+    result = run_in_view(
+        modules, argv, user=user, cwd=place, stderr=subprocess.STDOUT, env={"VIEWOS_PURE": pure}
+    )
+    return result.stdout.decode()
+
+
+@as_root
+@pytest.mark.parametrize("pure", ["", "1"])
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_as_a_root_that_becomes_another_user(scratch: Path, name: str, pure: str) -> None:
+    """By the accelerator and the in-process tier, and by Python alone."""
+    natively = _run(None, 0, scratch / "native", PROGRAMS[name], pure)
+    virtually = _run(["uid:0:0,drop"], USER, scratch / "view", PROGRAMS[name], pure)
+    assert virtually == natively
+    assert "Traceback" not in natively
+
+
+@pytest.mark.parametrize("saved", ["", ",save=log"])
+@pytest.mark.parametrize("inproc", [False, True])
+def test_names_stay_where_their_directory_is_anothers(
+    scratch: Path, saved: str, inproc: bool
+) -> None:
+    script = (
+        "touch sec; mkdir dd; u='setpriv --reuid=6 --regid=6 --clear-groups'; $u rm -f sec;"
+        " $u rmdir dd; $u mv sec x; $u touch n; $u busybox rm -f sec; ls"
+    )
+    place = scratch / "view"
+    place.mkdir(mode=0o755)
+    os.chown(place, USER, USER)
+    words = prefix([f"uid:0:0,drop{saved}"], user=USER, inproc=inproc)
+    done = run_in_view(None, [*words, "sh", "-c", script], user=USER, cwd=place)
+    assert done.stdout.split() == [b"dd", *([b"log"] if saved else []), b"sec"]
+    assert done.stderr.count(b"ermission denied") == 5
