@@ -34,7 +34,68 @@ def becomes(uid, gid=99, groups=()):
 os.umask(0o22)
 """
 
+FILES = """
+made("roots", 0o600); made("read", 0o644); made("all", 0o666); made("his", 0o600, 6)
+made("locked", 0o444, 6); made("group", 0o660, 0, 50); os.mkfifo("fifo"); os.chmod("fifo", 0o600)
+made("dir", 0o755, is_directory=True); made("tmp", 0o1777, is_directory=True)
+made("hisdir", 0o755, 6, is_directory=True); os.symlink("read", "link")
+names = ("roots", "read", "all", "his", "locked", "group", "fifo", "dir", "tmp", "hisdir", "link")
+for name in names:
+    if name not in ("fifo", "link"): os.setxattr(name, "user.a", b"1")
+descriptors = [os.open(name, os.O_RDONLY | os.O_NONBLOCK) for name in names]
+"""
+
 PROGRAMS = {
+    "times": FILES
+    + """
+becomes(6, groups=[50])
+NOW, OMIT, SAME = 0x3FFFFFFF, 0x3FFFFFFE, 5
+for name, fd in zip(names, descriptors):
+    told(name, os.utime, name)
+    told(name, os.utime, name, (1, 2))
+    told(name, os.utime, name, follow_symlinks=False)
+    told(name, os.utime, fd)
+    told(name, os.utime, fd, (1, 2))
+    path = name.encode()
+    for pair in ((NOW, NOW), (OMIT, OMIT), (NOW, OMIT), (SAME, NOW), (OMIT, SAME)):
+        spec = struct.pack("4q", 7, pair[0], 7, pair[1])
+        told(pair, raw, 280, -100, path, spec, 0)
+        told(pair, raw, 280, fd, None, spec, 0)
+    told("utime", raw, 132, path, None); told("utime", raw, 132, path, struct.pack("2q", 5, 6))
+    told("utimes", raw, 235, path, None); told("utimes", raw, 235, path, bytes(32))
+    told("futimesat", raw, 261, -100, path, None); told("futimesat", raw, 261, fd, None, None)
+told("no name", raw, 280, -100, None, None, 0)
+told("no descriptor", raw, 280, 99, None, None, 0)
+told("path only", raw, 280, os.open("read", os.O_PATH), None, None, 0)
+for _ in range(2): told("touch", os.system, "touch all read hisdir; touch -d @5 all his read")
+""",
+    "attributes": FILES
+    + """
+becomes(6, groups=[50])
+for name, fd in zip(names, descriptors):
+    for where in (name, fd):
+        told(name, os.getxattr, where, "user.a")
+        told(name, os.listxattr, where)
+        told(name, os.setxattr, where, "user.b", b"1")
+        told(name, os.setxattr, where, "trusted.b", b"1")
+        told(name, os.setxattr, where, "strange.b", b"1")
+        told(name, os.removexattr, where, "user.a")
+        told(name, os.removexattr, where, "user.b")
+    told(name, os.setxattr, name, "user.b", b"1", follow_symlinks=False)
+    told(name, os.getxattr, name, "user.a", follow_symlinks=False)
+""",
+    "opening": FILES
+    + """
+becomes(6, groups=[50])
+for name in names:
+    for flags in (
+        os.O_RDONLY, os.O_RDWR, os.O_PATH, os.O_NOATIME, os.O_PATH | os.O_NOATIME,
+        os.O_CREAT | os.O_EXCL, os.O_CREAT | os.O_NOATIME | os.O_RDWR, os.O_RDONLY | os.O_TRUNC,
+        os.O_TMPFILE | os.O_WRONLY, os.O_TMPFILE | os.O_RDWR | os.O_NOATIME,
+    ): told((name, flags), opened, name, flags | os.O_NONBLOCK)
+    told(name, os.truncate, name, 3)
+told("new", opened, "tmp/new", os.O_CREAT | os.O_EXCL | os.O_NOATIME | os.O_RDWR)
+""",
     "removing": """
 made("roots", 0o666); made("empty", 0o777, is_directory=True)
 made("full", 0o755, is_directory=True); made("full/x", 0o644, 6)

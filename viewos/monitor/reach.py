@@ -52,6 +52,9 @@ def reach(router: Router, call: Call, index: int) -> File | None:
     if not path:
         if address and not may_be_empty(argument, call.raw):
             raise OSError(errno.ENOENT, "empty path")
+        if not address and call.operation == "utime":
+            usable = argument.null_ok and _is_usable(task, dirfd)
+            return _descriptor(router, task, "fd/%d", dirfd) if usable else None
         if not address and not (argument.null_ok and may_be_empty(argument, call.raw)):
             return None
         if dirfd != AT_FDCWD and not _is_open(task, dirfd):

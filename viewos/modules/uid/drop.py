@@ -9,6 +9,7 @@ import errno
 import os
 import re
 import stat
+import struct
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -17,8 +18,19 @@ from typing import TYPE_CHECKING
 
 from viewos import PASS, Claim, File, Owners, RealPath, VirtualPath, hook
 from viewos.modules.uid.credentials import DAC_OVERRIDE, KILL, Credentials
+from viewos.modules.uid.extended import is_virtual
 from viewos.modules.uid.module import Uid
-from viewos.modules.uid.permission import EXECUTE, READ, WRITE, check, check_link, check_removal
+from viewos.modules.uid.permission import (
+    EXECUTE,
+    READ,
+    WRITE,
+    check,
+    check_attribute,
+    check_link,
+    check_opened,
+    check_removal,
+    check_times,
+)
 
 if TYPE_CHECKING:
     from viewos import Call, Verdict
@@ -28,6 +40,8 @@ _PROCESS = re.compile(rb"/proc/(\d+)(?:/.*)?\Z")
 _STATUS = re.compile(rb"/proc/(\d+)(?:/task/\d+)?/status\Z")
 _SIGCONT = 18
 _NOREPLACE, _EXCHANGE = 1, 2
+_TIMESPEC = struct.Struct("=qq")
+_UTIME_NOW, _UTIME_OMIT = 0x3FFFFFFF, 0x3FFFFFFE
 
 
 class DroppingUid(Uid):
@@ -66,8 +80,9 @@ class DroppingUid(Uid):
             if flags & os.O_CREAT:
                 self._check_parent(call, who, 0)
             return PASS
-        if file is not None and not flags & os.O_PATH:
-            check(who, self._shown(file)[0], _wanted(flags))
+        is_new = flags & os.O_CREAT and flags & os.O_EXCL  # EEXIST, says the kernel
+        if file is not None and not is_new and not flags & os.O_PATH:
+            check_opened(who, self._shown(file)[0], flags)
         return PASS
 
     @hook("access")
@@ -90,13 +105,51 @@ class DroppingUid(Uid):
 
     @hook("truncate")
     def may_write(self, call: Call) -> Verdict:
-        """truncate(2)."""
-        return self._needs(call, WRITE)
+        """truncate(2), of what has a length."""
+        who = self._who(call)
+        if _is_restricted(who):
+            self._search(call)
+            file = call.file()
+            shown = None if file is None else self._shown(file)[0]
+            if shown is not None and stat.S_ISREG(shown.mode or 0):
+                check(who, shown, WRITE)
+        return PASS
 
-    @hook("getxattr")
+    @hook("utime")
+    def may_set_times(self, call: Call) -> Verdict:
+        """utimensat(2) and its kin: who may write it sets the times to now."""
+        who = self._who(call)
+        if not _is_restricted(who):
+            return PASS
+        wanted = _times(call)
+        if wanted is not None:
+            self._search(call)
+            file = call.file()
+            if file is not None:
+                check_times(who, self._shown(file)[0], are_given=wanted)
+        return PASS
+
+    @hook("getxattr", "fgetxattr")
     def may_read(self, call: Call) -> Verdict:
         """getxattr(2) of user.*."""
-        return self._needs(call, READ) if call.args.name.startswith(b"user.") else PASS
+        return self._may_have(call, READ) if call.args.name.startswith(b"user.") else PASS
+
+    @hook("setxattr", "removexattr", "fsetxattr", "fremovexattr")
+    def may_change(self, call: Call) -> Verdict:
+        """setxattr(2) and removexattr(2), but for attributes that have rules of their own."""
+        if is_virtual(call.args.name):
+            self._search(call)
+            return PASS
+        return self._may_have(call, WRITE)
+
+    def _may_have(self, call: Call, wanted: int) -> Verdict:
+        who = self._who(call)
+        if _is_restricted(who):
+            self._search(call)
+            file = call.file()
+            if file is not None:
+                check_attribute(who, self._shown(file)[0], call.args.name, wanted)
+        return PASS
 
     @hook("mkdir", "mknod", "symlink", "link")
     def may_make(self, call: Call) -> Verdict:
@@ -252,9 +305,14 @@ def _is_there(call: Call, index: int) -> bool:
     return True
 
 
-def _wanted(flags: int) -> int:
-    wanted = {os.O_RDONLY: READ, os.O_WRONLY: WRITE}.get(flags & os.O_ACCMODE, READ | WRITE)
-    return wanted | (WRITE if flags & os.O_TRUNC else 0)
+def _times(call: Call) -> bool | None:
+    """Are there times to set (True), or is it now (False)? None: the times stay as they are."""
+    if not call.args.times or call.name != "utimensat":
+        return bool(call.args.times)
+    kinds = {
+        nanoseconds for _, nanoseconds in _TIMESPEC.iter_unpack(call.read(call.args.times, 32))
+    }
+    return None if kinds == {_UTIME_OMIT} else kinds != {_UTIME_NOW}
 
 
 def _start(call: Call, index: int) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import stat
 
 from viewos.modules.uid import acl
@@ -35,6 +36,51 @@ def _granted(who: Credentials, shown: Record, mode: int) -> int:
     return mode >> 3 & 7 if who.in_group(shown.gid) else mode & 7
 
 
+def check_opened(who: Credentials, shown: Record, flags: int) -> None:
+    """Raise OSError unless the process may open that file, which is there (do_open). What
+    the kernel refuses for the kind of file that it is, it says itself."""
+    is_directory = stat.S_ISDIR(shown.mode or 0)
+    if flags & os.O_TMPFILE == os.O_TMPFILE:
+        if is_directory:
+            check(who, shown, WRITE | EXECUTE)
+        return
+    wanted = {os.O_RDONLY: READ, os.O_WRONLY: WRITE}.get(flags & os.O_ACCMODE, READ | WRITE)
+    wanted |= WRITE if flags & os.O_TRUNC else 0
+    if is_directory and (wanted & WRITE or flags & os.O_CREAT):
+        return
+    check(who, shown, wanted)
+    if flags & os.O_NOATIME and not _is_owner(who, shown):
+        raise OSError(errno.EPERM, "O_NOATIME")
+
+
+def check_times(who: Credentials, shown: Record, *, are_given: bool) -> None:
+    """Raise OSError unless the process may set the times of a file to now, or to what it gives
+    (may_setattr, setattr_prepare)."""
+    if _is_owner(who, shown):
+        return
+    if are_given:
+        raise OSError(errno.EPERM, "not the owner")
+    check(who, shown, WRITE)
+
+
+def check_attribute(who: Credentials, shown: Record, name: bytes, wanted: int) -> None:
+    """Raise OSError unless the process may read or write an attribute that has no rules of its own
+    (xattr_permission)."""
+    mode = shown.mode or 0
+    if name.startswith(b"user."):
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+            return  # it has none: the kernel says so
+        is_sticky = stat.S_ISDIR(mode) and mode & stat.S_ISVTX
+        if is_sticky and wanted & WRITE and not _is_owner(who, shown):
+            raise OSError(errno.EPERM, "sticky directory")
+    check(who, shown, wanted)
+
+
+def _is_owner(who: Credentials, shown: Record) -> bool:
+    """inode_owner_or_capable."""
+    return who.uid.fs == shown.uid or who.may(FOWNER)
+
+
 def check_removal(who: Credentials, directory: Record, shown: Record | None) -> None:
     """Raise OSError unless the process may take that name from a directory (may_delete)."""
     check(who, directory, WRITE | EXECUTE)
@@ -47,7 +93,7 @@ def check_removal(who: Credentials, directory: Record, shown: Record | None) -> 
 def check_link(who: Credentials, shown: Record) -> None:
     """Raise OSError EPERM where fs.protected_hardlinks forbids a link to that file (may_linkat)."""
     mode = shown.mode or 0
-    if who.uid.fs == shown.uid or who.may(FOWNER):
+    if _is_owner(who, shown):
         return
     is_safe = stat.S_ISREG(mode) and not mode & stat.S_ISUID
     if is_safe and mode & (stat.S_ISGID | stat.S_IXGRP) != stat.S_ISGID | stat.S_IXGRP:
