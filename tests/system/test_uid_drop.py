@@ -46,6 +46,76 @@ descriptors = [os.open(name, os.O_RDONLY | os.O_NONBLOCK) for name in names]
 """
 
 PROGRAMS = {
+    "walking": """
+made("pub", 0o755, is_directory=True); made("priv", 0o700, is_directory=True)
+made("priv/in", 0o755, is_directory=True); made("priv/in/f", 0o644); made("priv/f", 0o644)
+made("pub/f", 0o644); made("pub/in", 0o755, is_directory=True); made("f", 0o644)
+made("look", 0o744, is_directory=True); made("look/f", 0o644)
+for name, text in (
+    ("l", "priv/f"), ("pub/l", "../priv/in"), ("pub/f2", "../priv/../pub/f"), ("pub/f3", "f"),
+    ("priv/out", "../pub"), ("abs", os.getcwd() + "/pub/f"), ("loop", "loop"), ("pub/in/up", ".."),
+): os.symlink(text, name)
+top, inner = os.open(".", os.O_RDONLY), os.open("priv/in", os.O_RDONLY)
+paths = (
+    "pub/f", "priv/f", "priv", "priv/", "priv/.", "priv/..", "priv/../pub", "priv/../pub/f", "look",
+    "look/f", "look/.", "pub/../look/../f", "l", "pub/l", "pub/l/", "pub/l/f", "pub/f2", "pub/f3",
+    "priv/out/f", "pub/in/../f", "pub/in/up/f", "pub/in/up/in/up/../f", "abs", "loop", "none",
+    "none/..", "none/../f", "f/x", "f/..", "f/../f", "priv/none", "./pub/./f", "pub//f", ".", "..",
+    "../.", "../" + os.path.basename(os.getcwd()) + "/f", "./..", "",
+)
+def looks(where, **kw):
+    for path in paths:
+        told((where, path), lambda: os.stat(path, **kw).st_mode)
+        told((where, path), lambda: os.stat(path, follow_symlinks=False, **kw).st_mode)
+        told((where, path), opened, path, os.O_RDONLY, **kw)
+        told((where, path), opened, path, os.O_CREAT | os.O_WRONLY, **kw)
+        told((where, path), os.mkdir, path, **kw)
+        told((where, path), os.unlink, path + "x", **kw)
+        told((where, path), os.link, path, "pub/hard", src_dir_fd=kw.get("dir_fd"))
+        if not kw: told((where, path), os.listdir, path)
+os.chdir("priv/in")
+if os.fork() == 0:
+    becomes(6)
+    looks("inside"); looks("top", dir_fd=top)
+    told("cat", os.system, "cat f; cat ../f; cat ../../f; cd ..; cd ../../pub && cat f")
+    os._exit(0)
+os.wait()
+os.chdir("..")
+if os.fork() == 0:
+    becomes(6)
+    looks("shut"); looks("inner", dir_fd=inner)
+    os._exit(0)
+os.wait()
+os.chdir("..")
+becomes(6)
+looks("here")
+os.chdir("pub")
+looks("pub")
+for path in ("priv/..", "l", "pub/l", "look"): told(path, os.chdir, "../" + path)
+""",
+    "procfs": """
+made("f", 0o644); made("roots", 0o600); os.mkfifo("fifo"); os.chmod("fifo", 0o600)
+fifo = os.open("fifo", os.O_RDWR); roots = os.open("roots", os.O_RDONLY)
+parent = os.getpid()
+if os.fork() == 0:
+    becomes(6)
+    ends = os.pipe(); os.write(ends[1], b"x\\n")
+    kept = os.open("f", os.O_RDONLY)
+    for where in ("self", "thread-self", os.getpid()):
+        for fd in (*ends, kept, fifo, roots):
+            name = f"/proc/{where}/fd/{fd}"
+            told(fd, opened, name, os.O_RDONLY | os.O_NONBLOCK)
+            told(fd, lambda: [os.access(name, mode) for mode in (os.R_OK, os.W_OK, os.X_OK)])
+        told("owner", lambda: os.stat(f"/proc/{where}/fd/{kept}").st_uid)
+        told("status", opened, f"/proc/{where}/status", os.O_RDONLY)
+    for name in ("fd", "fd/0", "environ", "status", "task"):
+        told(name, opened, f"/proc/{parent}/{name}", os.O_RDONLY)
+    told("theirs", os.listdir, f"/proc/{parent}/fd")
+    told("fds", os.system, "echo x | cat /dev/stdin; echo y | cat /dev/fd/0 /proc/self/fd/0")
+    told("a list", os.system, "ls /proc/self/fd > /dev/null; cat /proc/self/environ > /dev/null")
+    os._exit(0)
+os.wait()
+""",
     "times": FILES
     + """
 becomes(6, groups=[50])
@@ -134,7 +204,8 @@ told("his", os.unlink, "tmp/two")
 
 
 def _run(modules: list[str] | None, user: int, place: Path, program: str, pure: str) -> str:
-    place.mkdir()
+    place /= "here"
+    place.mkdir(parents=True)
     os.chown(place, user, user)
     argv = ["/usr/bin/python3", "-c", BEGIN + program]
     if modules is None:

@@ -88,7 +88,7 @@ class _Walk:
 
     __slots__ = (
         "absolute", "claim", "entered", "floor", "inside", "kernel", "links", "plain", "real",
-        "root", "rooted", "rules", "slash", "task", "todo", "virtual",
+        "root", "rooted", "rules", "searched", "slash", "task", "todo", "virtual",
     )  # fmt: skip
 
     def __init__(
@@ -114,6 +114,8 @@ class _Walk:
         """It began in the middle of the tree, where directories above ask for no permission."""
         self.links = 0
         self.claim: Claim | None = None
+        self.searched: list[bytes] = []
+        """The directories in which names were looked up."""
 
 
 def _split(path: bytes) -> list[bytes]:
@@ -210,6 +212,16 @@ class Resolver:
         walk.claim = self.claims.find(start.virtual)
         return self._walk(walk, follow, keep_last, intent)
 
+    def searched(
+        self, task: Task, root: Start, start: Start, path: bytes, *, follow: bool, keep_last: bool
+    ) -> list[bytes]:
+        """The canonical virtual directories in which the names of `path` are looked up, in their
+        order; the arguments are those of `resolve`. Raises OSError ELOOP."""
+        walk = _Walk(task, root, start, self.claims.forward(start.virtual)[1], path, 0)
+        walk.claim = self.claims.find(start.virtual)
+        self._walk(walk, follow, keep_last, "look")
+        return walk.searched
+
     def canonical(self, path: bytes) -> tuple[bytes, bytes]:
         """(virtual, real) of an absolute path, with no tracee; for building claims.
 
@@ -278,6 +290,7 @@ class Resolver:
 
     def _walk(self, walk: _Walk, follow: bool, keep_last: bool, intent: str) -> Place:
         while walk.todo:
+            walk.searched.append(walk.virtual)
             name = walk.todo.pop()
             last = not walk.todo
             if name in (b".", b".."):

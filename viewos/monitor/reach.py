@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 from viewos.abi.fcntl import RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS
 from viewos.abi.row import PathArg, applies, follows, may_be_empty, signed32
+from viewos.claims import join
 from viewos.files import File
 from viewos.kernel import AT_FDCWD, vouch
-from viewos.monitor.pathcalls import resolve_all
+from viewos.monitor.pathcalls import intention, resolve_all
 from viewos.monitor.paths import KERNEL, Place
 
 if TYPE_CHECKING:
@@ -72,6 +73,42 @@ def reach_parent(router: Router, call: Call, index: int) -> File | None:
     if places is None or places[index] is KERNEL or not call.task.like_us:
         return None
     return File(os.open(places[index].parent, _FOLLOW))
+
+
+def searched(router: Router, call: Call, index: int) -> list[bytes]:
+    """See `Call.searched`."""
+    places = resolve_all(router, call)
+    if places is None or places[index] is KERNEL:
+        return []
+    task, root_real = router.tasks.get(call.tid)
+    argument = call.row.paths[index]
+    path = router.memory.read_string(call.tid, call.raw[argument.path])
+    root = start = router.root_of(call, root_real)
+    if path[:1] != b"/":
+        dirfd = AT_FDCWD if argument.dirfd is None else signed32(call.raw[argument.dirfd])
+        hint = router.cwd_hint(call) if dirfd == AT_FDCWD else None
+        below = router.resolver.start(task, dirfd, hint)
+        if below is None:
+            return []
+        start = below
+    found, end = _by_letters(start.virtual, path)
+    if end == places[index].virtual:
+        return found  # no symbolic link has led elsewhere
+    _, follow, keep_last = intention(router, call, argument)
+    return router.resolver.searched(task, root, start, path, follow=follow, keep_last=keep_last)
+
+
+def _by_letters(start: bytes, path: bytes) -> tuple[list[bytes], bytes]:
+    """(the directories in which names are looked up, where it ends), where nothing is a link."""
+    found, at = [], start
+    for name in path.split(b"/"):
+        if name == b"..":
+            return [], b""
+        if name:
+            found.append(at)
+        if name not in (b"", b"."):
+            at = join(at, b"/" + name)
+    return found, at
 
 
 def _follows(argument: PathArg, call: Call) -> bool:

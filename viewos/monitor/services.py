@@ -15,7 +15,7 @@ from viewos.monitor.memory import Fault, Memory
 from viewos.monitor.outcome import CONTINUE, Outcome
 from viewos.monitor.pathcalls import fix_up_paths, resolve_all
 from viewos.monitor.process import change_root
-from viewos.monitor.reach import reach, reach_parent
+from viewos.monitor.reach import reach, reach_parent, searched
 from viewos.shared import SharedSocket
 
 if TYPE_CHECKING:
@@ -73,6 +73,10 @@ class ModuleServices:
     def parent(self, call: Call, index: int) -> File | None:
         """See `Call.parent`."""
         return reach_parent(cast("Router", self), call, index)
+
+    def searched(self, call: Call, index: int) -> list[bytes]:
+        """See `Call.searched`."""
+        return searched(cast("Router", self), call, index)
 
     def make_within(self, call: Call) -> int | Outcome:
         """See `Call.make_within`."""

@@ -239,6 +239,12 @@ class _Services:
         path = self.virtual_path(call, index)
         return File(os.open(os.path.dirname(path), os.O_PATH)) if path else None
 
+    def searched(self, call: Call, index: int) -> list[bytes]:
+        """As `virtual_path`, all from the root directory."""
+        path = self.virtual_path(call, index)
+        names = [] if path is None else [name for name in path.split(b"/") if name]
+        return [b"/" + b"/".join(names[:count]) for count in range(len(names))]
+
     def make_within(self, call: Call) -> Any:
         raise OSError(errno.EOPNOTSUPP, "there is no process")
 

@@ -34,6 +34,7 @@ from viewos.modules.uid.permission import (
 
 if TYPE_CHECKING:
     from viewos import Call, Verdict
+    from viewos.modules.uid.table import Record
 
 _AT_EACCESS = 0x200
 _PROCESS = re.compile(rb"/proc/(\d+)(?:/.*)?\Z")
@@ -77,12 +78,12 @@ class DroppingUid(Uid):
         try:
             file = call.file()
         except FileNotFoundError:
-            if flags & os.O_CREAT:
+            if flags & os.O_CREAT and not call.args.path.endswith(b"/"):
                 self._check_parent(call, who, 0)
             return PASS
         is_new = flags & os.O_CREAT and flags & os.O_EXCL  # EEXIST, says the kernel
         if file is not None and not is_new and not flags & os.O_PATH:
-            check_opened(who, self._shown(file)[0], flags)
+            check_opened(who, self._seen(call, file, call.path), flags)
         return PASS
 
     @hook("access")
@@ -95,7 +96,7 @@ class DroppingUid(Uid):
         self._search(call, who)
         file = call.file()
         if file is not None and _is_restricted(who):
-            check(who, self._shown(file)[0], call.args.mode & 7)
+            check(who, self._seen(call, file, call.path), call.args.mode & 7)
         return PASS
 
     @hook("execve", "chdir")
@@ -126,7 +127,7 @@ class DroppingUid(Uid):
             self._search(call)
             file = call.file()
             if file is not None:
-                check_times(who, self._shown(file)[0], are_given=wanted)
+                check_times(who, self._seen(call, file, call.path), are_given=wanted)
         return PASS
 
     @hook("getxattr", "fgetxattr")
@@ -148,7 +149,7 @@ class DroppingUid(Uid):
             self._search(call)
             file = call.file()
             if file is not None:
-                check_attribute(who, self._shown(file)[0], call.args.name, wanted)
+                check_attribute(who, self._seen(call, file, call.path), call.args.name, wanted)
         return PASS
 
     @hook("mkdir", "mknod", "symlink", "link")
@@ -157,8 +158,13 @@ class DroppingUid(Uid):
         who = self._who(call)
         if _is_restricted(who):
             index = len(call.row.paths) - 1
-            for at in range(index + 1):
+            for at in range(index):
                 self._search(call, index=at)
+                if not _is_there(call, at):
+                    return PASS  # ENOENT, says the kernel
+            self._search(call, index=index)
+            if _is_there(call, index):
+                return PASS  # EEXIST
             source = call.file() if call.operation == "link" and _links_are_protected() else None
             if source is not None:
                 check_link(who, self._shown(source)[0])
@@ -201,7 +207,7 @@ class DroppingUid(Uid):
             self._search(call)
             file = call.file()
             if file is not None:
-                check(who, self._shown(file)[0], wanted)
+                check(who, self._seen(call, file, call.path), wanted)
         return PASS
 
     def _check_parent(
@@ -221,32 +227,45 @@ class DroppingUid(Uid):
         check_removal(who, directory, None if file is None else self._shown(file)[0])
 
     def _search(self, call: Call, who: Credentials | None = None, index: int = 0) -> None:
-        """Raise OSError EACCES unless the directories on the way may be searched.
-
-        Of a relative path those below the working directory, else all of the canonical path.
-        """
+        """Raise OSError EACCES unless the directories on the way may be searched."""
         who = who or self._who(call)
-        path = call.second_path if index else call.path
-        if path is None or not _is_restricted(who):
+        if not _is_restricted(who):
             return
-        top = os.path.dirname(path)
-        start = _start(call, index)
-        while len(top) > 1 and top != start:
-            with _at(call, top) as file:
-                check(who, self._shown(file)[0], EXECUTE)
-            top = os.path.dirname(top)
+        for path in dict.fromkeys(call.searched(index)):
+            with _at(call, path) as file:
+                shown = self._seen(call, file, path)
+                if not stat.S_ISDIR(shown.mode or 0):
+                    raise OSError(errno.ENOTDIR, "a name in what is no directory")
+                check(who, shown, EXECUTE)
+
+    def _seen(self, call: Call, file: File, path: bytes | None) -> Record:
+        """What the view shows of a file, and of procfs and pipes what it would."""
+        shown, device = self._shown(file)[0], file.device
+        if device == _device_of_pipes():
+            return shown._replace(mode=(shown.mode or 0) | 0o666)  # who finds it in /proc has it
+        owner = self._process_at(call, path) if device == _device_of_procfs() else None
+        if owner is None:
+            return shown
+        return shown._replace(uid=owner.uid.effective, gid=owner.gid.effective)
+
+    def _process_at(self, call: Call, path: bytes | None) -> Credentials | None:
+        """Who the process is to which a path of procfs belongs."""
+        match = None if path is None else _PROCESS.match(path)
+        if match is None:
+            return None
+        try:
+            who: Credentials = call.recall_of(int(match[1]), self._initial)
+        except OSError:
+            return None
+        return who
 
     # ---- processes ------------------------------------------------------------------------------
 
     def stat(self, call: Call) -> Verdict:
         """stat(2) and its kin; what belongs to a process in procfs has its owner."""
-        path = call.path
-        match = None if path is None else _PROCESS.match(path)
-        if match is None:
-            return super().stat(call)
-        try:
-            who: Credentials = call.recall_of(int(match[1]), self._initial)
-        except OSError:
+        who = self._process_at(call, call.path)
+        file = None if who is None else call.file()
+        if who is None or file is None or file.device != _device_of_procfs():
             return super().stat(call)
         owner = Owners({}, {}, who.uid.effective, who.gid.effective)
         return self._statx(call, owner) if call.name == "statx" else self._stat(call, owner)
@@ -315,14 +334,19 @@ def _times(call: Call) -> bool | None:
     return None if kinds == {_UTIME_OMIT} else kinds != {_UTIME_NOW}
 
 
-def _start(call: Call, index: int) -> bytes:
-    """Where the walk of a path argument begins, as far as it is above what is walked: the working
-    directory of a relative path."""
-    argument = call.row.paths[index]
-    path = call.decode(argument.path)
-    if path[:1] == b"/" or argument.dirfd is not None:
-        return b"/"
-    return os.readlink(b"/proc/%d/cwd" % call.tid)
+@lru_cache
+def _device_of_procfs() -> int:
+    return os.stat("/proc").st_dev
+
+
+@lru_cache
+def _device_of_pipes() -> int:
+    ends = os.pipe()
+    try:
+        return os.fstat(ends[0]).st_dev
+    finally:
+        for end in ends:
+            os.close(end)
 
 
 @contextmanager
