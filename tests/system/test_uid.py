@@ -79,6 +79,34 @@ SCRIPTS = {
         setfacl -b a; getfacl -n a; setfacl -d -m u:7:rx d; getfacl -n d
         touch d/f; mkdir d/e; getfacl -n d/f d/e; setfacl -d -m u:7:rx a
     """,
+    "default lists": """
+        shown() { stat -c '%n %a' D/* E/*; getfacl -n D/* E/*; }
+        mkdir D E F; setfacl -d -m u:5:rwx D; setfacl -d -m u::rwx,g::r-x,o::--x E; touch F/before
+        for d in D E; do for mask in 022 077 0 0227; do (umask $mask
+        touch $d/f$mask; mkdir $d/d$mask; mkdir -m 1700 $d/m$mask; mkfifo $d/p$mask
+        mknod $d/c$mask c 1 5; ln -s f$mask $d/l$mask; mkdir $d/d$mask/e; touch $d/d$mask/e/f
+        stat -c '%n %a' $d/d$mask/e $d/d$mask/e/f; touch F/f$mask; mkdir F/d$mask); done; done
+        python3 -c '
+        import os
+        for mode in (0o666, 0o600, 0o444, 0o4755, 0o1777, 0o2, 0):
+            os.close(os.open("D/o%o" % mode, os.O_CREAT | os.O_WRONLY, mode))
+            os.close(os.open("E/o%o" % mode, os.O_CREAT | os.O_WRONLY, mode))'
+        shown; stat -c '%n %a' F/*; setfacl -k D; touch D/last; mkdir D/dir; shown
+        busybox touch E/static; cp F/before E/copied; stat -c %a E/static E/copied
+    """,
+    "special bits": """
+        umask 027; python3 -c '
+        import os, stat
+        for kind in (stat.S_IFCHR, stat.S_IFBLK, stat.S_IFIFO, stat.S_IFREG, stat.S_IFSOCK):
+            for mode in (0o1755, 0o4711, 0o2755, 0o7777, 0o1000, 0o1044):
+                name = "%o" % (kind | mode)
+                os.mknod(name, kind | mode, 5)
+                print(name, "%o" % os.lstat(name).st_mode)
+        for mode in (0o1755, 0o4711, 0o2755, 0o7777, 0o1000):
+            os.mkdir("d%o" % mode, mode)
+            os.close(os.open("f%o" % mode, os.O_CREAT | os.O_RDWR, mode))'
+        list
+    """,
     "programs": """
         chmod 755 .; cp /usr/bin/id id; chmod 4755 id; cp /usr/bin/id gid; chown 5:6 gid
         chmod 6755 gid; cp /usr/sbin/capsh capsh; chmod 755 capsh

@@ -176,18 +176,19 @@ class NameModule(AttributeModule):
         who = self._who(call)
         with self._table.changing():
             shown, real, _ = self._shown(file)
-            asked = wanted & PERMISSIONS | ~(_OWNER_BITS if not stat.S_ISDIR(real) else 0o700)
-            kind = stat.S_IFMT(wanted) or stat.S_IFMT(real)
-            mode = kind | real & PERMISSIONS & asked | wanted & 0o6000
-            made = Record(who.uid.fs, who.gid.fs, mode, rdev)
-            table = self._table
-            has = table.holding()
+            has = self._table.holding()
             parent = call.parent(index) if has.set_gid or has.attributes else None
-            if parent is not None:
-                made = inherited(self._shown(parent)[0], made)
-            if real_mode(real) != stat.S_IMODE(real) and not stat.S_ISLNK(real):
-                os.chmod(file.path, real_mode(real))
-                real = stat.S_IFMT(real) | real_mode(real)
+            directory = None if parent is None else self._shown(parent)[0]
+            made = Record(who.uid.fs, who.gid.fs, wanted, rdev)
+            if not stat.S_IFMT(wanted):
+                made = made._replace(mode=stat.S_IFMT(real) | wanted)
+            made = new(directory, made, real)
+            follows = real
+            if has_default_list(directory) and not stat.S_ISLNK(real):
+                follows = stat.S_IFMT(real) | stat.S_IMODE(made.mode or 0)  # without the umask
+            if real_mode(follows) != stat.S_IMODE(real) and not stat.S_ISLNK(real):
+                os.chmod(file.path, real_mode(follows))
+                real = stat.S_IFMT(real) | real_mode(follows)
             if made._replace(mode=real) == shown._replace(mode=real) and made.mode == real:
                 return
             self._table.put(file, made._replace(mode=None if made.mode == real else made.mode))
@@ -199,6 +200,21 @@ _SHARED_DEVICES = {
 }
 _MAKES = os.O_CREAT | os.O_EXCL | os.O_TRUNC
 _CREAT = os.O_CREAT | os.O_WRONLY | os.O_TRUNC
+
+
+def new(directory: Record | None, asked: Record, real: int) -> Record:
+    """A new file, with the mode that was asked for, and what it gets from its directory, if that
+    counts; `real`: the mode that the kernel gave it, which tells the umask."""
+    mode = asked.mode or 0
+    if not has_default_list(directory) or stat.S_ISLNK(mode):
+        mode &= ~0o777 | real
+    made = asked._replace(mode=mode | real & stat.S_ISGID)  # of a real directory that gives it
+    return made if directory is None else inherited(directory, made)
+
+
+def has_default_list(directory: Record | None) -> bool:
+    """Such a list takes the umask's place (posix_acl_create)."""
+    return directory is not None and directory.attribute(acl.DEFAULT) is not None
 
 
 def inherited(parent: Record, made: Record) -> Record:
