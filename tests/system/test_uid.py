@@ -73,6 +73,39 @@ SCRIPTS = {
         print(os.listxattr("d"), os.getxattr("d", b"trusted.q"))
         os.removexattr("d", b"trusted.q"); print(os.listxattr("d"))'
     """,
+    "attributes that cannot be": """
+        touch f; mkdir d; ln -s f l; mknod c c 1 3; mknod b b 8 1; mkfifo p; mknod w c 0 0
+        cat > try.py << EOF
+        import errno, os
+        def told(*name):
+            call, *args = name
+            try: result = call(*args, follow_symlinks=False)
+            except OSError as error: result = errno.errorcode[error.errno]
+            print(call.__name__, *[str(arg)[:12] for arg in args], result)
+        names = ("trusted.", "security.", "user.", "system.", "trusted", "", "trusted." + "x" * 248,
+                 "security." + "x" * 246, "security." + "x" * 247, "user.a", "user." + "x" * 251)
+        for name in names:
+            for file in "fdlcbp":
+                told(os.setxattr, file, name, b"1", 0)
+                told(os.setxattr, file, name, b"1", os.XATTR_CREATE)
+                told(os.setxattr, file, name, b"1", os.XATTR_REPLACE)
+                told(os.removexattr, file, name)
+                told(os.removexattr, file, name)
+                told(os.listxattr, file)
+        fd = os.open("f", os.O_RDONLY)
+        for name in names:
+            for call in (lambda: os.setxattr(fd, name, b"1"), lambda: os.removexattr(fd, name)):
+                try: print(name[:12], call())
+                except OSError as error: print(name[:12], errno.errorcode[error.errno])
+        EOF
+        python3 try.py
+        chmod 755 .; setpriv --reuid 1234 --regid 99 --clear-groups python3 -c '
+        import errno, os
+        for name in ("trusted.", "security."):
+            for call in (lambda: os.setxattr("f", name, b"1"), lambda: os.removexattr("f", name)):
+                try: print(call())
+                except OSError as error: print(errno.errorcode[error.errno])'
+    """,
     "access lists": """
         touch a; mkdir d; chmod 640 a; setfacl -m u:5:rwx,g:6:r a; getfacl -n a; list
         chmod 777 a; getfacl -n a; chmod 700 a; getfacl -n a; list

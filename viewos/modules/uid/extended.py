@@ -18,7 +18,7 @@ from viewos.modules.uid.table import Record
 if TYPE_CHECKING:
     from viewos import Call, File, Verdict
 
-_TRUSTED, _SECURITY = b"trusted.", b"security."
+_TRUSTED, _SECURITY, _USER = b"trusted.", b"security.", b"user."
 _LONGEST_NAME, _LARGEST_VALUE, _CREATE, _REPLACE = 255, 65536, 1, 2
 _AT_FLAGS = 0x1100
 _ARGS = struct.Struct("=QII")
@@ -71,8 +71,10 @@ class ExtendedModule(NameModule):
 
     def _set(self, call: Call) -> Verdict:
         name = call.args.name
-        if not is_virtual(name) or len(name) > _LONGEST_NAME or _strange_flags(call):
+        if len(name) > _LONGEST_NAME or _strange_flags(call):
             return PASS
+        if not is_virtual(name):
+            return self._unless_device(call, name)
         address, size, flags = _buffer(call)
         if flags & ~(_CREATE | _REPLACE) or size > _LARGEST_VALUE:
             return PASS
@@ -124,8 +126,10 @@ class ExtendedModule(NameModule):
 
     def _remove(self, call: Call) -> Verdict:
         name = call.args.name
-        if not is_virtual(name) or _strange_flags(call):
+        if len(name) > _LONGEST_NAME or _strange_flags(call):
             return PASS
+        if not is_virtual(name):
+            return self._unless_device(call, name)
         file = self._writable(call)
         if file is None:
             return PASS
@@ -139,6 +143,16 @@ class ExtendedModule(NameModule):
             _check(self._who(call), shown, name)
             self._table.put(file, record.with_attribute(name, None))
         return 0
+
+    def _unless_device(self, call: Call, name: bytes) -> Verdict:
+        """A device of the view has no attributes user.*, which the file that stands for it could
+        have. Raises OSError EPERM."""
+        if name.startswith(_USER) and self._table.holding().devices:
+            file = call.file()
+            mode = None if file is None else self._shown(file)[0].mode
+            if mode is not None and (stat.S_ISCHR(mode) or stat.S_ISBLK(mode)):
+                raise OSError(errno.EPERM, "a device has no attributes user.*")
+        return PASS
 
 
 def _strange_flags(call: Call) -> bool:
@@ -178,11 +192,14 @@ def _is_real(file: File, name: bytes) -> bool:
 
 
 def _check(who: Credentials, shown: Record, name: bytes) -> None:
-    """Raise OSError EPERM unless the process may change that attribute."""
+    """Raise OSError EPERM unless the process may change that attribute, and EINVAL where it has no
+    name."""
     if name in (acl.ACCESS, acl.DEFAULT):
         check_owner(who, shown)
     elif not who.may(SETFCAP if name == CAPABILITY else SYS_ADMIN):
         raise OSError(errno.EPERM, "needs a capability")
+    elif name in (_TRUSTED, _SECURITY):
+        raise OSError(errno.EINVAL, "no name")
 
 
 def _check_flags(flags: int, exists: bool) -> None:
