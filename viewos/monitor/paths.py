@@ -29,6 +29,7 @@ from viewos.abi.fcntl import (
 from viewos.claims import Claim, ClaimMap, join
 from viewos.kernel import AT_FDCWD, vouch
 from viewos.monitor.mounts import MountTable
+from viewos.monitor.walk import Walk, split
 from viewos.tuples import NamedTuple
 
 if TYPE_CHECKING:
@@ -81,48 +82,6 @@ class Start(NamedTuple):
 
 KERNEL = Place(b"", b"", None, True, False, True)
 """What only the kernel can judge: a bad dirfd, a directory that was removed."""
-
-
-class _Walk:
-    """The state of one walk."""
-
-    __slots__ = (
-        "absolute", "claim", "entered", "floor", "inside", "kernel", "links", "plain", "real",
-        "root", "rooted", "rules", "searched", "slash", "task", "todo", "virtual",
-    )  # fmt: skip
-
-    def __init__(
-        self, task: Task | None, root: Start, start: Start, real: bytes, path: bytes, rules: int
-    ) -> None:
-        self.task, self.root, self.rules = task, root, rules
-        self.virtual = self.floor = start.virtual
-        self.real = real
-        """What stands behind `virtual`."""
-        self.kernel = start.real
-        """Where the kernel would be."""
-        self.todo = _split(path)
-        self.slash = path.endswith(b"/")
-        self.absolute = path[:1] == b"/"
-        self.plain = self.real == self.kernel or (self.absolute and self.kernel == root.real)
-        """So far the kernel finds the same. That the root itself is another one is no matter when
-        the first name in it is not: no link can stand there."""
-        self.entered = not self.absolute
-        """The name before this one may be no directory."""
-        self.rooted = self.absolute or bool(rules & RESOLVE_IN_ROOT)
-        """It began at the root, or has met `..` (fs/namei.c: nd->root is set)."""
-        self.inside = not self.absolute or bool(rules & RESOLVE_IN_ROOT)
-        """It began in the middle of the tree, where directories above ask for no permission."""
-        self.links = 0
-        self.claim: Claim | None = None
-        self.searched: list[bytes] = []
-        """The directories in which names were looked up."""
-
-
-def _split(path: bytes) -> list[bytes]:
-    """The components, last first, without empty ones and "."s that change nothing."""
-    parts = [part for part in path.split(b"/") if part]
-    parts.reverse()
-    return parts
 
 
 def _up(path: bytes, root: bytes) -> bytes:
@@ -208,7 +167,7 @@ class Resolver:
                 return place
         if rules & RESOLVE_IN_ROOT:
             root = start
-        walk = _Walk(task, root, start, self.claims.forward(start.virtual)[1], path, rules)
+        walk = Walk(task, root, start, self.claims.forward(start.virtual)[1], path, rules)
         walk.claim = self.claims.find(start.virtual)
         return self._walk(walk, follow, keep_last, intent)
 
@@ -217,7 +176,7 @@ class Resolver:
     ) -> list[bytes]:
         """The canonical virtual directories in which the names of `path` are looked up, in their
         order; the arguments are those of `resolve`. Raises OSError ELOOP."""
-        walk = _Walk(task, root, start, self.claims.forward(start.virtual)[1], path, 0)
+        walk = Walk(task, root, start, self.claims.forward(start.virtual)[1], path, 0)
         walk.claim = self.claims.find(start.virtual)
         self._walk(walk, follow, keep_last, "look")
         return walk.searched
@@ -228,7 +187,7 @@ class Resolver:
         Components that do not exist stay as they are.
         """
         root = Start(b"/", b"/")
-        walk = _Walk(None, root, root, self.claims.forward(b"/")[1], path, 0)
+        walk = Walk(None, root, root, self.claims.forward(b"/")[1], path, 0)
         place = self._walk(walk, follow=True, keep_last=False, intent="look")
         return place.virtual, place.real.rstrip(b"/") or b"/"
 
@@ -288,7 +247,7 @@ class Resolver:
 
     # ---- the slow walk ----------------------------------------------------------------------
 
-    def _walk(self, walk: _Walk, follow: bool, keep_last: bool, intent: str) -> Place:
+    def _walk(self, walk: Walk, follow: bool, keep_last: bool, intent: str) -> Place:
         while walk.todo:
             walk.searched.append(walk.virtual)
             name = walk.todo.pop()
@@ -309,7 +268,7 @@ class Resolver:
                 return place
         return self._arrived_at(walk, walk.real)
 
-    def _ascend(self, walk: _Walk) -> None:
+    def _ascend(self, walk: Walk) -> None:
         walk.rooted = True
         if walk.virtual == walk.floor and walk.rules & RESOLVE_BENEATH:
             raise OSError(errno.EXDEV, "..")
@@ -319,7 +278,7 @@ class Resolver:
         self._arrive(walk, *self.claims.forward(walk.virtual))
         walk.entered = False
 
-    def _arrive(self, walk: _Walk, claim: Claim | None, real: bytes) -> None:
+    def _arrive(self, walk: Walk, claim: Claim | None, real: bytes) -> None:
         if walk.rules & RESOLVE_NO_XDEV and (
             claim is not walk.claim or self.mounts.mount_of(real) != self.mounts.mount_of(walk.real)
         ):
@@ -327,13 +286,13 @@ class Resolver:
         walk.claim, walk.real = claim, real
         walk.plain = walk.plain and real == walk.kernel
 
-    def _enter(self, walk: _Walk, name: bytes, intent: str) -> None:
+    def _enter(self, walk: Walk, name: bytes, intent: str) -> None:
         walk.virtual = join(walk.virtual, b"/" + name)
         walk.kernel = join(walk.kernel, b"/" + name)
         self._arrive(walk, *self.claims.forward(walk.virtual, intent))
         walk.entered = True
 
-    def _descend(self, walk: _Walk, name: bytes, last: bool, intent: str) -> Place | None:
+    def _descend(self, walk: Walk, name: bytes, last: bool, intent: str) -> Place | None:
         """Enter a component and follow it if it is a link; a Place when the walk ends here."""
         before = (walk.virtual, walk.real, walk.kernel, walk.claim)
         self._enter(walk, name, intent if last else "look")
@@ -354,7 +313,7 @@ class Resolver:
             return self._magic(walk, text, last)
         if text.endswith(b"/") and last:
             walk.slash = True
-        walk.todo.extend(_split(text))
+        walk.todo.extend(split(text))
         if text[:1] == b"/":
             # The kernel does not know the root yet where nothing before has asked for it.
             if walk.rules & RESOLVE_BENEATH or (walk.rules & RESOLVE_NO_XDEV and not walk.rooted):
@@ -367,7 +326,7 @@ class Resolver:
         walk.entered = False
         return None
 
-    def _proc_self(self, walk: _Walk) -> bytes | None:
+    def _proc_self(self, walk: Walk) -> bytes | None:
         """/proc/self and /proc/thread-self are the tracee's, not ours."""
         if walk.task is None or not walk.real.endswith(b"self"):
             return None
@@ -380,7 +339,7 @@ class Resolver:
             return b"%d/task/%d" % (walk.task.tgid, walk.task.tid)
         return None
 
-    def _magic(self, walk: _Walk, text: bytes, last: bool) -> Place | None:
+    def _magic(self, walk: Walk, text: bytes, last: bool) -> Place | None:
         """A magic link leads to an object, whatever its text says."""
         if walk.rules & RESOLVE_NO_MAGICLINKS:
             raise OSError(errno.ELOOP, "magic link")
@@ -399,7 +358,7 @@ class Resolver:
         walk.entered = True  # it may be any file
         return None
 
-    def _arrived_at(self, walk: _Walk, real: bytes, *names: bytes) -> Place:
+    def _arrived_at(self, walk: Walk, real: bytes, *names: bytes) -> Place:
         """The real path so far, and the rest, if any, as it stands: the kernel judges it."""
         rest = b"/".join([*names, *reversed(walk.todo)])
         if rest:
@@ -412,7 +371,7 @@ class Resolver:
         plain = walk.plain and walk.real == walk.kernel
         return Place(virtual, real, walk.claim, plain, walk.absolute, native, best=best)
 
-    def _is_kernels(self, walk: _Walk) -> bool:
+    def _is_kernels(self, walk: Walk) -> bool:
         """Is it for the kernel alone to say whether the task may pass? A walk that starts in the
         middle needs no permission above its start, but a real path from the root does."""
         if not (walk.inside and walk.plain) or (walk.claim is not None and walk.claim.read_only):

@@ -13,7 +13,8 @@ from viewos.abi.row import PathArg, applies, follows, may_be_empty, signed32
 from viewos.claims import join
 from viewos.files import File
 from viewos.kernel import AT_FDCWD, vouch
-from viewos.monitor.pathcalls import intention, resolve_all
+from viewos.monitor.intents import intention
+from viewos.monitor.pathcalls import resolve_all
 from viewos.monitor.paths import KERNEL, Place
 
 if TYPE_CHECKING:

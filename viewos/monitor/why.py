@@ -13,7 +13,8 @@ from viewos.monitor.setup import with_layer
 
 if TYPE_CHECKING:
     from viewos.monitor.mounts import MountTable
-    from viewos.monitor.paths import Place, _Walk
+    from viewos.monitor.paths import Place
+    from viewos.monitor.walk import Walk
     from viewos.view import View
 
 
@@ -26,11 +27,11 @@ class _Recorder(Resolver):
         self.steps: list[tuple[str, str]] = []
         """(path of the view, what is there)."""
 
-    def _ascend(self, walk: _Walk) -> None:
+    def _ascend(self, walk: Walk) -> None:
         super()._ascend(walk)
         self.steps.append((_text(walk.virtual), "by .."))
 
-    def _descend(self, walk: _Walk, name: bytes, last: bool, intent: str) -> Place | None:
+    def _descend(self, walk: Walk, name: bytes, last: bool, intent: str) -> Place | None:
         here = walk.virtual
         place = super()._descend(walk, name, last, intent)
         at = join(here, b"/" + name)

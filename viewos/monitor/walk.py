@@ -1,0 +1,54 @@
+"""The state of one walk along a path; the steps are those of paths.py."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from viewos.abi.fcntl import RESOLVE_IN_ROOT
+
+if TYPE_CHECKING:
+    from viewos.claims import Claim
+    from viewos.monitor.paths import Start
+    from viewos.monitor.task import Task
+
+
+class Walk:
+    """The state of one walk."""
+
+    __slots__ = (
+        "absolute", "claim", "entered", "floor", "inside", "kernel", "links", "plain", "real",
+        "root", "rooted", "rules", "searched", "slash", "task", "todo", "virtual",
+    )  # fmt: skip
+
+    def __init__(
+        self, task: Task | None, root: Start, start: Start, real: bytes, path: bytes, rules: int
+    ) -> None:
+        self.task, self.root, self.rules = task, root, rules
+        self.virtual = self.floor = start.virtual
+        self.real = real
+        """What stands behind `virtual`."""
+        self.kernel = start.real
+        """Where the kernel would be."""
+        self.todo = split(path)
+        self.slash = path.endswith(b"/")
+        self.absolute = path[:1] == b"/"
+        self.plain = self.real == self.kernel or (self.absolute and self.kernel == root.real)
+        """So far the kernel finds the same. That the root itself is another one is no matter when
+        the first name in it is not: no link can stand there."""
+        self.entered = not self.absolute
+        """The name before this one may be no directory."""
+        self.rooted = self.absolute or bool(rules & RESOLVE_IN_ROOT)
+        """It began at the root, or has met `..` (fs/namei.c: nd->root is set)."""
+        self.inside = not self.absolute or bool(rules & RESOLVE_IN_ROOT)
+        """It began in the middle of the tree, where directories above ask for no permission."""
+        self.links = 0
+        self.claim: Claim | None = None
+        self.searched: list[bytes] = []
+        """The directories in which names were looked up."""
+
+
+def split(path: bytes) -> list[bytes]:
+    """The components, last first, without empty ones and "."s that change nothing."""
+    parts = [part for part in path.split(b"/") if part]
+    parts.reverse()
+    return parts
