@@ -42,6 +42,7 @@ SCRIPTS = {
         busybox cmp /proc/$!/exe /bin/foreign; echo $?; busybox rm /tmp/gone
         readlink /proc/$!/exe; wait $!; exec foreign exe""",
     "a traced program": "cd /tmp; foreign traced; ls -A /tmp",
+    "a traced program whose words lie together": "cd /tmp; SHARED=x foreign traced",
     "a traced script": """cd /tmp; for s in script scripted ../bin/nested; do
         SCRIPT=$s foreign traced | busybox sed s,execfn.*,,; done; ls -A /tmp""",
     "comm": "cat /proc/$$/comm; sh -c 'cat /proc/$$/comm; readlink /proc/$$/exe'",

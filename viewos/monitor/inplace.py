@@ -126,7 +126,7 @@ def _patches(router: Router, call: Call, address: int, string: bytes, why: str) 
     new = string if len(string) <= length else min(string, short_name(router.view, string), key=len)
     if len(new) > length and not _may_overrun(call, address, len(new) + 1):
         raise _refusal(router, call, why, f"no room for {os.fsdecode(string)} in its string")
-    if len(new) > length and call.name in _VECTORS:
+    if call.name in _VECTORS:  # argv[0] often is the path itself
         yield from _moved(router, call, address, address + len(new) + 1)
     old = router.memory.read_exact(call.tid, address, max(length, len(new)) + 1)
     yield address, old, new + b"\0"

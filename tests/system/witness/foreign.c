@@ -53,6 +53,8 @@ int main(int argc, char **argv)
         pid_t pid = fork();
         if (!pid) {
             ptrace(PTRACE_TRACEME, 0, 0, 0);
+            char path[] = "/bin/foreign\0b c";
+            if (getenv("SHARED")) execl(path, path, path + sizeof "/bin/foreign", NULL);
             if (getenv("SCRIPT")) execlp(getenv("SCRIPT"), "a name", "b c", "", "d", NULL);
             execl("/bin/foreign", "a name", "again", NULL);
             perror("execl");
