@@ -140,6 +140,26 @@ SCRIPTS = {
             os.close(os.open("f%o" % mode, os.O_CREAT | os.O_RDWR, mode))'
         list
     """,
+    "openat2": """
+        cat > try.py << EOF
+        import ctypes, errno, fcntl, os, struct
+        libc = ctypes.CDLL(None, use_errno=True)
+        def make(name, flags, mode, resolve):
+            how = struct.pack("3Q", flags | os.O_CREAT | os.O_WRONLY, mode, resolve)
+            fd = libc.syscall(437, -100, name.encode(), how, len(how))
+            if fd < 0: return print(name, errno.errorcode[ctypes.get_errno()])
+            print(name, fcntl.fcntl(fd, fcntl.F_GETFD))
+            os.close(fd)
+        for number, resolve in enumerate((0, 4, 8, 16)):
+            for mode in (0o4604, 0o666, 0o7777, 0o10000) + (0o44,) * (not os.getuid()):
+                for flags in (0, os.O_CLOEXEC, os.O_EXCL):
+                    make("%s/%d-%o" % (os.environ["D"], number, mode), flags, mode, resolve)
+        make("none/x", 0, 0, 0); make("/%s/x" % os.environ["D"], 0, 0o600, 16)
+        EOF
+        mkdir d e f; chmod 777 d f; chown :50 f; chmod g+s f; setfacl -d -m u:5:rwx e
+        D=d python3 try.py; D=e python3 try.py
+        D=f setpriv --reuid 1234 --regid 99 --clear-groups python3 try.py; list
+    """,
     "programs": """
         chmod 755 .; cp /usr/bin/id id; chmod 4755 id; cp /usr/bin/id gid; chown 5:6 gid
         chmod 6755 gid; cp /usr/sbin/capsh capsh; chmod 755 capsh

@@ -29,6 +29,13 @@ def made(name, mode, owner=0, group=0, is_directory=False):
     os.chown(name, owner, group)
     os.chmod(name, mode)
 def opened(name, flags, **kw): os.close(os.open(name, flags, **kw))
+def watched(name):
+    if type(raw(254, libc.inotify_init(), name.encode(), 1)) is int: return "watched"
+    return errno.errorcode[ctypes.get_errno()]
+def openat2(directory, name, flags, resolve):
+    how = struct.pack("3Q", flags, 0o600 if flags & os.O_CREAT else 0, resolve)
+    fd = raw(437, directory, name.encode(), how, len(how))
+    return os.close(fd) if type(fd) is int else fd
 def becomes(uid, gid=99, groups=()):
     os.setgroups(groups); os.setresgid(gid, gid, gid); os.setresuid(uid, uid, uid)
 os.umask(0o22)
@@ -42,6 +49,8 @@ made("hisdir", 0o755, 6, is_directory=True); os.symlink("read", "link")
 names = ("roots", "read", "all", "his", "locked", "group", "fifo", "dir", "tmp", "hisdir", "link")
 for name in names:
     if name not in ("fifo", "link"): os.setxattr(name, "user.a", b"1")
+made("priv", 0o700, is_directory=True); made("priv/f", 0o644)
+names += ("priv", ".")
 descriptors = [os.open(name, os.O_RDONLY | os.O_NONBLOCK) for name in names]
 """
 
@@ -164,7 +173,21 @@ for name in names:
         os.O_TMPFILE | os.O_WRONLY, os.O_TMPFILE | os.O_RDWR | os.O_NOATIME,
     ): told((name, flags), opened, name, flags | os.O_NONBLOCK)
     told(name, os.truncate, name, 3)
+    for resolve in (0, 4, 8, 16):
+        for flags in (os.O_RDONLY, os.O_RDWR, os.O_PATH, os.O_NOATIME, os.O_CREAT | os.O_EXCL):
+            told((name, resolve, flags), openat2, -100, name, flags | os.O_NONBLOCK, resolve)
 told("new", opened, "tmp/new", os.O_CREAT | os.O_EXCL | os.O_NOATIME | os.O_RDWR)
+for text in ("priv/f", "priv/../read", "/priv/f", "/priv/../tmp", "tmp/none", "hisdir/none", "/"):
+    for resolve in (0, 8, 16):
+        for flags in (os.O_RDONLY, os.O_CREAT | os.O_WRONLY):
+            told((text, resolve, flags), openat2, descriptors[-1], text, flags, resolve)
+for size in (0, 8, 23, 24, 40, 5000):
+    fd = raw(437, -100, b"read", struct.pack("3Q", 0, 0, 0) + bytes(4976), size)
+    print(size, type(fd) is int or fd)
+print(raw(437, -100, b"read", None, 24), raw(437, -100, b"read", 1, 24))
+for name in names:
+    told(name, watched, name)
+for fd, name in zip(descriptors, names): told(name, os.fchdir, fd)
 """,
     "removing": """
 made("roots", 0o666); made("empty", 0o777, is_directory=True)

@@ -8,14 +8,16 @@ import struct
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from viewos import kernel
 from viewos.abi.socket import InetAddress, UnixAddress
 from viewos.abi.utsname import Utsname
-from viewos.kernel import NR, syscall
+from viewos.kernel import AT_FDCWD, NR, syscall
 from viewos.module import PASS
 from viewos.monitor import inet
-from viewos.monitor.emulate import EMULATIONS, open_arguments, umask_of
+from viewos.monitor.emulate import EMULATIONS, open_arguments, read_how, umask_of
 from viewos.monitor.outcome import Outcome
 from viewos.monitor.pathcalls import committed, emulable, resolve_all
+from viewos.monitor.paths import RESOLVE_MASK
 from viewos.monitor.refusals import check_changes
 from viewos.monitor.task import read_status
 
@@ -90,12 +92,17 @@ def _encode_groups(router: Router, call: Call, value: Any) -> int:
     return len(value)
 
 
+def _opening(router: Router, call: Call) -> tuple[int, int, int]:
+    """(flags, mode, RESOLVE_* bits) of open(2) and its kin."""
+    return read_how(router, call) if call.name == "openat2" else (*open_arguments(call), 0)
+
+
 def _encode_open(router: Router, call: Call, value: Any) -> int:
     """A descriptor: an object with fileno(), which is closed when the tracee has its copy."""
     fileno = getattr(value, "fileno", None)
     if fileno is None:
         raise BadAnswer(call, value)
-    flags = 0 if call.name == "openat2" else open_arguments(call)[0]
+    flags = _opening(router, call)[0]
     try:
         return router.inject(call, os.dup(fileno()), cloexec=bool(flags & os.O_CLOEXEC))
     finally:
@@ -193,12 +200,15 @@ _UIDS, _GIDS, _GROUPS = _ids(b"Uid:"), _ids(b"Gid:"), _ids(b"Groups:")
 
 def _native_open(router: Router, call: Call) -> Any:
     places = resolve_all(router, call)
-    if places is None or not emulable(call, places) or call.name == "openat2":
+    if places is None or not emulable(call, places):
         raise OSError(errno.EOPNOTSUPP, "below() cannot open this for the caller")
     check_changes(router, call, places)
-    flags, mode = open_arguments(call)
+    flags, mode, rules = _opening(router, call)
+    real, flags = places[0].real, flags | os.O_CLOEXEC
     with umask_of(call.task.umask() if flags & os.O_CREAT else 0o077):
-        return _Opened(os.open(places[0].real, flags | os.O_CLOEXEC, mode))
+        if call.name == "openat2":  # the resolver has obeyed the RESOLVE_* bits already
+            return _Opened(kernel.openat2(AT_FDCWD, real, flags, rules & ~RESOLVE_MASK, mode))
+        return _Opened(os.open(real, flags, mode))
 
 
 def _file(call: Call) -> File:

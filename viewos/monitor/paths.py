@@ -172,11 +172,19 @@ class Resolver:
         return self._walk(walk, follow, keep_last, intent)
 
     def searched(
-        self, task: Task, root: Start, start: Start, path: bytes, *, follow: bool, keep_last: bool
+        self,
+        task: Task,
+        root: Start,
+        start: Start,
+        path: bytes,
+        *,
+        follow: bool,
+        keep_last: bool,
+        rules: int,
     ) -> list[bytes]:
         """The canonical virtual directories in which the names of `path` are looked up, in their
-        order; the arguments are those of `resolve`. Raises OSError ELOOP."""
-        walk = Walk(task, root, start, self.claims.forward(start.virtual)[1], path, 0)
+        order; the arguments are those of `resolve`. Raises OSError ELOOP, EXDEV."""
+        walk = Walk(task, root, start, self.claims.forward(start.virtual)[1], path, rules)
         walk.claim = self.claims.find(start.virtual)
         self._walk(walk, follow, keep_last, "look")
         return walk.searched

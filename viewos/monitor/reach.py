@@ -8,14 +8,15 @@ import stat
 import struct
 from typing import TYPE_CHECKING
 
-from viewos.abi.fcntl import RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS
-from viewos.abi.row import PathArg, applies, follows, may_be_empty, signed32
+from viewos.abi.fcntl import RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS
+from viewos.abi.row import HOW, PathArg, applies, follows, may_be_empty, signed32
 from viewos.claims import join
 from viewos.files import File
 from viewos.kernel import AT_FDCWD, vouch
+from viewos.monitor.emulate import checked_how
 from viewos.monitor.intents import intention
 from viewos.monitor.pathcalls import resolve_all
-from viewos.monitor.paths import KERNEL, Place
+from viewos.monitor.paths import KERNEL, RESOLVE_MASK, Place
 
 if TYPE_CHECKING:
     from viewos.call import Call
@@ -85,18 +86,22 @@ def searched(router: Router, call: Call, index: int) -> list[bytes]:
     argument = call.row.paths[index]
     path = router.memory.read_string(call.tid, call.raw[argument.path])
     root = start = router.root_of(call, root_real)
-    if path[:1] != b"/":
+    rules = checked_how(router, call)[2] & RESOLVE_MASK if argument.follow is HOW else 0
+    if path[:1] != b"/" or rules & RESOLVE_IN_ROOT:
         dirfd = AT_FDCWD if argument.dirfd is None else signed32(call.raw[argument.dirfd])
         hint = router.cwd_hint(call) if dirfd == AT_FDCWD else None
         below = router.resolver.start(task, dirfd, hint)
         if below is None:
             return []
         start = below
+        root = start if rules & RESOLVE_IN_ROOT else root
     found, end = _by_letters(start.virtual, path)
     if end == places[index].virtual:
         return found  # no symbolic link has led elsewhere
     _, follow, keep_last = intention(router, call, argument)
-    return router.resolver.searched(task, root, start, path, follow=follow, keep_last=keep_last)
+    return router.resolver.searched(
+        task, root, start, path, follow=follow, keep_last=keep_last, rules=rules
+    )
 
 
 def _by_letters(start: bytes, path: bytes) -> tuple[list[bytes], bytes]:

@@ -20,6 +20,7 @@ from viewos import PASS, Claim, File, Owners, RealPath, VirtualPath, hook
 from viewos.modules.uid.credentials import DAC_OVERRIDE, KILL, Credentials
 from viewos.modules.uid.extended import is_virtual
 from viewos.modules.uid.module import Uid
+from viewos.modules.uid.names import opening
 from viewos.modules.uid.permission import (
     EXECUTE,
     READ,
@@ -57,7 +58,7 @@ class DroppingUid(Uid):
 
     # ---- names ----------------------------------------------------------------------------------
 
-    @hook("stat", "readlink", "statfs", "chmod", "chown", "listxattr", "inotify_add_watch")
+    @hook("stat", "readlink", "statfs", "chmod", "chown", "listxattr")
     def may_look(self, call: Call) -> Verdict:
         """All directories on the way must be searchable."""
         self._search(call)
@@ -71,9 +72,9 @@ class DroppingUid(Uid):
         if status is not None:
             return self._status(call, int(status[1]))
         who = self._who(call)
-        if not _is_restricted(who) or call.name == "openat2":
+        if not _is_restricted(who):
             return PASS
-        flags = os.O_CREAT | os.O_WRONLY if call.name == "creat" else call.args.flags
+        flags = opening(call)[0]
         self._search(call)
         try:
             file = call.file()
@@ -99,22 +100,25 @@ class DroppingUid(Uid):
             check(who, self._seen(call, file, call.path), call.args.mode & 7)
         return PASS
 
-    @hook("execve", "chdir")
+    @hook("execve")
     def may_execute(self, call: Call) -> Verdict:
-        """execve(2) of a program, chdir(2) into a directory."""
+        """execve(2) of a program."""
         return self._needs(call, EXECUTE)
+
+    @hook("chdir", "fchdir")
+    def may_enter(self, call: Call) -> Verdict:
+        """chdir(2) into a directory."""
+        return self._needs(call, EXECUTE, kind=stat.S_IFDIR)
+
+    @hook("inotify_add_watch")
+    def may_watch(self, call: Call) -> Verdict:
+        """inotify_add_watch(2)."""
+        return self._needs(call, READ)
 
     @hook("truncate")
     def may_write(self, call: Call) -> Verdict:
         """truncate(2), of what has a length."""
-        who = self._who(call)
-        if _is_restricted(who):
-            self._search(call)
-            file = call.file()
-            shown = None if file is None else self._shown(file)[0]
-            if shown is not None and stat.S_ISREG(shown.mode or 0):
-                check(who, shown, WRITE)
-        return PASS
+        return self._needs(call, WRITE, kind=stat.S_IFREG)
 
     @hook("utime")
     def may_set_times(self, call: Call) -> Verdict:
@@ -201,13 +205,15 @@ class DroppingUid(Uid):
             if shown is not None and stat.S_ISDIR(shown.mode or 0):
                 check(who, shown, WRITE)
 
-    def _needs(self, call: Call, wanted: int) -> Verdict:
+    def _needs(self, call: Call, wanted: int, kind: int = 0) -> Verdict:
+        """`kind`: what the kernel wants it to be, before it asks who may."""
         who = self._who(call)
         if _is_restricted(who):
             self._search(call)
             file = call.file()
-            if file is not None:
-                check(who, self._seen(call, file, call.path), wanted)
+            shown = None if file is None else self._seen(call, file, call.path)
+            if shown is not None and kind in (0, stat.S_IFMT(shown.mode or 0)):
+                check(who, shown, wanted)
         return PASS
 
     def _check_parent(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import struct
 from collections.abc import Iterable, Mapping
 from io import FileIO
 from typing import TYPE_CHECKING
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING
 from viewos import PASS, CallTest, File
 from viewos.modules.uid import acl
 from viewos.modules.uid.attributes import PERMISSIONS, AttributeModule, real_mode
-from viewos.modules.uid.credentials import MKNOD, Credentials
+from viewos.modules.uid.credentials import FSETID, MKNOD, Credentials
 from viewos.modules.uid.peers import SO_PEERCRED, SO_PEERGROUPS
 from viewos.modules.uid.table import Record
 
@@ -87,12 +88,10 @@ class NameModule(AttributeModule):
         )
 
     def open(self, call: Call) -> Verdict:
-        """open(2), openat(2), creat(2) of a file that is made."""
-        if call.name == "openat2":
-            return PASS
+        """open(2), openat(2), openat2(2), creat(2) of a file that is made."""
         if self._table.holding().devices and (device := self._open_device(call)) is not None:
             return device
-        flags, mode = _CREAT if call.name == "creat" else call.args.flags, call.args.mode
+        flags, mode = opening(call)
         if not flags & os.O_CREAT or flags & os.O_PATH:
             return PASS
         who = self._who(call)
@@ -106,7 +105,7 @@ class NameModule(AttributeModule):
 
     def _open_device(self, call: Call) -> FileIO | None:
         """The real device behind one that was made in the view, where all processes share it."""
-        flags = _CREAT if call.name == "creat" else call.args.flags
+        flags = opening(call)[0]
         try:
             file = call.file()
         except OSError:
@@ -118,8 +117,10 @@ class NameModule(AttributeModule):
         return None if path is None else FileIO(os.open(path, flags & ~_MAKES | os.O_CLOEXEC))
 
     def _create(self, call: Call, flags: int, mode: int) -> Verdict:
-        changes = {"mode": mode | _OWNER_BITS}
-        if call.name != "creat":
+        changes = {}
+        if call.name != "openat2":  # what is wrong with the new file's mode is put right at once
+            changes["mode"] = mode | _OWNER_BITS
+        if call.name in ("open", "openat"):
             changes["flags"] = flags | os.O_EXCL
         try:
             opened = call.below(None, **changes)
@@ -182,6 +183,8 @@ class NameModule(AttributeModule):
             made = Record(who.uid.fs, who.gid.fs, wanted, rdev)
             if not stat.S_IFMT(wanted):
                 made = made._replace(mode=stat.S_IFMT(real) | wanted)
+            if directory is not None and not (who.may(FSETID) or who.in_group(directory.gid)):
+                made = made._replace(mode=without_set_gid(directory, made.mode or 0))
             made = new(directory, made, real)
             follows = real
             if has_default_list(directory) and not stat.S_ISLNK(real):
@@ -199,7 +202,17 @@ _SHARED_DEVICES = {
     for minor, name in ((3, "null"), (5, "zero"), (7, "full"), (8, "random"), (9, "urandom"))
 }
 _MAKES = os.O_CREAT | os.O_EXCL | os.O_TRUNC
+_HOW = struct.Struct("=QQ")
+"""The first two of struct open_how: flags, mode (linux/openat2.h)."""
 _CREAT = os.O_CREAT | os.O_WRONLY | os.O_TRUNC
+
+
+def opening(call: Call) -> tuple[int, int]:
+    """The flags and mode of open(2) and its kin. Raises OSError EFAULT."""
+    if call.name == "openat2":
+        flags, mode = _HOW.unpack(call.read(call.args.how, _HOW.size))
+        return flags & 0xFFFFFFFF, mode & 0xFFFF
+    return _CREAT if call.name == "creat" else call.args.flags, call.args.mode
 
 
 def new(directory: Record | None, asked: Record, real: int) -> Record:
@@ -208,8 +221,18 @@ def new(directory: Record | None, asked: Record, real: int) -> Record:
     mode = asked.mode or 0
     if not has_default_list(directory) or stat.S_ISLNK(mode):
         mode &= ~0o777 | real
-    made = asked._replace(mode=mode | real & stat.S_ISGID)  # of a real directory that gives it
+    if stat.S_ISDIR(mode):
+        mode |= real & stat.S_ISGID  # its real directory gives it
+    made = asked._replace(mode=mode)
     return made if directory is None else inherited(directory, made)
+
+
+def without_set_gid(directory: Record, mode: int) -> int:
+    """The mode that somebody may give a new file who is not in the group of a directory that gives
+    its group away (mode_strip_sgid)."""
+    both = stat.S_ISGID | stat.S_IXGRP
+    gives = (directory.mode or 0) & stat.S_ISGID and not stat.S_ISDIR(mode)
+    return mode & ~stat.S_ISGID if gives and mode & both == both else mode
 
 
 def has_default_list(directory: Record | None) -> bool:
