@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from viewos.claims import Claim, ClaimMap, RealPath, VirtualPath
 from viewos.monitor.mounts import MountTable
 from viewos.monitor.paths import PATH_MAX, Place, Resolver, Start
+from viewos.monitor.reach import by_letters
 from viewos.monitor.task import Tasks
 
 NAMES = (b"a", b"b", b"a b", b"new\nline", b"\xff\xfe", b"...", b"~")
@@ -164,6 +165,44 @@ def test_the_identity_is_what_the_kernel_does(
                         assert place == native, (path, kind)
     finally:
         os.close(fd)
+
+
+def searched(resolver: Resolver, start: Start, path: bytes, follow: bool) -> list[bytes]:
+    at = ROOT if path[:1] == b"/" else start
+    return resolver.searched(TASK, ROOT, at, path, follow=follow, keep_last=False, rules=0)
+
+
+@thoroughly
+@given(tree=trees(), wanted=st.lists(paths(), min_size=1, max_size=8), follow=st.booleans())
+def test_names_are_looked_up_where_the_letters_say(
+    ground: Ground, tree: dict[bytes, bytes | None], wanted: list[bytes], follow: bool
+) -> None:
+    """Where no link has led elsewhere: as far as the walk got."""
+    ground.make(tree)
+    resolver, start = Resolver(IDENTITIES[0], MOUNTS), Start(ground.top, ground.top)
+    for path in map(ground.named, wanted):
+        place = resolve(resolver, ground.top, path, follow=follow)
+        found, end = by_letters(b"/" if path[:1] == b"/" else ground.top, path)
+        if isinstance(place, Place) and place.virtual == end:
+            walked = searched(resolver, start, path, follow)
+            assert walked == found[: len(walked)], path
+            if os.path.lexists(end):
+                assert len(walked) == len(found), path
+
+
+def test_names_are_looked_up_behind_links_and_dots(ground: Ground) -> None:
+    ground.make({b"/a": None, b"/a/b": None, b"/a/l": b"../b/.", b"/b": None, b"/b/up": b".."})
+    resolver, start = Resolver(IDENTITIES[0], MOUNTS), Start(ground.top, ground.top)
+    for path, expected in (
+        (b"a/../b", [b"", b"/a", b""]),
+        (b"a/l/x", [b"", b"/a", b"/a", b"", b"/b", b"/b"]),
+        (b"b/up/a", [b"", b"/b", b"/b", b""]),
+        (b"a/.", [b"", b"/a"]),
+        (b"a/", [b""]),
+        (b"none/x", [b""]),
+    ):
+        found = searched(resolver, start, path, follow=True)
+        assert found == [ground.top + name for name in expected], path
 
 
 @thoroughly

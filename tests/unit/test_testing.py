@@ -99,6 +99,7 @@ def test_arguments_are_decoded() -> None:
     assert call.answer() == (b"/home/b", os.O_WRONLY, b"a/../b", "open")
     assert FakeCall(process, "openat", dirfd=-1, path=b"/x").args.dirfd == -1
     assert call.pid == 1000
+    assert call.searched() == [b"/", b"/home"]
     with pytest.raises(TypeError, match="openat has no argument pathname"):
         FakeCall(Asks(), "openat", pathname=b"/x")
     with pytest.raises(KeyError):

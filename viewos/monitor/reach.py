@@ -95,7 +95,7 @@ def searched(router: Router, call: Call, index: int) -> list[bytes]:
             return []
         start = below
         root = start if rules & RESOLVE_IN_ROOT else root
-    found, end = _by_letters(start.virtual, path)
+    found, end = by_letters(start.virtual, path)
     if end == places[index].virtual:
         return found  # no symbolic link has led elsewhere
     _, follow, keep_last = intention(router, call, argument)
@@ -104,7 +104,7 @@ def searched(router: Router, call: Call, index: int) -> list[bytes]:
     )
 
 
-def _by_letters(start: bytes, path: bytes) -> tuple[list[bytes], bytes]:
+def by_letters(start: bytes, path: bytes) -> tuple[list[bytes], bytes]:
     """(the directories in which names are looked up, where it ends), where nothing is a link."""
     found, at = [], start
     for name in path.split(b"/"):
