@@ -23,18 +23,11 @@ if TYPE_CHECKING:
 
 def check_changes(router: Router, call: Call, places: list[Place]) -> None:
     """Refuse what a bind mount would: EROFS, EXDEV, EBUSY. Raises OSError."""
-    if call.operation == "rename":  # which looks at both names and at the mounts first
+    if call.operation == "rename":  # which looks at the mounts first (fs/namei.c)
         _check_same_mount(router, call, *places)
-        if KERNEL in places:
-            return
-        for argument, place in zip(call.row.paths, places, strict=True):
-            if place.claim is not None and place.claim.read_only:
-                check_name("rename", argument.intent, place)
-    if call.operation == "link":
-        if places[0] is KERNEL and not (call.name == "linkat" and call.raw[4] & AT_EMPTY_PATH):
-            return
-        if places[0].claim is not None and places[0] is not KERNEL:
-            os.lstat(places[0].real)
+    has_two_names = call.operation in ("rename", "link")
+    if has_two_names and any(map(_is_read_only, places)) and not _check_both(call, *places):
+        return
     for argument, place in zip(call.row.paths, places, strict=True):
         claim = place.claim
         target_is_read_only = place.target is not None and router.is_read_only(place.target)
@@ -48,6 +41,26 @@ def check_changes(router: Router, call: Call, places: list[Place]) -> None:
             _check_read_only(router, call, argument, place)
     if call.operation == "link":
         _check_same_mount(router, call, *places)
+
+
+def _is_read_only(place: Place) -> bool:
+    return place.claim is not None and place.claim.read_only
+
+
+def _check_both(call: Call, old: Place, new: Place) -> bool:
+    """Raise what comes before EROFS where a call has two names. False: the kernel finds it."""
+    _probe_flags(call)
+    if call.operation == "link":
+        if old is KERNEL:
+            return call.name == "linkat" and bool(call.raw[4] & AT_EMPTY_PATH)
+        os.lstat(old.real)
+        return True
+    if KERNEL in (old, new):
+        return False
+    for argument, place in zip(call.row.paths, (old, new), strict=True):
+        if _is_read_only(place):
+            check_name("rename", argument.intent, place)
+    return True
 
 
 def _check_same_mount(router: Router, call: Call, old: Place, new: Place) -> None:

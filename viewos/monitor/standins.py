@@ -14,7 +14,6 @@ The last name of each is the one by which the process is to be known.
 from __future__ import annotations
 
 import os
-import shutil
 import struct
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -120,7 +119,9 @@ def _new(view: View, name: bytes) -> bytes:
 
 
 def _relink(program: bytes, loader: bytes, made: bytes) -> None:
-    shutil.copyfile(program, made)
+    from shutil import copyfile  # which imports compressors
+
+    copyfile(program, made)
     os.chmod(made, 0o755)
     name = loader + b"\0"
     with open(made, "r+b", buffering=0) as file:
