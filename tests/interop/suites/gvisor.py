@@ -17,9 +17,10 @@ exec_state_workload priority_execve""".split()
 """Programs that the tests of execve start."""
 ELSEWHERE = re.compile(
     r".*(arm64|_util|_common|_test_cases|_external|_external_networking_test|hostinet)$"
-    r"|base_poll_test|socketopt_test|fuse|host_pty|kcov|mmap_eternal|ip6?tables|vsyscall|exec_check_creds"
+    r"|base_poll_test|socketopt_test|fuse|host_pty|kcov|mmap_eternal|ip6?tables|vsyscall|exec_check_creds|rseq"
 )
-"""Sources that are no tests, or of another machine or of gVisor's own harness."""
+"""Sources that are no tests, or of another machine or of gVisor's own harness: rseq starts another
+program of this name, and here itself, for ever."""
 NOT_FOR_ROOT = re.compile(r"cgroup.*|dup|proc|.*netlink.*|tuntap|packet_.*|raw_.*|ping_.*")
 """Programs that change the machine's limits and networks where they may."""
 HELPERS = """base_poll_test ip_socket_test_util iptables_util readv_common
