@@ -14,6 +14,10 @@ _LIMITS = {
 """What may be raised where the system has no more of something."""
 
 
+FAULTS = (Exception, SystemExit)
+"""What an author's code may raise: sys.exit() of a module is no wish of the user's."""
+
+
 class ViewosError(Exception):
     """Something that the user can read and act on. The text is one line."""
 

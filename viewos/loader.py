@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeGuard
 
-from viewos.errors import SpecError, ViewosError, short, told
+from viewos.errors import FAULTS, SpecError, ViewosError, short, told
 from viewos.module import VirtualModule
 from viewos.spec import Items, ModuleSpec, parse
 from viewos.tuples import NamedTuple
@@ -39,7 +39,7 @@ def load(text: str, file_of: Callable[[str], str] = lambda path: path) -> Virtua
         module: object = cls.from_items(items)
     except ViewosError:
         raise
-    except (Exception, SystemExit) as error:
+    except FAULTS as error:
         raise ViewosError(f"module {items.module}: {told(error)}") from error
     if not isinstance(module, VirtualModule):
         raise ViewosError(f"module {items.module}: from_items() gave {module!r}, and no module")
@@ -96,7 +96,7 @@ def _entry_points() -> Iterator[EntryPoint]:
 def _by_entry_point(entry: EntryPoint) -> type[VirtualModule]:
     try:
         found = entry.load()
-    except (Exception, SystemExit) as error:
+    except FAULTS as error:
         raise ViewosError(f"module {entry.name} ({entry.value}): {told(error)}") from error
     if not _is_module_class(found):
         raise ViewosError(f"module {entry.name}: {entry.value} is no VirtualModule class")
@@ -144,7 +144,7 @@ def _import(path: str) -> ModuleType:
     writes_bytecode, sys.dont_write_bytecode = sys.dont_write_bytecode, True
     try:
         found.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
+    except FAULTS as error:
         del sys.modules[name]
         raise ViewosError(f"module {path}: {told(error, path)}") from error
     finally:

@@ -63,7 +63,9 @@ def run_monitor(flock: Flock) -> int:
     def shepherd() -> int:
         to_monitor.close()
         os.close(alive)
-        return Shepherd.begun(flock, life, to_program)
+        it = Shepherd(flock, life)
+        # The monitor hears that this process has gone, and cleans up.
+        return side.or_say(flock.wire, lambda: it.begin(to_program), lambda: None) or it.run()
 
     side.in_child(shepherd)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps: see Layout
@@ -83,7 +85,7 @@ class Shepherd:
         self._wire: Wire | None = flock.wire
         self._life = life
         self._said = b""
-        self._signals = raw.signalfd(signal.valid_signals())
+        self._signals = -1
         self._seen: set[int] = set()
         self._program = 0
         self._ended = False
@@ -92,25 +94,14 @@ class Shepherd:
         self._stops = 0
         self._leads = os.getpgrp() == flock.waiter
 
-    @classmethod
-    def begun(cls, flock: Flock, life: int, to_monitor: Wire) -> int:
-        """Be the shepherd; the exit status."""
-        begun: list[Shepherd] = []
-
-        def begin() -> int:
-            begun.append(cls(flock, life))
-            begun[0].begin(to_monitor)
-            return 0
-
-        # The monitor hears that this process has gone, and cleans up.
-        return side.or_say(flock.wire, begin, lambda: None) or begun[0].run()
-
-    def begin(self, to_monitor: Wire) -> None:
-        """Start the program."""
+    def begin(self, to_monitor: Wire) -> int:
+        """Start the program; 0. Raises OSError, LaunchError."""
+        self._signals = raw.signalfd(signal.valid_signals())
         raw.set_name(b"viewos-shepherd")
         self._program = side.in_child(lambda: _program(self._flock, to_monitor))
         to_monitor.close()
         self._tell(BORN + struct.pack("=ii", os.getpid(), self._program))
+        return 0
 
     def run(self) -> int:
         """Stay until the program and the monitor have ended."""

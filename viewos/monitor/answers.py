@@ -14,7 +14,8 @@ from viewos.abi.utsname import Utsname
 from viewos.kernel import AT_FDCWD, NR, syscall
 from viewos.module import PASS
 from viewos.monitor import inet
-from viewos.monitor.emulate import EMULATIONS, open_arguments, read_how, umask_of
+from viewos.monitor.emulate import EMULATIONS, umask_of
+from viewos.monitor.intents import opening
 from viewos.monitor.outcome import Outcome
 from viewos.monitor.pathcalls import committed, emulable, resolve_all
 from viewos.monitor.paths import RESOLVE_MASK
@@ -92,17 +93,12 @@ def _encode_groups(router: Router, call: Call, value: Any) -> int:
     return len(value)
 
 
-def _opening(router: Router, call: Call) -> tuple[int, int, int]:
-    """(flags, mode, RESOLVE_* bits) of open(2) and its kin."""
-    return read_how(router, call) if call.name == "openat2" else (*open_arguments(call), 0)
-
-
 def _encode_open(router: Router, call: Call, value: Any) -> int:
     """A descriptor: an object with fileno(), which is closed when the tracee has its copy."""
     fileno = getattr(value, "fileno", None)
     if fileno is None:
         raise BadAnswer(call, value)
-    flags = _opening(router, call)[0]
+    flags = opening(router, call)[0]
     try:
         return router.inject(call, os.dup(fileno()), cloexec=bool(flags & os.O_CLOEXEC))
     finally:
@@ -203,7 +199,7 @@ def _native_open(router: Router, call: Call) -> Any:
     if places is None or not emulable(call, places):
         raise OSError(errno.EOPNOTSUPP, "below() cannot open this for the caller")
     check_changes(router, call, places)
-    flags, mode, rules = _opening(router, call)
+    flags, mode, rules = opening(router, call)
     real, flags = places[0].real, flags | os.O_CLOEXEC
     with umask_of(call.task.umask() if flags & os.O_CREAT else 0o077):
         if call.name == "openat2":  # the resolver has obeyed the RESOLVE_* bits already

@@ -11,13 +11,11 @@ from typing import TypeVar
 
 from viewos.abi.syscalls import OPERATIONS, TABLE
 from viewos.claims import Claim
-from viewos.errors import ViewosError, told
+from viewos.errors import FAULTS, ViewosError, told
 from viewos.filter import ArgumentRule
 from viewos.module import VirtualModule
 
 T = TypeVar("T")
-FAULTS = (Exception, SystemExit)
-"""What an author's code may raise: sys.exit() of a module is no wish of the user's."""
 
 
 def start(module: VirtualModule, directory: bytes) -> None:

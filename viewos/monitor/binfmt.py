@@ -6,6 +6,8 @@ import os
 import struct
 from typing import TYPE_CHECKING
 
+from viewos.tuples import NamedTuple
+
 if TYPE_CHECKING:
     from io import FileIO
 
@@ -65,19 +67,30 @@ def _end_of_word(buffer: bytes, at: int) -> int:
     return at
 
 
-def interpreter_header(file: FileIO) -> int | None:
-    """Where in an ELF file the program header stands that names its loader. Raises OSError."""
+class LoaderHeader(NamedTuple):
+    """The program header that names a loader."""
+
+    data: bytes
+    offset: int
+    """In bytes, from the first program header."""
+    at: int
+    """Where it stands in the file."""
+
+
+def loader_header(file: FileIO) -> LoaderHeader | None:
+    """That of an ELF file; None: it has none. Raises OSError."""
     head = os.pread(file.fileno(), ELF64.size, 0)
     if len(head) < ELF64.size:
         return None
-    _ident, _kind, _machine, *_, _entry, offset, _sections, _flags, _size, entry_size, count = (
+    _ident, _kind, _machine, *_, _entry, table_at, _sections, _flags, _size, entry_size, count = (
         ELF64.unpack(head)
     )
-    table = os.pread(file.fileno(), entry_size * min(count, 128), offset)
+    table = os.pread(file.fileno(), entry_size * min(count, 128), table_at)
     for at in range(0, len(table) - _PROGRAM_HEADER.size + 1, entry_size or 56):
         kind, _, _, _, _, size, _, _ = _PROGRAM_HEADER.unpack_from(table, at)
         if kind == _PT_INTERP and 1 < size <= _LONGEST:
-            return int(offset) + at
+            data = table[at : at + _PROGRAM_HEADER.size]
+            return LoaderHeader(data, at, int(table_at) + at)
     return None
 
 
@@ -85,11 +98,10 @@ def loader_of(real: bytes) -> bytes | None:
     """The loader that an ELF file names; None: none, or the file may not be read."""
     try:
         with open(real, "rb", buffering=0) as file:
-            at = interpreter_header(file)
-            if at is None:
+            header = loader_header(file)
+            if header is None:
                 return None
-            header = os.pread(file.fileno(), _PROGRAM_HEADER.size, at)
-            _, _, start, _, _, size, _, _ = _PROGRAM_HEADER.unpack(header)
+            _, _, start, _, _, size, _, _ = _PROGRAM_HEADER.unpack(header.data)
             return os.pread(file.fileno(), size, start).split(b"\0")[0]
     except OSError:
         return None

@@ -210,8 +210,7 @@ def statfs(router: Router, call: Call, places: list[Place]) -> Answer:
     """statfs(2)."""
     if len(places[0].real) >= PATH_MAX:
         raise OSError(errno.ENAMETOOLONG, "backing")
-    claim = places[0].claim
-    data = told_statfs(places[0].real, read_only=claim is not None and claim.read_only)
+    data = told_statfs(places[0].real, read_only=places[0].is_read_only)
     router.memory.write(call.tid, call.raw[1], data)
     return 0
 
@@ -243,7 +242,7 @@ def faccessat2(router: Router, call: Call, places: list[Place]) -> Answer:
 
 
 def _refuse_write(router: Router, call: Call, place: Place, mode: int) -> int:
-    if mode & os.W_OK and place.claim is not None and place.claim.read_only:
+    if mode & os.W_OK and place.is_read_only:
         kind = stat.S_IFMT(os.lstat(place.real).st_mode)
         if kind in (stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK):
             raise OSError(errno.EROFS, "read-only claim")

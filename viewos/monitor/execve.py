@@ -22,7 +22,13 @@ from viewos.monitor.binfmt import ELF64, loader_of, parse_shebang, read_head
 from viewos.monitor.initial import hide_loader, patch_auxiliary
 from viewos.monitor.links import below_root
 from viewos.monitor.outcome import CONTINUE, FIX_UP, Outcome
-from viewos.monitor.pathcalls import fix_up_paths, may_continue, resolve_all, tracee_string
+from viewos.monitor.pathcalls import (
+    fix_up_paths,
+    may_continue,
+    resolve_all,
+    resolve_path,
+    tracee_string,
+)
 from viewos.monitor.paths import KERNEL, Place
 from viewos.monitor.rewrite import Argument, Rewrite, vector
 from viewos.monitor.standins import linked, relinked, scripted, undisguise
@@ -153,7 +159,7 @@ def _through_script(
     router: Router, call: Call, program: Program, argv_at: int, line: tuple[bytes, bytes | None]
 ) -> bool:
     interpreter, argument = line
-    place = _resolve(router, call, interpreter)
+    place = resolve_path(router, call, interpreter, intent="read")
     natural = place.plain and program.place.plain
     program.elsewhere |= not place.plain
     if not program.rebuilt:
@@ -183,16 +189,6 @@ def _check(real: bytes) -> None:
             raise
 
 
-def _resolve(router: Router, call: Call, path: bytes) -> Place:
-    _, root = router.tasks.get(call.tid)
-    start = None
-    if path[:1] != b"/":
-        start = router.resolver.start(call.task, -100, router.cwd_hint(call))
-    return router.resolver.resolve(
-        call.task, router.root_of(call, root), start, path, follow=True, intent="read"
-    )
-
-
 def _refuse_32_bits(router: Router, name: bytes, head: bytes) -> None:
     """Raise OSError ENOEXEC for a 32-bit program: its system calls would all fail."""
     if head[:4] != b"\x7fELF" or len(head) < ELF64.size:
@@ -216,7 +212,7 @@ def _through_loader(
     interpreter = loader_of(program.place.real)
     if interpreter is None:
         return True
-    place = _resolve(router, call, interpreter)
+    place = resolve_path(router, call, interpreter, intent="read")
     if place.plain or _same_file(place.real, interpreter):
         return True
     path = below_root(router, call, program.place.virtual)

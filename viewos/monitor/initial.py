@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from viewos.abi.prctl import PR_SET_MM, PR_SET_MM_MAP
 from viewos.abi.syscalls import TABLE
+from viewos.monitor.task import auxiliary
 
 if TYPE_CHECKING:
     from viewos.monitor.traced import ExecStop
@@ -67,8 +68,7 @@ def patch_auxiliary(stop: ExecStop, changes: dict[int, int], name: bytes | None)
     """Give the new program the ids and the file name (AT_EXECFN) that it has in the view."""
     if not changes and name is None:
         return
-    with open(f"/proc/{stop.pid}/auxv", "rb", buffering=0) as file:
-        entries = dict(struct.iter_unpack("=QQ", file.read()))
+    entries = auxiliary(stop.pid)
     if name is not None and AT_EXECFN in entries:
         stop.write(entries[AT_EXECFN], name + b"\0")
     wanted = {key: value for key, value in changes.items() if entries.get(key) != value}

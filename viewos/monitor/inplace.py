@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from viewos.call import Call
     from viewos.monitor.router import Router
 
+Strings = dict[int, bytes] | None | Callable[[], tuple[dict[int, bytes] | None, Callable[[], None]]]
+"""See `Router.fix_up`."""
 Patch = tuple[int, bytes, bytes]
 """(address, what stands there, what is to stand there)."""
 _VECTORS = {"execve": (1, 2), "execveat": (2, 3)}
@@ -39,23 +41,17 @@ _HELD = 0.1
 """Seconds for which a debugger waits at most: a call may hang in a file system."""
 
 
-def fall_back(
-    router: Router,
-    call: Call,
-    strings: dict[int, bytes] | None,
-    plain: bool,
-    why: str,
-    after: Callable[[], None],
-) -> int | Outcome:
-    """Let the call continue with its strings patched in place, and then call `after`. Raises
-    OSError EPERM where that cannot be done."""
+def fall_back(router: Router, call: Call, strings: Strings, plain: bool, why: str) -> int | Outcome:
+    """Let the call continue with its strings patched in place. Raises OSError EPERM where that
+    cannot be done."""
     if plain:
         return CONTINUE
-    if strings is None:
+    wanted, after = strings() if callable(strings) else (strings, None)
+    if wanted is None:
         raise _refusal(router, call, why, "its arguments cannot be changed")
     patches = [
         patch
-        for index, string in strings.items()
+        for index, string in wanted.items()
         for patch in _patches(router, call, call.raw[index], string, why)
     ]
     with ExitStack() as files:
@@ -78,8 +74,9 @@ def fall_back(
                     time.sleep(0.001)
                 os.sched_yield()
             _restore(memory.fileno(), patches)
-            with suppress(OSError):
-                after()
+            if after is not None:
+                with suppress(OSError):
+                    after()
             return True
 
         with suppress(OSError):

@@ -23,16 +23,20 @@ INTENTS = {
 }
 
 
-def open_flags(router: Router, call: Call, argument: PathArg) -> int:
+def opening(router: Router, call: Call) -> tuple[int, int, int]:
+    """(flags, mode, RESOLVE_* bits) of open(2) and its kin."""
+    return read_how(router, call) if call.name == "openat2" else (*open_arguments(call), 0)
+
+
+def open_flags(router: Router, call: Call) -> int:
     """The flags of open, openat, creat or openat2."""
-    is_how = argument.follow is HOW
-    return (read_how(router, call)[0] if is_how else open_arguments(call)[0]) & 0xFFFFFFFF
+    return opening(router, call)[0] & 0xFFFFFFFF
 
 
 def intention(router: Router, call: Call, argument: PathArg) -> tuple[str, bool, bool]:
     """(intent, follow a final link, the last component is only a name)."""
     if argument.intent is Intent.OPEN:
-        flags = open_flags(router, call, argument)
+        flags = open_flags(router, call)
         follow = follows(argument, call.raw, flags if argument.follow is HOW else 0)
         if flags & os.O_PATH:
             return "read", follow, False

@@ -119,17 +119,17 @@ def virtual_name(router: Router, text: bytes, pid: int, what: bytes) -> bytes:
     return text if name is None else name + tail
 
 
-def stands_for(router: Router, link: bytes) -> bytes | None:
+def stands_for(router: Router, link: bytes, text: bytes) -> bytes | None:
     """The path to which /proc/PID/root or exe leads in the view, where the kernel's own link leads
-    elsewhere: out of the view, or to the loader of the program."""
+    elsewhere (`text`): out of the view, or to the loader of the program."""
     match = router.mounts.match_proc(_OF_VIEW, link)
     state = None if match is None else router.view.states.found_in(int(match[1]))
     if match is None or state is None:
         return None
     if match[2] == b"exe":
-        program = _program(router, state, os.readlink(link))
+        program = _program(router, state, text)
         return None if program is None else router.resolver.claims.reverse(program)
-    is_shown = state.view == router.number and os.readlink(link) == b"/"
+    is_shown = state.view == router.number and text == b"/"
     return (state.root or b"/") if is_shown else None
 
 

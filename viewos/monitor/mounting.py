@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from viewos import kernel
-from viewos.errors import SpecError, ViewosError, told
+from viewos.errors import FAULTS, SpecError, ViewosError, told
 from viewos.loader import find
 from viewos.monitor import change
 from viewos.monitor.nesting import in_directory
@@ -74,7 +74,7 @@ def make(kind: str, source: bytes, target: bytes, options: list[str]) -> Virtual
         module = cls.from_mount(source, target, options)
     except ViewosError:
         raise
-    except (Exception, SystemExit) as error:
+    except FAULTS as error:
         raise ViewosError(f"module {kind}: from_mount(): {told(error)}") from error
     shown = f"{kind}:{os.fsdecode(target)}={os.fsdecode(source)}"
     module.spec = ",".join([shown, *options])

@@ -42,12 +42,8 @@ def obstacle(router: Router, call: Call) -> File | None:
         found = _on_the_way(real) or _at_the_end(router, call, argument, place, real)
         if found is not None:
             call.places = None  # they lead further when it does not stand there any more
-            return File(os.open(found, os.O_PATH | os.O_NOFOLLOW), read_only=_is_read_only(place))
+            return File(os.open(found, os.O_PATH | os.O_NOFOLLOW), read_only=place.is_read_only)
     return None
-
-
-def _is_read_only(place: Place) -> bool:
-    return place.claim is not None and place.claim.read_only
 
 
 def _on_the_way(real: bytes) -> bytes | None:
@@ -73,7 +69,7 @@ def _at_the_end(
     elif call.operation == "access":
         wanted = call.args.mode & 7
     elif call.operation == "open":
-        flags = open_flags(router, call, argument)
+        flags = open_flags(router, call)
         if flags & O_TMPFILE == O_TMPFILE:
             wanted = _CHANGES_NAMES
         elif flags & os.O_CREAT and not os.path.lexists(real):

@@ -15,10 +15,9 @@ from viewos.abi.fcntl import (
     MS_SLAVE,
     MS_UNBINDABLE,
 )
-from viewos.kernel import AT_FDCWD
 from viewos.monitor.memory import Fault
 from viewos.monitor.overlay import Real, in_options, in_value
-from viewos.monitor.pathcalls import tracee_string
+from viewos.monitor.pathcalls import resolve_all, resolve_path, tracee_string
 
 if TYPE_CHECKING:
     from viewos.call import Call
@@ -39,18 +38,14 @@ def arguments(router: Router, call: Call) -> dict[int, bytes]:
 
     def real(path: bytes, writes: bool) -> bytes:
         try:
-            start = router.resolver.start(call.task, AT_FDCWD, router.cwd_hint(call))
-            place = router.resolver.resolve(
-                call.task, router.root_of(call, root), start, path, follow=True
-            )
+            place = resolve_path(router, call, path)
         except OSError:
             return path  # the kernel finds out as well
-        if writes and place.claim is not None and place.claim.read_only:
+        if writes and place.is_read_only:
             raise OSError(errno.EINVAL, "read-only claim")
         return path if place.plain or not place.real else tracee_string(router, call, place)
 
-    call.task, root = router.tasks.get(call.tid)
-    if not call.task.same_mounts:
+    if resolve_all(router, call) is None:
         return {}
     try:
         return _OF_CALLS[call.name](router, call, real)

@@ -23,7 +23,7 @@ from viewos.monitor.emulate import (
 from viewos.monitor.intents import INTENTS, intention
 from viewos.monitor.memory import Fault
 from viewos.monitor.outcome import CONTINUE, FIX_UP, Outcome
-from viewos.monitor.paths import KERNEL, PATH_MAX, RESOLVE_MASK, Place
+from viewos.monitor.paths import KERNEL, PATH_MAX, RESOLVE_MASK, Place, Start
 from viewos.monitor.refusals import check_changes
 from viewos.monitor.rewrite import Argument, Rewrite
 from viewos.monitor.scratch import endless_path
@@ -93,7 +93,7 @@ def resolve_one(router: Router, call: Call, argument: PathArg, root_real: bytes)
     """Where one path argument leads."""
     address = call.raw[argument.path]
     if argument.inside is not None:
-        return _inside(router, call, argument, root_real)
+        return _inside(router, call, argument)
     if not applies(argument, call.raw):
         return KERNEL
     if not address and argument.null_ok:
@@ -112,9 +112,7 @@ def resolve_one(router: Router, call: Call, argument: PathArg, root_real: bytes)
     root = router.root_of(call, root_real)
     start = None
     if path[:1] != b"/" or rules:
-        dirfd = -100 if argument.dirfd is None else signed32(call.raw[argument.dirfd])
-        hint = router.cwd_hint(call) if dirfd == -100 else None
-        start = resolver.start(call.task, dirfd, hint)
+        start = start_of(router, call, argument)
     try:
         return resolver.resolve(
             call.task, root, start, path,
@@ -127,18 +125,42 @@ def resolve_one(router: Router, call: Call, argument: PathArg, root_real: bytes)
         return Place(path, endless_path(router.view), None, False)
 
 
-def _inside(router: Router, call: Call, argument: PathArg, root_real: bytes) -> Place:
+def resolve_path(
+    router: Router,
+    call: Call,
+    path: bytes,
+    *,
+    follow: bool = True,
+    keep_last: bool = False,
+    intent: str = "look",
+) -> Place:
+    """Where a path leads that is no argument of the call, from the root or working directory of the
+    caller. Raises as `Resolver.resolve`."""
+    task, root = router.tasks.get(call.tid)
+    start = None
+    if path[:1] != b"/":
+        start = router.resolver.start(task, AT_FDCWD, router.cwd_hint(call))
+    return router.resolver.resolve(
+        task, router.root_of(call, root), start, path,
+        follow=follow, keep_last=keep_last, intent=intent,
+    )  # fmt: skip
+
+
+def start_of(router: Router, call: Call, argument: PathArg) -> Start | None:
+    """The directory of a relative path argument; None where only the kernel can judge."""
+    dirfd = AT_FDCWD if argument.dirfd is None else signed32(call.raw[argument.dirfd])
+    hint = router.cwd_hint(call) if dirfd == AT_FDCWD else None
+    return router.resolver.start(call.task, dirfd, hint)
+
+
+def _inside(router: Router, call: Call, argument: PathArg) -> Place:
     """A path in a structure (bpf's OBJ_PIN and OBJ_GET): it can be checked, but not replaced."""
     where = argument.inside
     if where is None or not applies(argument, call.raw):
         return KERNEL
     data = router.memory.read(call.tid, call.raw[argument.path], 64)
     (pointer,) = struct.unpack_from("=Q", data, where.pointer)
-    path = router.memory.read_string(call.tid, pointer)
-    start = router.resolver.start(call.task, AT_FDCWD, router.cwd_hint(call))
-    place = router.resolver.resolve(
-        call.task, router.root_of(call, root_real), start, path, follow=True
-    )
+    place = resolve_path(router, call, router.memory.read_string(call.tid, pointer))
     if not place.plain:
         router.log.warning(
             f"{call.name}: a path inside a structure cannot lead into a claim", once=call.name

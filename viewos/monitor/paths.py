@@ -68,6 +68,11 @@ class Place(NamedTuple):
     """The tracee's own string is the best there is; `real` asks for more permissions."""
 
     @property
+    def is_read_only(self) -> bool:
+        """Does it lie in a read-only claim?"""
+        return self.claim is not None and self.claim.read_only
+
+    @property
     def parent(self) -> bytes:
         """The real path of the directory that holds the name."""
         return os.path.dirname(self.real.rstrip(b"/")) or b"/"
@@ -110,9 +115,9 @@ class Resolver:
     def __init__(self, claims: ClaimMap, mounts: MountTable) -> None:
         self.claims = claims
         self.mounts = mounts
-        self.stands_for: Callable[[bytes], bytes | None] = lambda link: None
-        """The virtual path to which a magic link of procfs leads, where that is another one than
-        the kernel's."""
+        self.stands_for: Callable[[bytes, bytes], bytes | None] = lambda link, text: None
+        """The virtual path to which a magic link of procfs with that text leads, where that is
+        another one than the kernel's."""
 
     def root_of(self, real: bytes) -> Start:
         """The virtual root directory of a tracee whose root is `real`."""
@@ -354,7 +359,7 @@ class Resolver:
         if walk.rules & (RESOLVE_BENEATH | RESOLVE_IN_ROOT | RESOLVE_NO_XDEV):
             raise OSError(errno.EXDEV, "magic link")
         forbidden = walk.task is not None and not walk.task.may_follow(walk.real)
-        virtual = None if forbidden else self.stands_for(walk.real)
+        virtual = None if forbidden else self.stands_for(walk.real, text)
         if virtual is None:
             if text[:1] == b"/" and not text.endswith(b" (deleted)"):
                 virtual = self.claims.reverse(text)

@@ -15,7 +15,7 @@ from viewos.monitor import options
 from viewos.monitor.outcome import CONTINUE, Outcome
 from viewos.monitor.pathcalls import path_call, resolve_all
 from viewos.monitor.paths import KERNEL
-from viewos.monitor.task import field, read_status
+from viewos.monitor.task import auxiliary, field, read_status
 from viewos.view import RLIM_INFINITY, RLIMIT_LOCKS
 
 if TYPE_CHECKING:
@@ -139,8 +139,7 @@ def _program_mark(router: Router, call: Call) -> bytes:
 
     An execve is not always seen: a view without paths does not trap it.
     """
-    with open(f"/proc/{call.tid}/auxv", "rb", buffering=0) as file:
-        address = dict(struct.iter_unpack("=QQ", file.read())).get(AT_RANDOM, 0)
+    address = auxiliary(call.tid).get(AT_RANDOM, 0)
     return router.memory.read_exact(call.tid, address, 16)
 
 

@@ -15,7 +15,7 @@ from viewos.files import File
 from viewos.kernel import AT_FDCWD, vouch
 from viewos.monitor.emulate import checked_how
 from viewos.monitor.intents import intention
-from viewos.monitor.pathcalls import resolve_all
+from viewos.monitor.pathcalls import resolve_all, start_of
 from viewos.monitor.paths import KERNEL, RESOLVE_MASK, Place
 
 if TYPE_CHECKING:
@@ -88,9 +88,7 @@ def searched(router: Router, call: Call, index: int) -> list[bytes]:
     root = start = router.root_of(call, root_real)
     rules = checked_how(router, call)[2] & RESOLVE_MASK if argument.follow is HOW else 0
     if path[:1] != b"/" or rules & RESOLVE_IN_ROOT:
-        dirfd = AT_FDCWD if argument.dirfd is None else signed32(call.raw[argument.dirfd])
-        hint = router.cwd_hint(call) if dirfd == AT_FDCWD else None
-        below = router.resolver.start(task, dirfd, hint)
+        below = start_of(router, call, argument)
         if below is None:
             return []
         start = below
@@ -190,7 +188,7 @@ def _resolved(router: Router, call: Call, index: int) -> File | None:
 def at_place(router: Router, place: Place) -> File:
     """The object at a place. Raises OSError."""
     target = place.target
-    read_only = place.claim is not None and place.claim.read_only
+    read_only = place.is_read_only
     if target is not None and router.has_read_only:
         read_only = router.is_read_only(target)
     fd = os.open(place.real, _FOLLOW if target is not None else _NOFOLLOW)

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from viewos.abi.fcntl import AT_EMPTY_PATH, AT_REMOVEDIR, O_TMPFILE
 from viewos.abi.row import Intent, PathArg
 from viewos.kernel import AT_FDCWD, NR, syscall
-from viewos.monitor.emulate import open_arguments, read_how, removal_flags
-from viewos.monitor.intents import NAME_INTENTS, intention
+from viewos.monitor.emulate import removal_flags
+from viewos.monitor.intents import NAME_INTENTS, intention, open_flags
 from viewos.monitor.paths import KERNEL, Place
 
 if TYPE_CHECKING:
@@ -25,8 +25,8 @@ def check_changes(router: Router, call: Call, places: list[Place]) -> None:
     """Refuse what a bind mount would: EROFS, EXDEV, EBUSY. Raises OSError."""
     if call.operation == "rename":  # which looks at the mounts first (fs/namei.c)
         _check_same_mount(router, call, *places)
-    has_two_names = call.operation in ("rename", "link")
-    if has_two_names and any(map(_is_read_only, places)) and not _check_both(call, *places):
+    is_looked_at = call.operation in ("rename", "link") and any(p.is_read_only for p in places)
+    if is_looked_at and not _check_both(call, *places):
         return
     for argument, place in zip(call.row.paths, places, strict=True):
         claim = place.claim
@@ -43,10 +43,6 @@ def check_changes(router: Router, call: Call, places: list[Place]) -> None:
         _check_same_mount(router, call, *places)
 
 
-def _is_read_only(place: Place) -> bool:
-    return place.claim is not None and place.claim.read_only
-
-
 def _check_both(call: Call, old: Place, new: Place) -> bool:
     """Raise what comes before EROFS where a call has two names. False: the kernel finds it."""
     _probe_flags(call)
@@ -58,7 +54,7 @@ def _check_both(call: Call, old: Place, new: Place) -> bool:
     if KERNEL in (old, new):
         return False
     for argument, place in zip(call.row.paths, (old, new), strict=True):
-        if _is_read_only(place):
+        if place.is_read_only:
             check_name("rename", argument.intent, place)
     return True
 
@@ -146,7 +142,7 @@ def _check_read_only(router: Router, call: Call, argument: PathArg, place: Place
 
 
 def _check_open(router: Router, call: Call, place: Place, intent: str) -> None:
-    flags = read_how(router, call)[0] if call.name == "openat2" else open_arguments(call)[0]
+    flags = open_flags(router, call)
     if flags & os.O_CREAT and flags & os.O_DIRECTORY:
         _refuse_flags(flags)
     if intent == "create" and place.real.endswith(b"/"):

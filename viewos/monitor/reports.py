@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from viewos.kernel import syscall
 from viewos.monitor import mountlines
-from viewos.monitor.emulate import open_arguments, read_how
+from viewos.monitor.intents import open_flags
 from viewos.monitor.outcome import CONTINUE, Outcome
 from viewos.monitor.pathcalls import path_call, resolve_all
 from viewos.view import RLIM_INFINITY
@@ -64,7 +64,7 @@ def _report(router: Router, call: Call, place: Place) -> int | None:
         return None  # whether it may look is the kernel's to say, and its eyes are not ours
     if match[2] in _OF_MOUNTS and _root_of(int(match[1])) != b"/":
         return None  # the kernel tells the mounts below the root of a process by names from there
-    flags = read_how(router, call)[0] if call.name == "openat2" else open_arguments(call)[0]
+    flags = open_flags(router, call)
     if flags & (os.O_ACCMODE | os.O_PATH | os.O_DIRECTORY):
         return None
     try:

@@ -44,10 +44,6 @@ FixUpRunner = Callable[[int, int, Rewrite, Callable[[int], bool]], Result]
 _ARCH = {"x86_64": AUDIT_ARCH_X86_64, "aarch64": AUDIT_ARCH_AARCH64}[MACHINE]
 
 
-def _nothing() -> None:
-    pass
-
-
 def _continue(router: Router, call: Call) -> Outcome:
     return CONTINUE
 
@@ -55,9 +51,6 @@ def _continue(router: Router, call: Call) -> Outcome:
 MAX_ERRNO = 4095
 MOST_SOCKETS = 4096
 """Sockets whose exact names are remembered; of others the canonical one is told."""
-
-Strings = dict[int, bytes] | None | Callable[[], tuple[dict[int, bytes] | None, Callable[[], None]]]
-"""See `Router.fix_up`."""
 
 
 class Router(ModuleServices, ProcessStates):
@@ -321,7 +314,9 @@ class Router(ModuleServices, ProcessStates):
         finally:
             os.close(fd)
 
-    def fix_up(self, call: Call, rewrite: Rewrite, strings: Strings, plain: bool) -> int | Outcome:
+    def fix_up(
+        self, call: Call, rewrite: Rewrite, strings: inplace.Strings, plain: bool
+    ) -> int | Outcome:
         """Run the call in the tracee with other arguments. For a thread that cannot be traced:
         `strings` are its new path arguments by index (None: they would not be enough), or make
         them and say what to call when the kernel has read them; `plain` says that the old ones
@@ -340,8 +335,7 @@ class Router(ModuleServices, ProcessStates):
                 call.trail.append(f"fix-up {shown}".rstrip())
                 call.result = result.value
         except Traced as error:
-            wanted, after = strings() if callable(strings) else (strings, _nothing)
-            return inplace.fall_back(self, call, wanted, plain, str(error), after)
+            return inplace.fall_back(self, call, strings, plain, str(error))
         return ANSWERED
 
     def _fixer(self, notification: Notification) -> FixUpRunner:

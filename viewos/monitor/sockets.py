@@ -26,7 +26,7 @@ from viewos.abi.socket import (
     SUN_PATH,
 )
 from viewos.monitor.outcome import CONTINUE, Outcome
-from viewos.monitor.pathcalls import may_continue, tracee_string
+from viewos.monitor.pathcalls import may_continue, resolve_path, tracee_string
 from viewos.monitor.refusals import check_name
 from viewos.monitor.rewrite import Argument, Rewrite
 from viewos.monitor.scratch import short_link, short_name
@@ -57,16 +57,11 @@ def _unix_path(router: Router, call: Call, address: int, length: int) -> bytes |
 
 
 def _resolve(router: Router, call: Call, path: bytes, *, create: bool) -> Place | None:
-    call.task, root = router.tasks.get(call.tid)
+    call.task, _ = router.tasks.get(call.tid)
     if not call.task.same_mounts:
         return None
-    start = None
-    if path[:1] != b"/":
-        start = router.resolver.start(call.task, -100, router.cwd_hint(call))
-    return router.resolver.resolve(
-        call.task, router.root_of(call, root), start, path,
-        follow=not create, keep_last=create, intent="create" if create else "read",
-    )  # fmt: skip
+    intent = "create" if create else "read"
+    return resolve_path(router, call, path, follow=not create, keep_last=create, intent=intent)
 
 
 def real_name(
@@ -90,7 +85,7 @@ def real_name(
     place = _resolve(router, call, path, create=create)
     if place is None or may_continue(router, place):
         return None
-    if create and place.claim is not None and place.claim.read_only:
+    if create and place.is_read_only:
         check_name("bind", Intent.CREATE, place)
         raise OSError(errno.EROFS, "read-only claim")
     real = tracee_string(router, call, place)

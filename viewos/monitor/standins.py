@@ -19,16 +19,17 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from viewos.abi.machine import MACHINE
-from viewos.monitor.binfmt import interpreter_header
+from viewos.monitor.binfmt import loader_header
+from viewos.monitor.initial import AT_EXECFN
 from viewos.monitor.scratch import scratch_directory
+from viewos.monitor.task import auxiliary
 
 if TYPE_CHECKING:
     from viewos.view import View
 
-AT_PHDR, AT_EXECFN = 3, 31
-_E_PHOFF = 32
-_OFFSET, _SIZES, _END = 8, 32, 56
-"""Of a file offset, of both sizes, and of the next one, in a program header."""
+AT_PHDR = 3
+_OFFSET, _SIZES = 8, 32
+"""Of a file offset, and of both sizes, in a program header."""
 _BASE = 0x10000000
 _HEADERS = struct.Struct("<16sHHIQQQIHHHHHHIIQQQQQQ")
 """An ELF header and one program header."""
@@ -98,15 +99,12 @@ def undisguise(view: View, pid: int, name: bytes) -> None:
     program = view.originals.get(copy)
     if program is None:
         return
-    with open(f"/proc/{pid}/auxv", "rb", buffering=0) as file:
-        entries = dict(struct.iter_unpack("=QQ", file.read()))
+    entries = auxiliary(pid)
     with open(program, "rb", buffering=0) as file:
-        header = interpreter_header(file)
-        (table,) = struct.unpack("=Q", os.pread(file.fileno(), 8, _E_PHOFF))
-        original = b"" if header is None else os.pread(file.fileno(), _END, header)
+        header = loader_header(file)
     with open(f"/proc/{pid}/mem", "r+b", buffering=0) as memory:
         if header is not None:
-            os.pwrite(memory.fileno(), original, entries[AT_PHDR] + header - table)
+            os.pwrite(memory.fileno(), header.data, entries[AT_PHDR] + header.offset)
         if len(name) <= len(copy):
             os.pwrite(memory.fileno(), name + b"\0", entries[AT_EXECFN])
 
@@ -125,13 +123,13 @@ def _relink(program: bytes, loader: bytes, made: bytes) -> None:
     os.chmod(made, 0o755)
     name = loader + b"\0"
     with open(made, "r+b", buffering=0) as file:
-        header = interpreter_header(file)
+        header = loader_header(file)
         if header is None:
             raise OSError("it names no loader any more")
         end = file.seek(0, os.SEEK_END)
         file.write(name)
-        os.pwrite(file.fileno(), struct.pack("=Q", end), header + _OFFSET)
-        os.pwrite(file.fileno(), struct.pack("=QQ", len(name), len(name)), header + _SIZES)
+        os.pwrite(file.fileno(), struct.pack("=Q", end), header.at + _OFFSET)
+        os.pwrite(file.fileno(), struct.pack("=QQ", len(name), len(name)), header.at + _SIZES)
 
 
 def _program(path: bytes, words: Sequence[bytes]) -> bytes:

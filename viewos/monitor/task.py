@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -15,6 +16,12 @@ _CREDENTIALS = (b"Uid:", b"Gid:", b"Groups:", b"CapEff:")
 
 def _credentials(status: bytes) -> tuple[bytes, ...]:
     return tuple(line for line in status.splitlines() if line.startswith(_CREDENTIALS))
+
+
+def auxiliary(pid: int) -> dict[int, int]:
+    """The auxiliary vector of a process (getauxval(3)). Raises OSError."""
+    with open(f"/proc/{pid}/auxv", "rb", buffering=0) as file:
+        return dict(struct.iter_unpack("=QQ", file.read()))
 
 
 def read_status(tid: int) -> bytes:
