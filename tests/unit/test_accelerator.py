@@ -39,7 +39,7 @@ def receiver_of(claims: ClaimMap) -> Receiver:
     assert native is not None, "the accelerator is not built"
     table = tables.of_claims(claims)
     assert table is not None
-    accelerator = native.Accelerator(credentials=b"", user_namespace=b"", token_base=0)
+    accelerator = native.Accelerator(credentials=b"", user_namespace=b"", label=b"", token_base=0)
     accelerator.add_view(0, table, bytes(rules.CALLS * rules.SIZE), False)
     accelerator.set_mounts(tables.of_mounts(MOUNTS.types()), False)
     receiver: Receiver = native.Receiver(accelerator)
@@ -251,9 +251,13 @@ def test_bad_arguments_are_refused() -> None:
     with pytest.raises(TypeError):
         receiver.resolve("text", b"", True, True, 0)  # type: ignore[arg-type]
     good = {
-        "credentials": b"", "user_namespace": b"", "token_base": 0,
+        "credentials": b"", "user_namespace": b"", "label": b"", "token_base": 0,
     }  # fmt: skip
-    for name, value in (("credentials", bytes(5000)), ("user_namespace", bytes(100))):
+    for name, value in (
+        ("credentials", bytes(5000)),
+        ("user_namespace", bytes(100)),
+        ("label", bytes(5000)),
+    ):
         with pytest.raises(ValueError, match="longer"):
             native.Accelerator(**{**good, name: value})
     accelerator = native.Accelerator(**good)

@@ -27,7 +27,7 @@ def connect(router: Router, call: Call) -> int | Outcome:
         return _named(router, call, address)
     if address is None:
         return CONTINUE
-    shared = _shared(call)
+    shared = _shared(router, call)
     if shared is None:
         return _in_tracee(router, call, address, may_block=True)
     shared.connect(address)
@@ -41,7 +41,7 @@ def bind(router: Router, call: Call) -> int | Outcome:
         return _named(router, call, address)
     if address is None:
         return CONTINUE
-    shared = _shared(call)
+    shared = _shared(router, call)
     if shared is None or not router.tasks.get(call.tid)[0].like_us:
         return _in_tracee(router, call, address, may_block=False)  # a port may need capabilities
     shared.bind(address)
@@ -75,9 +75,9 @@ def asked(router: Router, call: Call) -> SocketAddress | Outcome:
     return CONTINUE if answer is None else answer
 
 
-def _shared(call: Call) -> SharedSocket | None:
+def _shared(router: Router, call: Call) -> SharedSocket | None:
     """The program's socket; None where the monitor must not act for it, or may not have a copy."""
-    if call.process_state.confined:
+    if call.process_state.confined or router.tasks.is_labelled(call.tid):
         return None
     try:
         return call.socket()

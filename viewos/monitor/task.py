@@ -14,6 +14,17 @@ _OPEN_TASK = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 _CREDENTIALS = (b"Uid:", b"Gid:", b"Groups:", b"CapEff:")
 
 
+_LABEL = "attr/current"
+
+
+def _our_label() -> bytes:
+    try:
+        with open(f"/proc/self/{_LABEL}", "rb", buffering=0) as file:
+            return file.read()
+    except OSError:
+        return b""
+
+
 def _credentials(status: bytes) -> tuple[bytes, ...]:
     return tuple(line for line in status.splitlines() if line.startswith(_CREDENTIALS))
 
@@ -49,12 +60,14 @@ class Task:
     """One tracee. The descriptor of /proc/TID never names another task, even when the id is
     reused."""
 
-    __slots__ = ("directory", "has_left", "like_us", "moving", "same_mounts", "tgid", "tid")
+    __slots__ = (
+        "directory", "has_left", "has_our_ids", "moving", "our_label", "same_mounts", "tgid", "tid",
+    )  # fmt: skip
 
-    def __init__(self, tid: int, directory: int) -> None:
-        self.tid, self.tgid, self.directory = tid, tid, directory
-        self.like_us = False
-        """Same credentials and name spaces as the monitor: it may emulate for this task."""
+    def __init__(self, tid: int, directory: int, our_label: bytes) -> None:
+        self.tid, self.tgid, self.directory, self.our_label = tid, tid, directory, our_label
+        self.has_our_ids = False
+        """Same credentials and name spaces as the monitor."""
         self.same_mounts = False
         """Same mount name space: its real paths are ours."""
         self.has_left = False
@@ -66,6 +79,22 @@ class Task:
         # Closed with the last user and not with the cache entry: another thread may be reading.
         if self.directory >= 0:
             os.close(self.directory)
+
+    @property
+    def like_us(self) -> bool:
+        """May the monitor emulate for this task? What it may not do, the task may not either."""
+        return self.has_our_ids and not self.is_labelled
+
+    @property
+    def is_labelled(self) -> bool:
+        """Does a security module judge the task by another label than the monitor? A program may
+        change its own at any time (aa_change_hat(2), setcon(3))."""
+        if not self.our_label:
+            return False
+        try:
+            return self.read(_LABEL) != self.our_label
+        except OSError:
+            return True
 
     def link(self, name: str) -> bytes:
         """readlink of /proc/TID/NAME. Raises OSError (ESRCH, ENOENT) when the task is gone."""
@@ -112,6 +141,8 @@ class Tasks:
         later: for warnings only."""
         self.ours = _credentials(read_status(os.getpid()))
         """Lines of proc_pid_status(5) that tell the monitor's own credentials."""
+        self.our_label = _our_label()
+        """What SELinux, AppArmor or Smack calls the monitor; b"" without such a security module."""
         self.mount_namespace = os.readlink(b"/proc/self/ns/mnt")
         self.user_namespace = os.readlink(b"/proc/self/ns/user")
         self.may_read_all = has_capability(CAP_SYS_PTRACE)
@@ -142,16 +173,20 @@ class Tasks:
 
     def _read(self, tid: int) -> Task:
         directory = os.open(f"/proc/{tid}", _OPEN_TASK)
-        task = Task(tid, directory)
+        task = Task(tid, directory, self.our_label)
         status = task.read("status")
         task.tgid = int(field(status, b"Tgid"))
         task.same_mounts = task.link("ns/mnt") == self.mount_namespace
-        task.like_us = (
+        task.has_our_ids = (
             task.same_mounts
             and _credentials(status) == self.ours
             and task.link("ns/user") == self.user_namespace
         )
         return task
+
+    def is_labelled(self, tid: int) -> bool:
+        """`Task.is_labelled` of that task. Raises OSError when it is gone."""
+        return bool(self.our_label) and self.get(tid)[0].is_labelled
 
     def forget(self, tid: int) -> None:
         """Read the task anew next time: what the cache holds is about to change."""

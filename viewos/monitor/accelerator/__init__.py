@@ -118,6 +118,7 @@ class Accelerator:
         self._native: Native = module.Accelerator(
             credentials=b"".join(b"\n" + line for line in tasks.ours),
             user_namespace=tasks.user_namespace,
+            label=tasks.our_label,
             token_base=view.states.base,
         )
         self._tasks = tasks

@@ -155,7 +155,7 @@ struct task {
     uint64_t generation;
     int tid, group;
     int directory; /* of /proc/TID; it never names another task */
-    bool like_us;
+    bool has_our_ids;
     bool begins; /* a program that may leave it other capabilities */
     int64_t seen; /* when it was certainly this task, with our root: CLOCK_MONOTONIC, ns */
 };
@@ -192,6 +192,8 @@ struct accelerator {
     _Atomic bool mounts_move; /* mounts.py: have_moved */
     uint64_t token_base;
     char credentials[2048], user_namespace[64];
+    char label[LONGEST]; /* which a security module has given us; of length 0: it gives none */
+    size_t label_length;
     struct identity root;
     _Atomic uint64_t changes; /* grows when the table of mounts changes */
     _Atomic uint64_t generation; /* of the cache of tasks */
@@ -263,6 +265,7 @@ void tasks_open(struct accelerator *);
 void tasks_close(struct accelerator *);
 long task_directory(const struct accelerator *, const struct task *, const char *name, char *to);
 bool task_status(const struct task *, char *to);
+bool task_is_like_us(const struct accelerator *, const struct task *);
 bool state_of(struct accelerator *, int tid, struct state *, size_t *index);
 void state_set(struct accelerator *, size_t index, struct state);
 
@@ -331,6 +334,7 @@ enum outcome do_socket(struct call *);
 uint64_t argument(const struct call *, int index);
 uint32_t value(const struct call *, int n);
 uint32_t open_flags(const struct call *);
+bool is_like_us(const struct call *);
 enum outcome emulate(struct call *);
 enum outcome inject(struct call *, int fd, uint32_t flags);
 enum outcome do_getcwd(struct call *);

@@ -236,7 +236,7 @@ static bool is_plain_file(const struct call *c, const struct place *p)
 /* Would a module that is asked say that the process stays what it is? */
 static bool keeps_at_exec(const struct call *c, const struct stat *program)
 {
-    return c->accelerator->facts[c->state_index][KEEPS_AT_EXEC] == 1 && c->task->like_us &&
+    return c->accelerator->facts[c->state_index][KEEPS_AT_EXEC] == 1 && c->task->has_our_ids &&
            c->task->tid == c->task->group && !(program->st_mode & (S_ISUID | S_ISGID)) &&
            c->level->owners && !owners_may(c->level->owners, program->st_ino);
 }
@@ -246,7 +246,7 @@ static bool keeps_at_exec(const struct call *c, const struct stat *program)
 static enum outcome miss(struct call *c)
 {
     struct stat st;
-    if (!c->task->like_us || c->state.kind & STATE_CONFINED || c->places->native ||
+    if (c->places->native || !is_like_us(c) ||
         !fstatat(AT_FDCWD, c->places->real, &st, AT_SYMLINK_NOFOLLOW) || errno != ENOENT)
         return PASS;
     c->result = -ENOENT;
@@ -264,7 +264,7 @@ static enum outcome execute(struct call *c)
         auxiliary_expect(c);
     }
     bool is_common = program.st_ino && !(program.st_mode & (S_ISUID | S_ISGID));
-    if (is_common && c->task->like_us && c->task->tid == c->task->group)
+    if (is_common && c->task->has_our_ids && c->task->tid == c->task->group)
         task_begins(c->accelerator, c->task);
     else {
         task_renew(c->accelerator, c->task->tid);
@@ -323,7 +323,7 @@ static enum outcome decide(struct call *c)
         return all_continue && !is_native ? execute(c) : miss(c);
     if (all_continue && !shows && is_one_mount(c))
         return CONTINUE;
-    if (is_native || !c->task->like_us || c->state.kind & STATE_CONFINED || !is_allowed(c))
+    if (is_native || !is_like_us(c) || !is_allowed(c))
         return PASS;
     return emulate(c);
 }

@@ -176,11 +176,17 @@ static enum outcome do_stat(struct call *c)
     return stat_at(c, AT_FDCWD, c->places->real, stat_flags(c) | AT_SYMLINK_NOFOLLOW);
 }
 
+/* May we act for the caller? */
+bool is_like_us(const struct call *c)
+{
+    return !(c->state.kind & STATE_CONFINED) && task_is_like_us(c->accelerator, c->task);
+}
+
 /* The task, where what it has open may be acted on for it. */
 static bool take_task(struct call *c)
 {
     c->task = task_take(c->accelerator, (int)c->notification->pid, c->status);
-    return c->task && c->task->like_us && !(c->state.kind & STATE_CONFINED);
+    return c->task && is_like_us(c);
 }
 
 /* What a descriptor stands for, which may have no name. */

@@ -18,16 +18,17 @@ static int take_text(char *to, size_t room, const char *text, Py_ssize_t size, c
 
 static int accelerator_init(Accelerator *self, PyObject *args, PyObject *kwargs)
 {
-    static char *names[] = {"credentials", "user_namespace", "token_base", NULL};
-    const char *credentials, *users;
-    Py_ssize_t credentials_size, users_size;
+    static char *names[] = {"credentials", "user_namespace", "label", "token_base", NULL};
+    const char *credentials, *users, *label;
+    Py_ssize_t credentials_size, users_size, label_size;
     unsigned long long token_base;
     if (self->a) {
         PyErr_SetString(PyExc_RuntimeError, "an accelerator is made once");
         return -1;
     }
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "y#y#K", names, &credentials,
-                                     &credentials_size, &users, &users_size, &token_base))
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "y#y#y#K", names, &credentials,
+                                     &credentials_size, &users, &users_size, &label, &label_size,
+                                     &token_base))
         return -1;
     struct accelerator *a = self->a = PyMem_Calloc(1, sizeof *a);
     if (!a) {
@@ -38,8 +39,10 @@ static int accelerator_init(Accelerator *self, PyObject *args, PyObject *kwargs)
     a->token_base = token_base;
     if (take_text(a->credentials, sizeof a->credentials, credentials, credentials_size,
                   "credentials") ||
-        take_text(a->user_namespace, sizeof a->user_namespace, users, users_size, "ns/user"))
+        take_text(a->user_namespace, sizeof a->user_namespace, users, users_size, "ns/user") ||
+        take_text(a->label, sizeof a->label, label, label_size, "label"))
         return -1;
+    a->label_length = (size_t)label_size;
     self->held = PyList_New(0);
     self->mounts = Py_NewRef(Py_None);
     return self->held ? 0 : -1;

@@ -6,6 +6,7 @@ class Accelerator:
         *,
         credentials: bytes,
         user_namespace: bytes,
+        label: bytes,
         token_base: int,
     ) -> None: ...
     def offer_libc(self) -> None: ...

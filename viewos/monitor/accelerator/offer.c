@@ -49,7 +49,7 @@ int offered(struct call *c, const struct place *p)
     bool is_root = c->accelerator->facts[c->state_index][ACTS_AS_ROOT] == 1;
     const struct offer *o = c->level->offers[is_root];
     struct stat st;
-    if (!o || c->root || !c->task->like_us || c->state.kind & STATE_CONFINED || !is_loader(c, o) ||
+    if (!o || c->root || !is_like_us(c) || !is_loader(c, o) ||
         fstatat(AT_FDCWD, p->real, &st, AT_SYMLINK_NOFOLLOW) || st.st_dev != o->device ||
         st.st_ino != o->inode || !is_undisturbed(c, o) || is_secure(c->task))
         return -1;

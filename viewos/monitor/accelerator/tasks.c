@@ -97,6 +97,24 @@ static bool is_namespace(const struct task *task, const char *name, const char *
     return !strcmp(text, ours);
 }
 
+/* A security module may know it by another name, which it may give itself at any time. */
+static bool has_our_label(const struct accelerator *a, const struct task *task)
+{
+    char text[sizeof a->label];
+    int fd = openat(task->directory, "attr/current", O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return false;
+    long count = read(fd, text, sizeof text);
+    close(fd);
+    return count == (long)a->label_length && !memcmp(text, a->label, a->label_length);
+}
+
+/* May we act for it? */
+bool task_is_like_us(const struct accelerator *a, const struct task *task)
+{
+    return task->has_our_ids && (!a->label_length || has_our_label(a, task));
+}
+
 static bool look(struct accelerator *a, struct task *task, int tid, char *scratch)
 {
     if (task->directory >= 0)
@@ -112,8 +130,8 @@ static bool look(struct accelerator *a, struct task *task, int tid, char *scratc
     if (task->directory < 0 || !task_status(task, scratch))
         return false;
     task->begins = false;
-    task->like_us = has_credentials(scratch, a->credentials) &&
-                    is_namespace(task, "ns/user", a->user_namespace);
+    task->has_our_ids = has_credentials(scratch, a->credentials) &&
+                        is_namespace(task, "ns/user", a->user_namespace);
     const char *group = strstr(scratch, "\nTgid:");
     task->group = group ? (int)strtol(group + 6, NULL, 10) : 0;
     task->tid = tid;

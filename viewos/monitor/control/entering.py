@@ -36,8 +36,8 @@ def check_credentials(router: Router, pid: int) -> None:
         raise ViewosError("the process that asks has ended") from None
     if not is_like:
         raise ViewosError(
-            "only a process with the user, groups, capabilities and name spaces of the view's"
-            " monitor may do this"
+            "only a process with the user, groups, capabilities, name spaces and security label of"
+            " the view's monitor may do this"
         )
 
 
