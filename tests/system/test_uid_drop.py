@@ -189,6 +189,79 @@ for name in names:
     told(name, watched, name)
 for fd, name in zip(descriptors, names): told(name, os.fchdir, fd)
 """,
+    "processes": """
+import resource, signal
+def sleeper(group, *ids):
+    ready = os.pipe()
+    pid = os.fork()
+    if not pid:
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1, signal.SIGCONT})
+        os.setpgid(0, group)
+        if ids: os.setgroups([]); os.setresgid(*ids[3:]); os.setresuid(*ids[:3])
+        libc.prctl(4, 1)
+        os.write(ready[1], b"x")
+        os._exit(signal.sigwait({signal.SIGUSR1}))
+    os.read(ready[0], 1)
+    return pid
+first = sleeper(0)
+them = {"root": first, "his": sleeper(first, 6, 6, 6, 99, 99, 99),
+    "another group's": sleeper(first, 6, 6, 6, 99, 7, 99),
+    "saved": sleeper(first, 5, 5, 6, 99, 99, 99), "third": sleeper(first, 5, 5, 5, 99, 99, 99),
+    "effective": sleeper(first, 5, 6, 5, 99, 99, 99)}
+alone, again, last = sleeper(0), *(sleeper(0, 6, 6, 6, 99, 99, 99) for _ in "12")
+judge = os.fork()
+if not judge:
+    becomes(6)
+    libc.prctl(4, 1)
+    memory = ctypes.create_string_buffer(8)
+    vector = struct.pack("QQ", ctypes.addressof(memory), 8)
+    info = struct.pack("iii", 10, 0, -1) + bytes(116)
+    parameter = struct.pack("i", 0)
+    limits = ctypes.create_string_buffer(16)
+    for name, pid in them.items():
+        told((name, "kill 0"), os.kill, pid, 0)
+        told((name, "kill 99"), os.kill, pid, 99)
+        told((name, "continue"), os.kill, pid, signal.SIGCONT)
+        told((name, "tkill"), raw, 200, pid, 0)
+        told((name, "tgkill"), raw, 234, pid, pid, 0)
+        told((name, "queue"), raw, 129, pid, 0, info)
+        told((name, "queue nothing"), raw, 129, pid, 0, None)
+        told((name, "queue to thread"), raw, 297, pid, pid, 0, info)
+        pidfd = os.pidfd_open(pid)
+        told((name, "pidfd"), raw, 424, pidfd, 0, None, 0)
+        directory = os.open(f"/proc/{pid}", os.O_DIRECTORY)
+        told((name, "directory"), raw, 424, directory, 0, None, 0)
+        told((name, "wrong flags"), raw, 424, pidfd, 0, None, 256)
+        taken = raw(438, pidfd, 0, 0)
+        print((name, "getfd"), "taken" if type(taken) is int else taken)
+        told((name, "read memory"), raw, 310, pid, vector, 1, vector, 1, 0)
+        told((name, "kcmp"), lambda: str(raw(312, os.getpid(), pid, 2, 0, 0)).lstrip("0123456789"))
+        told((name, "set scheduler"), raw, 144, pid, 3, parameter)
+        told((name, "set parameter"), raw, 142, pid, parameter)
+        told((name, "affinity"), raw, 203, pid, 8, struct.pack("Q", 2**64 - 1))
+        told((name, "limit"), raw, 302, pid, resource.RLIMIT_CORE, None, limits)
+        attached = raw(101, 0x4206, pid, 0, 0)
+        print((name, "attach"), attached, flush=True)
+        if attached == 0: raw(101, 0x4207, pid, 0, 0); os.waitpid(pid, 0); raw(101, 17, pid, 0, 0)
+        for link in ("cwd", "exe", "root", "fd/0"):
+            told((name, link), lambda: bool(os.readlink(f"/proc/{pid}/{link}")))
+            told((name, link, "stat"), lambda: bool(os.stat(f"/proc/{pid}/{link}")))
+        told((name, "maps"), opened, f"/proc/{pid}/maps", os.O_RDONLY)
+        told((name, "root/etc"), opened, f"/proc/{pid}/root/etc", os.O_RDONLY)
+        told((name, "cwd of a thread"), opened, f"/proc/{pid}/task/{pid}/cwd/.", os.O_RDONLY)
+    told("nobody", os.kill, 4000000, 0)
+    told("group of root", os.kill, -alone, signal.SIGUSR1)
+    told("no group", os.kill, -4000000, signal.SIGUSR1)
+    told("own group", os.kill, -again, signal.SIGUSR1)
+    told("mixed group", os.kill, -first, signal.SIGUSR1)
+    told("all", os.kill, -1, signal.SIGUSR1)
+    os._exit(0)
+os.waitpid(judge, 0)
+time.sleep(0.2)
+for pid in (*them.values(), alone, again, last):
+    os.kill(pid, signal.SIGKILL)
+    print(os.waitpid(pid, 0)[1])
+""",
     "removing": """
 made("roots", 0o666); made("empty", 0o777, is_directory=True)
 made("full", 0o755, is_directory=True); made("full/x", 0o644, 6)

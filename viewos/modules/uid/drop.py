@@ -17,10 +17,11 @@ from io import FileIO
 from typing import TYPE_CHECKING
 
 from viewos import PASS, Claim, File, Owners, RealPath, VirtualPath, hook
-from viewos.modules.uid.credentials import DAC_OVERRIDE, KILL, Credentials
+from viewos.modules.uid.credentials import DAC_OVERRIDE, Credentials
 from viewos.modules.uid.extended import is_virtual
 from viewos.modules.uid.module import Uid
 from viewos.modules.uid.names import opening
+from viewos.modules.uid.others import OtherProcesses
 from viewos.modules.uid.permission import (
     EXECUTE,
     READ,
@@ -40,13 +41,12 @@ if TYPE_CHECKING:
 _AT_EACCESS = 0x200
 _PROCESS = re.compile(rb"/proc/(\d+)(?:/.*)?\Z")
 _STATUS = re.compile(rb"/proc/(\d+)(?:/task/\d+)?/status\Z")
-_SIGCONT = 18
 _NOREPLACE, _EXCHANGE = 1, 2
 _TIMESPEC = struct.Struct("=qq")
 _UTIME_NOW, _UTIME_OMIT = 0x3FFFFFFF, 0x3FFFFFFE
 
 
-class DroppingUid(Uid):
+class DroppingUid(OtherProcesses, Uid):
     """uid:...,drop"""
 
     name = "uid"
@@ -237,6 +237,7 @@ class DroppingUid(Uid):
         who = who or self._who(call)
         if not _is_restricted(who):
             return
+        self._check_links(call, index)
         for path in dict.fromkeys(call.searched(index)):
             with _at(call, path) as file:
                 shown = self._seen(call, file, path)
@@ -290,26 +291,6 @@ class DroppingUid(Uid):
         with FileIO(fd, "w") as made:
             made.write(text)
             return FileIO(os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_CLOEXEC))
-
-    def kill(self, call: Call) -> Verdict:
-        """kill(2) of one process: check_kill_permission of kernel/signal.c."""
-        return self._kill(call, call.args.pid, call.args.sig)
-
-    def tgkill(self, call: Call) -> Verdict:
-        """tgkill(2)."""
-        return self._kill(call, call.args.tgid, call.args.sig)
-
-    def _kill(self, call: Call, pid: int, number: int) -> Verdict:
-        who = self._who(call)
-        if pid <= 0 or who.may(KILL) or number == _SIGCONT:
-            return PASS
-        try:
-            other: Credentials = call.recall_of(pid, self._initial)
-        except OSError:
-            return PASS
-        if not {who.uid.real, who.uid.effective} & {other.uid.real, other.uid.saved}:
-            raise OSError(errno.EPERM, "another user's process")
-        return PASS
 
 
 def _is_restricted(who: Credentials) -> bool:
