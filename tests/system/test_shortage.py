@@ -107,3 +107,33 @@ def test_calls_are_answered_while_others_wait(count: int, place: Path) -> None:
     assert done.stdout.splitlines()[-2:] == [b"served", b"True"], done
     # EAGAIN, for those for whom there was no thread.
     assert {*done.stdout.split()} <= {b"served", b"True", b"11"}, done
+
+
+ASKING = """
+import os, signal, socket, time
+children = []
+try:
+    while len(children) < 60:
+        child = os.fork()
+        if not child:
+            signal.pause()
+        children.append(child)
+except BlockingIOError:
+    pass
+def asked():
+    try:
+        return socket.gethostbyname("db.test")
+    except OSError as error:
+        return "none"
+print(asked(), flush=True)
+for child in children:
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+print(next(found for _ in range(100) if (found := asked()) != "none" or time.sleep(0.1)))
+"""
+
+
+def test_names_are_told_when_there_are_threads_again(place: Path) -> None:
+    words = ["/usr/bin/python3", "-c", ASKING]
+    done = limited(["--nproc=14"], words, place, "-m", "net:name=db.test=10.0.0.7")
+    assert (done.stdout.split(), done.stderr) == ([b"none", b"10.0.0.7"], b"")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import socket
-import threading
 from contextlib import suppress
+from functools import partial
 
 from viewos import ViewosError
 from viewos.modules.net.private import NAME
 from viewos.modules.net.relay import exchange
+from viewos.modules.net.threads import serve
 
 
 def network_of(view: int) -> str:
@@ -35,11 +36,9 @@ def publish(view: int, inside: int, outside: int) -> None:
         raise ViewosError(f"127.0.0.1:{outside}: {why}") from None
     with listener:
         print(f"127.0.0.1:{outside} leads to {there[0]}:{inside}", flush=True)
-        while True:
-            connection, _ = listener.accept()
-            threading.Thread(target=_relay, args=(connection, there), daemon=True).start()
+        serve(listener, partial(_relay, there))
 
 
-def _relay(connection: socket.socket, there: tuple[str, int]) -> None:
+def _relay(there: tuple[str, int], connection: socket.socket) -> None:
     with connection, suppress(OSError), socket.create_connection(there) as server:
         exchange(connection, server)

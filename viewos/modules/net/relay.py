@@ -13,6 +13,7 @@ from contextlib import ExitStack, contextmanager, suppress
 
 from viewos import InetAddress, SocketAddress
 from viewos.modules.net.handshake import Exactly, Refused, Words
+from viewos.modules.net.threads import begin
 
 _CHUNK = 1 << 16
 _MOST_HEAD = 1 << 16
@@ -80,10 +81,14 @@ class Relay:
 
     def begin(self) -> None:
         """Go on in a thread, if somebody is expected."""
-        if self._peer is None:
-            self._listener.close()
-        else:
-            threading.Thread(target=self._run, name="viewos relay", daemon=True).start()
+        if self._peer is not None:
+            try:
+                begin(self._run)
+            except OSError as error:
+                self._failed(error, False)
+            else:
+                return
+        self._listener.close()
 
     def _run(self) -> None:
         with suppress(OSError), ExitStack() as both:
@@ -164,10 +169,15 @@ def exchange(one: socket.socket, other: socket.socket) -> None:
 
 
 def begin_exchange(one: socket.socket, other: socket.socket) -> threading.Thread:
-    """The same, until `one` has ended; a thread that passes on what the other one says."""
+    """The same, until `one` has ended; a thread that passes on what the other one says. Raises
+    OSError."""
     broken = threading.Event()
-    back = threading.Thread(target=copy, args=(other, one, broken), daemon=True)
-    back.start()
+    try:
+        back = begin(copy, other, one, broken)
+    except OSError:
+        for end in (one, other):
+            reset_at_end(end)
+        raise
     copy(one, other, broken)
     return back
 

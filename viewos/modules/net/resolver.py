@@ -14,6 +14,7 @@ from contextlib import suppress
 from typing import Any
 
 from viewos import InetAddress
+from viewos.modules.net.threads import begin, serve
 
 RESOLV_CONF = "/etc/resolv.conf"
 _SECONDS = 5.0
@@ -53,15 +54,17 @@ class Resolver:
         self._sockets = ()
 
     def run(self) -> None:
-        """Serve from now on, in the process that calls: what forked before has no threads."""
+        """Serve from now on, in the process that calls: what forked before has no threads.
+        Raises OSError EAGAIN."""
         if self._running == os.getpid():
             return
         with self._lock:
             if self._running == os.getpid() or not self._sockets:
                 return
+            udp, tcp = self._sockets
+            begin(self._serve_udp, udp)
+            begin(serve, tcp, self._serve_one)
             self._running = os.getpid()
-            for body, one in zip((self._serve_udp, self._serve_tcp), self._sockets, strict=True):
-                threading.Thread(target=body, args=(one,), daemon=True).start()
 
     def _serve_udp(self, udp: socket.socket) -> None:
         while True:
@@ -81,15 +84,8 @@ class Resolver:
                 with suppress(OSError):
                     udp.sendto(_ask_udp(data), sender)
 
-            threading.Thread(target=ask, daemon=True).start()
-
-    def _serve_tcp(self, tcp: socket.socket) -> None:
-        while True:
-            try:
-                connection, _ = tcp.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._serve_one, args=(connection,), daemon=True).start()
+            with suppress(OSError):  # it asks again
+                begin(ask)
 
     def _serve_one(self, connection: socket.socket) -> None:
         with connection, suppress(OSError, EOFError):
