@@ -17,6 +17,8 @@ PATIENCE = 10.0
 """Seconds that processes get to leave after the last test."""
 LONGEST = 600
 """Seconds: no test may give itself more."""
+SLOWER = float(os.environ.get("VIEWOS_TEST_PATIENCE", "1"))
+"""By which factor limits are higher on a machine that is slower (an emulated one)."""
 
 _LEFT = pytest.StashKey[list[str]]()
 _BEFORE = pytest.StashKey[tuple[str, set[str]]]()
@@ -38,6 +40,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             seconds = marker.kwargs.get("timeout", next(iter(marker.args), None))
             if seconds is not None and not 0 < seconds <= LONGEST:
                 raise pytest.UsageError(f"{item.nodeid}: a time limit of {seconds} s")
+        if SLOWER > 1:
+            marker = item.get_closest_marker("timeout")
+            seconds = marker.args[0] if marker else float(item.config.getini("timeout"))
+            item.add_marker(pytest.mark.timeout(seconds * SLOWER), append=False)
 
 
 @pytest.hookimpl(trylast=True)

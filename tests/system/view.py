@@ -22,7 +22,9 @@ MARK = "VIEWOS_TEST_RUN"
 """An environment variable that every process of a run inherits, the monitor included."""
 INPROC = "VIEWOS_TEST_INPROC"
 """Set to 0 it has the views of tests run without the in-process tier."""
-PATIENCE = 5.0
+SLOWER = float(os.environ.get("VIEWOS_TEST_PATIENCE", "1"))
+"""By which factor limits are higher on a machine that is slower (an emulated one)."""
+PATIENCE = 5.0 * SLOWER
 """Seconds that the monitor and background processes get to leave after the command."""
 
 
@@ -145,7 +147,7 @@ def run_in_view(
     kw = {"stdin": stdin, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **kw}
     with started(modules, argv, user=user, **kw) as process:
         try:
-            out, err = process.communicate(input, timeout=timeout)
+            out, err = process.communicate(input, timeout=timeout * SLOWER)
         except subprocess.TimeoutExpired as late:
             raise AssertionError(
                 f"{argv} took over {timeout} s\n{_text(late.stdout)}{_text(late.stderr)}"
