@@ -11,14 +11,14 @@ from contextlib import suppress
 
 import pytest
 
+from tests.system.view import SLOWER
+
 MARK = "VIEWOS_TEST_SESSION"
 """An environment variable that every process of a session inherits, monitors included."""
 PATIENCE = 10.0
 """Seconds that processes get to leave after the last test."""
 LONGEST = 600
 """Seconds: no test may give itself more."""
-SLOWER = float(os.environ.get("VIEWOS_TEST_PATIENCE", "1"))
-"""By which factor limits are higher on a machine that is slower (an emulated one)."""
 
 _LEFT = pytest.StashKey[list[str]]()
 _BEFORE = pytest.StashKey[tuple[str, set[str]]]()
