@@ -203,3 +203,58 @@ def test_what_is_not_trapped_is_said(ground: Ground) -> None:
         said = ground.says("mount", "-V", NAME, "/usr", "/mnt")
         assert said.startswith("viewos: this needs system calls that the outermost view does not")
         assert "`viewos run --nestable`" in said
+
+
+def test_what_another_mount_shows_stays(ground: Ground, top: Path) -> None:
+    """A bind mount of a mount keeps that one: without it, it would show the machine's directory."""
+    text = says(
+        ground,
+        "mkdir p2; mount -t tmpfs none a; mount --bind a p2; echo x > p2/x; umount a; echo $?;"
+        " umount -l a; cat p2/x a/x; umount p2; umount a; echo $?; ls a p2",
+    )
+    busy = "umount: {0}/a: target is busy.\n"
+    assert text == f"{busy}32\n{busy}x\nx\n0\na:\na\n\np2:\n".format(top)
+
+
+def test_a_mount_in_a_mount(ground: Ground, top: Path) -> None:
+    text = says(
+        ground,
+        "mkdir a/in; mount --bind a b; mount -t tmpfs none b/in; touch b/in/x; umount b; echo $?;"
+        " ls b/in; umount -l b; echo $?; ls b; mount | grep -c $PWD/b",
+    )
+    assert text == f"umount: {top}/b: target is busy.\n32\nx\n0\nb\n0\n"
+
+
+def test_a_directory_under_a_mount(ground: Ground) -> None:
+    """Who stands in it goes up to where the mount is seen."""
+    text = says(
+        ground,
+        "mkdir b/deep; cd b/deep; mount --bind ../../a ..; mount --bind ../../a ../../b; ls .. ../;"
+        " ls ../../b; cat ../../b/a ./../../b/a; ls /proc/self/cwd; echo x > ../../b/new;"
+        " ls ../../a; umount ../../b; umount ../../b; ls ../../b",
+    )
+    assert text.splitlines() == [
+        "..:", "b", "deep", "", "../:", "b", "deep", "a", "in a", "in a", "a", "new", "b", "deep",
+    ]  # fmt: skip
+
+
+def test_a_name_space_of_its_own(ground: Ground, top: Path) -> None:
+    text = says(
+        ground,
+        "mount -t tmpfs none a; touch a/in; unshare -rm sh -c 'ls a; touch a/made'; ls a",
+        ["mount"],
+    )
+    assert text == "in\nin\nmade\n" and os.listdir(top / "a") == ["a"]
+
+
+@pytest.mark.parametrize("pure", ["", "1"])
+def test_a_directory_of_two_names(ground: Ground, pure: str) -> None:
+    """By its descriptor it is in the same mount as either neighbour."""
+    text = says(
+        ground,
+        f"export VIEWOS_PURE={pure}; VIEWOS run -m vfs:/mnt=a -- sh -c 'echo x > x; ln x a/; ln a/x y;"
+        " mv y a/; ls /mnt; stat -c %h x; ln x /mnt/q; cd /mnt; mkdir s; mv y s/; ls s'",
+        [],
+    )
+    refused = "ln: failed to create hard link '/mnt/q' => 'x': Invalid cross-device link\n"
+    assert text == f"a\nx\ny\n3\n{refused}y\n"

@@ -7,6 +7,7 @@ answered end in the old one, the next ones go to the new one.
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Sequence
@@ -65,7 +66,7 @@ def remove(nesting: Nesting, number: int, layer: int, *, lazy: bool = False) -> 
         if not lazy:
             _refuse_if_held(nesting, number, layer)
         own = {key: one for key, one in old.view.own.items() if key != layer}
-        replaced = _exchange(nesting, number, own)
+        replaced = _exchange(nesting, number, own, keeps=True)
         if type(module).stop is not VirtualModule.stop:
             for router in replaced:
                 _wait_for_end(router)
@@ -109,10 +110,13 @@ def _own_module(view: View, layer: int) -> VirtualModule:
     raise ViewosError(f"there is no layer {layer} (`viewos module ls` lists them)")
 
 
-def _exchange(nesting: Nesting, number: int, own: dict[int, VirtualModule]) -> list[Router]:
+def _exchange(
+    nesting: Nesting, number: int, own: dict[int, VirtualModule], *, keeps: bool = False
+) -> list[Router]:
     """Put new views in the place of one and of those nested in it; the routers that were there.
 
-    Raises ViewosError: one of the new ones cannot be; nothing has been exchanged.
+    Raises ViewosError: one of the new ones cannot be; or, if it `keeps` what modules show, some
+    show something that has gone. Nothing has been exchanged then.
     """
     _ = nesting.trapped  # what it says is of the first view that the outermost one was
     made: dict[int, View] = {}
@@ -126,6 +130,8 @@ def _exchange(nesting: Nesting, number: int, own: dict[int, VirtualModule]) -> l
         view = made[index] = old.changed(own if index == number else old.own, below)
         for layer in view.own:
             add_claims(view, layer, outermost.mounts)
+        if keeps:
+            _refuse_if_shown_elsewhere(old, view)
         show_missing_mount_points(view)
         nesting.check(view)
     replaced = []
@@ -149,6 +155,17 @@ def _wait_for_end(router: Router) -> None:
 
 class InUse(ViewosError):
     """Processes use what the module shows."""
+
+
+def _refuse_if_shown_elsewhere(old: View, new: View) -> None:
+    """A bind mount of what has gone would show the machine's own directory."""
+    before, after = list(old.layers), list(new.layers)
+    for claim in new.claims:
+        was = old.claims.by_prefix.get(claim.prefix)
+        if was is None or before[was.layer] != after[claim.layer]:
+            continue
+        if (was.backing, was.module) != (claim.backing, claim.module):
+            raise InUse(f"{os.fsdecode(claim.prefix)} shows what it shows: unmount that first")
 
 
 def _refuse_if_held(nesting: Nesting, number: int, layer: int) -> None:

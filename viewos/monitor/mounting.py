@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from viewos import kernel
+from viewos.claims import lies_in
 from viewos.errors import FAULTS, SpecError, ViewosError, told
 from viewos.loader import find
 from viewos.monitor import change
@@ -94,6 +95,10 @@ def unmount(
     if not target:
         raise NotMounted("'': not mounted by the view")
     layer = _mounted_at(nesting, number, _below(directory, target))
+    for upper in reversed(_mounted_below(nesting, number, layer)):
+        if not lazy:
+            raise change.InUse(f"{os.fsdecode(target)}: something is mounted below it")
+        change.remove(nesting, number, upper, lazy=True)
     change.remove(nesting, number, layer, lazy=lazy)
 
 
@@ -118,6 +123,23 @@ def _mounted_at(nesting: Nesting, number: int, target: bytes) -> int:
             )
         return layer
     raise NotMounted(f"{os.fsdecode(target)}: not mounted by the view")
+
+
+def _mounted_below(nesting: Nesting, number: int, layer: int) -> list[int]:
+    """The later layers all of whose mounts stand in a mount of that one."""
+    router = nesting.levels[number].router
+
+    def places(of: int) -> list[bytes]:
+        claims = router.view.claimed(of)
+        return [router.resolver.canonical(bytes(claim.prefix))[0] for claim in claims]
+
+    tops, layers = places(layer), list(router.view.own)
+    return [
+        upper
+        for upper in layers[layers.index(layer) + 1 :]
+        if (found := places(upper))
+        and all(any(place != top and lies_in(place, top) for top in tops) for place in found)
+    ]
 
 
 # ---- for mount(2) -------------------------------------------------------------------------------

@@ -117,7 +117,7 @@ def _mounts(text: bytes) -> list[list[bytes]]:
 
 def _is_shown(call: Call, claim: Claim) -> bool:
     """Has the caller's name space the backing of a claim at its prefix?"""
-    if claim.scratch:
+    if claim.module is None and _is_small(claim):
         return True
     try:
         return os.path.samestat(
@@ -127,13 +127,18 @@ def _is_shown(call: Call, claim: Claim) -> bool:
         return False
 
 
+def _is_small(claim: Claim) -> bool:
+    """A tree of a module's that is not all there, or a file that a view makes of a name."""
+    return claim.module is not None or (claim.scratch and not os.path.isdir(claim.backing))
+
+
 def _steps(router: Router, call: Call, task: Task) -> Steps:
     claims = sorted(router.view.claims, key=lambda claim: len(claim.prefix))
     wanted: list[Claim] = []
     for claim in claims:
         changes = bytes(claim.backing) != claim.prefix
         changes = changes or any(lies_in(claim.prefix, outer.prefix) for outer in wanted)
-        if changes and claim.module is None and not claim.scratch:
+        if changes and not _is_small(claim):
             wanted.append(claim)
     failed: list[bytes] = [c.prefix for c in claims if c.module is not None]
     real = task.link("cwd")

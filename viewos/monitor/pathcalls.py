@@ -112,7 +112,7 @@ def resolve_one(router: Router, call: Call, argument: PathArg, root_real: bytes)
     root = router.root_of(call, root_real)
     start = None
     if path[:1] != b"/" or rules:
-        start = start_of(router, call, argument)
+        start = start_of(router, call, argument, path)
     try:
         return resolver.resolve(
             call.task, root, start, path,
@@ -139,18 +139,18 @@ def resolve_path(
     task, root = router.tasks.get(call.tid)
     start = None
     if path[:1] != b"/":
-        start = router.resolver.start(task, AT_FDCWD, router.cwd_hint(call))
+        start = router.resolver.start(task, AT_FDCWD, router.cwd_hint(call), path)
     return router.resolver.resolve(
         task, router.root_of(call, root), start, path,
         follow=follow, keep_last=keep_last, intent=intent,
     )  # fmt: skip
 
 
-def start_of(router: Router, call: Call, argument: PathArg) -> Start | None:
+def start_of(router: Router, call: Call, argument: PathArg, path: bytes) -> Start | None:
     """The directory of a relative path argument; None where only the kernel can judge."""
     dirfd = AT_FDCWD if argument.dirfd is None else signed32(call.raw[argument.dirfd])
     hint = router.cwd_hint(call) if dirfd == AT_FDCWD else None
-    return router.resolver.start(call.task, dirfd, hint)
+    return router.resolver.start(call.task, dirfd, hint, path)
 
 
 def _inside(router: Router, call: Call, argument: PathArg) -> Place:

@@ -14,8 +14,6 @@ from __future__ import annotations
 import errno
 import os
 import re
-import stat
-import struct
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -29,7 +27,7 @@ from viewos.abi.fcntl import (
 from viewos.claims import Claim, ClaimMap, join
 from viewos.kernel import AT_FDCWD, vouch
 from viewos.monitor.mounts import MountTable
-from viewos.monitor.walk import Walk, split
+from viewos.monitor.walk import LOOK, LOOK_NOFOLLOW, Walk, is_directory, is_searchable, split, up
 from viewos.tuples import NamedTuple
 
 if TYPE_CHECKING:
@@ -40,10 +38,6 @@ MAX_LINKS = 40
 RESOLVE_MASK = 0x1F
 """The bits of openat2(2) that the resolver obeys."""
 
-_LOOK = struct.pack("=QQQ", os.O_PATH | os.O_CLOEXEC, 0, RESOLVE_NO_SYMLINKS)
-_LOOK_NOFOLLOW = struct.pack(
-    "=QQQ", os.O_PATH | os.O_CLOEXEC | os.O_NOFOLLOW, 0, RESOLVE_NO_SYMLINKS
-)
 _TRUSTED = (-errno.ENOENT, -errno.ENOTDIR)
 _MAGIC = rb"/\d+(?:/task/\d+)?/(?:cwd|root|exe|fd/\d+|map_files/[^/]+|ns/\w+)\Z"
 
@@ -83,30 +77,12 @@ class Start(NamedTuple):
 
     virtual: bytes
     real: bytes
+    hidden: bool = False
+    """Something is mounted over it: the virtual name leads elsewhere, until the path has led up."""
 
 
 KERNEL = Place(b"", b"", None, True, False, True)
 """What only the kernel can judge: a bad dirfd, a directory that was removed."""
-
-
-def _up(path: bytes, root: bytes) -> bytes:
-    return path if path == root else os.path.dirname(path)
-
-
-def _is_searchable(directory: bytes) -> bool:
-    """Is it a directory in which this process may look a name up? `.` and `..` are such names."""
-    seen = vouch(AT_FDCWD, directory + b"/.", _LOOK)
-    if seen >= 0:
-        os.close(seen)
-    return seen >= 0
-
-
-def _is_directory(real: bytes) -> bool:
-    """A descriptor may also stand for a symbolic link itself (O_PATH)."""
-    try:
-        return stat.S_ISDIR(os.lstat(real).st_mode)
-    except OSError as error:
-        return error.errno == errno.EACCES  # some directory above asks for more than a descriptor
 
 
 class Resolver:
@@ -125,8 +101,8 @@ class Resolver:
             return Start(b"/", b"/")
         return Start(self.claims.reverse(real) or real, real)
 
-    def start(self, task: Task, dirfd: int, hint: bytes | None) -> Start | None:
-        """The directory of a relative path; None where only the kernel can judge."""
+    def start(self, task: Task, dirfd: int, hint: bytes | None, path: bytes = b"") -> Start | None:
+        """The directory of the relative `path`; None where only the kernel can judge."""
         link = "cwd" if dirfd == AT_FDCWD else f"fd/{dirfd}"
         try:
             real = task.link(link)
@@ -134,10 +110,27 @@ class Resolver:
             return None
         if real[:1] != b"/" or not self.mounts.is_at(task, link, real):
             return None
-        if dirfd != AT_FDCWD and not _is_directory(real):
+        if dirfd != AT_FDCWD and not is_directory(real):
             return None
         virtual = self.claims.reverse(real, hint)
-        return None if virtual is None else Start(virtual, real)
+        return self._hidden(real, hint, path) if virtual is None else Start(virtual, real)
+
+    def _hidden(self, real: bytes, hint: bytes | None, path: bytes) -> Start | None:
+        """A directory over which something has been mounted, if the path leads up far enough."""
+        virtual, at, names = None, real, b""
+        for name in path.split(b"/"):
+            if name == b"..":
+                at, _, last = at.rpartition(b"/")
+                names = b"/" + last + names
+                virtual = self.claims.reverse(at or b"/", hint)
+            elif name not in (b"", b"."):
+                break
+            if virtual is not None:
+                return Start(join(virtual, names), real, hidden=True)
+        return None
+
+    def _behind(self, start: Start) -> bytes:
+        return start.real if start.hidden else self.claims.forward(start.virtual)[1]
 
     def resolve(
         self,
@@ -172,7 +165,7 @@ class Resolver:
                 return place
         if rules & RESOLVE_IN_ROOT:
             root = start
-        walk = Walk(task, root, start, self.claims.forward(start.virtual)[1], path, rules)
+        walk = Walk(task, root, start, self._behind(start), path, rules)
         walk.claim = self.claims.find(start.virtual)
         return self._walk(walk, follow, keep_last, intent)
 
@@ -189,7 +182,7 @@ class Resolver:
     ) -> list[bytes]:
         """The canonical virtual directories in which the names of `path` are looked up, in their
         order; the arguments are those of `resolve`. Raises OSError ELOOP, EXDEV."""
-        walk = Walk(task, root, start, self.claims.forward(start.virtual)[1], path, rules)
+        walk = Walk(task, root, start, self._behind(start), path, rules)
         walk.claim = self.claims.find(start.virtual)
         self._walk(walk, follow, keep_last, "look")
         return walk.searched
@@ -221,13 +214,13 @@ class Resolver:
             return None
         virtual, kernel = start.virtual, start.real
         rest = path
-        if rest[:1] == b"." and not _is_searchable(kernel):
+        if rest[:1] == b"." and not is_searchable(kernel):
             return None
         while rest[:2] == b"..":  # `..` of a canonical directory is lexical
             if len(rest) > 2 and rest[2:3] != b"/":
                 break
             at_root = virtual in (root.virtual, b"/") or kernel == b"/"
-            if absolute or at_root or not _is_searchable(kernel):
+            if absolute or at_root or not is_searchable(kernel):
                 return None
             virtual, kernel = os.path.dirname(virtual), os.path.dirname(kernel)
             rest = rest[2:].lstrip(b"/")
@@ -247,7 +240,7 @@ class Resolver:
         if len(real) >= PATH_MAX - 1:
             return None
         looked_through = slash or (follow and not keep_last)
-        seen = vouch(AT_FDCWD, real, _LOOK if looked_through else _LOOK_NOFOLLOW)
+        seen = vouch(AT_FDCWD, real, LOOK if looked_through else LOOK_NOFOLLOW)
         if seen >= 0:
             os.close(seen)
         elif seen not in _TRUSTED:
@@ -268,7 +261,7 @@ class Resolver:
             if name in (b".", b".."):
                 if last and keep_last:
                     return self._arrived_at(walk, walk.real, name)
-                if walk.entered and not _is_searchable(walk.real):
+                if walk.entered and not is_searchable(walk.real):
                     return self._arrived_at(walk, walk.real, name)
                 if name == b"..":
                     self._ascend(walk)
@@ -287,7 +280,7 @@ class Resolver:
             raise OSError(errno.EXDEV, "..")
         if walk.virtual != walk.root.virtual:
             walk.virtual = os.path.dirname(walk.virtual)
-        walk.kernel = _up(walk.kernel, walk.root.real)
+        walk.kernel = up(walk.kernel, walk.root.real)
         self._arrive(walk, *self.claims.forward(walk.virtual))
         walk.entered = False
 
@@ -363,7 +356,7 @@ class Resolver:
         if virtual is None:
             if text[:1] == b"/" and not text.endswith(b" (deleted)"):
                 virtual = self.claims.reverse(text)
-            if last or virtual is None or forbidden or not _is_directory(text):
+            if last or virtual is None or forbidden or not is_directory(text):
                 place = self._arrived_at(walk, walk.real)
                 return place._replace(native=True, target=text)
         walk.virtual, walk.kernel, walk.absolute, walk.inside = virtual, text, True, True
@@ -389,7 +382,7 @@ class Resolver:
         middle needs no permission above its start, but a real path from the root does."""
         if not (walk.inside and walk.plain) or (walk.claim is not None and walk.claim.read_only):
             return False
-        seen = vouch(AT_FDCWD, walk.real, _LOOK_NOFOLLOW)
+        seen = vouch(AT_FDCWD, walk.real, LOOK_NOFOLLOW)
         if seen >= 0:
             os.close(seen)
         return seen == -errno.EACCES

@@ -88,7 +88,7 @@ def searched(router: Router, call: Call, index: int) -> list[bytes]:
     root = start = router.root_of(call, root_real)
     rules = checked_how(router, call)[2] & RESOLVE_MASK if argument.follow is HOW else 0
     if path[:1] != b"/" or rules & RESOLVE_IN_ROOT:
-        below = start_of(router, call, argument)
+        below = start_of(router, call, argument, path)
         if below is None:
             return []
         start = below

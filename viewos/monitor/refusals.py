@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from viewos.abi.fcntl import AT_EMPTY_PATH, AT_REMOVEDIR, O_TMPFILE
-from viewos.abi.row import Intent, PathArg
+from viewos.abi.row import Intent, PathArg, signed32
 from viewos.kernel import AT_FDCWD, NR, syscall
 from viewos.monitor.emulate import removal_flags
 from viewos.monitor.intents import NAME_INTENTS, intention, open_flags
@@ -17,7 +17,6 @@ from viewos.monitor.paths import KERNEL, Place
 
 if TYPE_CHECKING:
     from viewos.call import Call
-    from viewos.claims import Claim
     from viewos.monitor.router import Router
 
 
@@ -64,12 +63,8 @@ def _check_same_mount(router: Router, call: Call, old: Place, new: Place) -> Non
     if KERNEL in (old, new) or new.native or (old.native and not old.target):
         return  # another file system, which the kernel sees for itself
     is_rename = call.operation == "rename"
-    there = _mount_of_parent(router, new)
-    differs = (
-        _mount_of_parent(router, old) is not there
-        if is_rename
-        else not _stands_in(router, old, there)
-    )
+    here = _mounts_of(router, call, 0, old, of_parent=is_rename)
+    differs = here.isdisjoint(_mounts_of(router, call, 1, new, of_parent=True))
     is_busy = is_rename and new.claim is not None and new.virtual == new.claim.prefix
     if not differs and not is_busy:
         return
@@ -97,19 +92,22 @@ def _probe_flags(call: Call) -> None:
             return
 
 
-def _mount_of_parent(router: Router, place: Place) -> Claim | None:
-    """The claim of the directory in which the name stands."""
-    if place.claim is None or place.virtual != place.claim.prefix:
-        return place.claim
-    return router.view.claims.find(os.path.dirname(place.virtual))
-
-
-def _stands_in(router: Router, old: Place, claim: Claim | None) -> bool:
-    """Is the file itself in the claim? A magic link's target may be known by several names."""
-    if not old.target:
-        return old.claim is claim
+def _mounts_of(
+    router: Router, call: Call, index: int, place: Place, *, of_parent: bool
+) -> set[bytes | None]:
+    """The prefixes of the claims where a name stands (`of_parent`: its directory; None: in none),
+    several where a descriptor or a magic link stands for what has several names."""
     claims = router.view.claims
-    return any(claims.find(name) is claim for name in claims.names(old.target))
+    dirfd = call.row.paths[index].dirfd
+    by_descriptor = dirfd is not None and signed32(call.raw[dirfd]) != AT_FDCWD
+    if place.target or (by_descriptor and not place.absolute):
+        names = claims.names(place.target or (place.parent if of_parent else place.real))
+        found = [claims.find(name) for name in names]
+    elif of_parent and place.claim is not None and place.virtual == place.claim.prefix:
+        found = [claims.find(os.path.dirname(place.virtual))]
+    else:
+        found = [place.claim]
+    return {None if claim is None else bytes(claim.prefix) for claim in found}
 
 
 def _refuse_mount_point(call: Call, place: Place) -> None:

@@ -2,14 +2,45 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import stat
+import struct
 from typing import TYPE_CHECKING
 
-from viewos.abi.fcntl import RESOLVE_IN_ROOT
+from viewos.abi.fcntl import RESOLVE_IN_ROOT, RESOLVE_NO_SYMLINKS
+from viewos.kernel import AT_FDCWD, vouch
 
 if TYPE_CHECKING:
     from viewos.claims import Claim
     from viewos.monitor.paths import Start
     from viewos.monitor.task import Task
+
+
+LOOK = struct.pack("=QQQ", os.O_PATH | os.O_CLOEXEC, 0, RESOLVE_NO_SYMLINKS)
+LOOK_NOFOLLOW = struct.pack(
+    "=QQQ", os.O_PATH | os.O_CLOEXEC | os.O_NOFOLLOW, 0, RESOLVE_NO_SYMLINKS
+)
+
+
+def up(path: bytes, root: bytes) -> bytes:
+    return path if path == root else os.path.dirname(path)
+
+
+def is_searchable(directory: bytes) -> bool:
+    """Is it a directory in which this process may look a name up? `.` and `..` are such names."""
+    seen = vouch(AT_FDCWD, directory + b"/.", LOOK)
+    if seen >= 0:
+        os.close(seen)
+    return seen >= 0
+
+
+def is_directory(real: bytes) -> bool:
+    """A descriptor may also stand for a symbolic link itself (O_PATH)."""
+    try:
+        return stat.S_ISDIR(os.lstat(real).st_mode)
+    except OSError as error:
+        return error.errno == errno.EACCES  # some directory above asks for more than a descriptor
 
 
 class Walk:
