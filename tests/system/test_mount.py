@@ -21,7 +21,7 @@ def top(ground: Ground) -> Path:
     return ground.path
 
 
-def says(ground: Ground, script: str, modules: list[str] = MODULES) -> str:
+def says(ground: Ground, script: str, modules: list[str] | None = MODULES) -> str:
     """What a script says as the virtual root of a view, in the directory with a and b."""
     script = script.replace("VIEWOS", f"{python(ground.user)} -m viewos")
     done = run_in_view(
@@ -248,13 +248,16 @@ def test_a_name_space_of_its_own(ground: Ground, top: Path) -> None:
 
 
 @pytest.mark.parametrize("pure", ["", "1"])
-def test_a_directory_of_two_names(ground: Ground, pure: str) -> None:
+def test_a_directory_of_two_names(
+    ground: Ground, pure: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """By its descriptor it is in the same mount as either neighbour."""
+    monkeypatch.setenv("VIEWOS_PURE", pure)
     text = says(
         ground,
-        f"export VIEWOS_PURE={pure}; VIEWOS run -m vfs:/mnt=a -- sh -c 'echo x > x; ln x a/; ln a/x y;"
-        " mv y a/; ls /mnt; stat -c %h x; ln x /mnt/q; cd /mnt; mkdir s; mv y s/; ls s'",
-        [],
+        "VIEWOS run -m vfs:/mnt=a -- sh -c 'echo x > x; ln x a/;"
+        " ln a/x y; mv y a/; ls /mnt; stat -c %h x; ln x /mnt/q; cd /mnt; mkdir s; mv y s/; ls s'",
+        None,
     )
     refused = "ln: failed to create hard link '/mnt/q' => 'x': Invalid cross-device link\n"
     assert text == f"a\nx\ny\n3\n{refused}y\n"

@@ -100,6 +100,8 @@ def _mounts_of(
     claims = router.view.claims
     dirfd = call.row.paths[index].dirfd
     by_descriptor = dirfd is not None and signed32(call.raw[dirfd]) != AT_FDCWD
+    # Who stands in a claim has most likely opened it by that name.
+    by_descriptor = by_descriptor and router.cwd_hint(call) == b""
     if place.target or (by_descriptor and not place.absolute):
         names = claims.names(place.target or (place.parent if of_parent else place.real))
         found = [claims.find(name) for name in names]
