@@ -261,3 +261,27 @@ def test_a_directory_of_two_names(
     )
     refused = "ln: failed to create hard link '/mnt/q' => 'x': Invalid cross-device link\n"
     assert text == f"a\nx\ny\n3\n{refused}y\n"
+
+
+TREE = """
+from viewos import Entry, TreeModule
+
+class Tree(TreeModule):
+    mount_point = b"/media"
+
+    def entries(self, path):
+        return [Entry.file(b"f", 3)] if path == b"/d" else [Entry.directory(b"d")]
+
+    def read(self, path):
+        return b"hey"
+"""
+
+
+def test_a_tree_of_a_module_has_a_line(ground: Ground, top: Path) -> None:
+    (top / "tree.py").write_text(TREE)
+    text = says(
+        ground,
+        "findmnt -no TARGET /media; mount --bind /media/d b; mountpoint b; cat b/f; umount b; ls b",
+        [f"{top}/tree.py:Tree", *MODULES],
+    )
+    assert text == "/media\nb is a mountpoint\nheyb\n"

@@ -110,7 +110,7 @@ def _of_mount(form: Format, claims: ClaimMap, words: list[bytes]) -> Iterator[_S
 
 def _holder(mounts: dict[bytes, list[bytes]], claim: Claim) -> tuple[bytes, list[bytes]] | None:
     """(mount point, line) of the mount below whose root the backing of a claim lies."""
-    if claim.module is not None or claim.layer < 0 or claim.operations is not None:
+    if claim.layer < 0 or claim.operations is not None or claim.backing[:1] != b"/":
         return None
     if claim.backing in mounts:
         return None  # it has its line already
