@@ -216,6 +216,15 @@ def test_what_another_mount_shows_stays(ground: Ground, top: Path) -> None:
     assert text == f"{busy}32\n{busy}x\nx\n0\na:\na\n\np2:\n".format(top)
 
 
+def test_a_program_that_runs_holds_its_mount(ground: Ground, top: Path) -> None:
+    text = says(
+        ground,
+        "mount -t tmpfs none a; cp /bin/sleep a; a/sleep 60 & sleep 0.3; umount a; echo $?;"
+        " readlink /proc/$!/exe; kill $!; wait $!; umount a; echo $?",
+    )
+    assert text == f"umount: {top}/a: target is busy.\n32\n{top}/a/sleep\n0\n"
+
+
 def test_a_mount_in_a_mount(ground: Ground, top: Path) -> None:
     text = says(
         ground,

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from viewos.claims import Claim
+from viewos.claims import Claim, lies_in
 from viewos.monitor.members import comm, members
 
 if TYPE_CHECKING:
@@ -36,7 +36,8 @@ def _name(pid: int) -> str:
 def _uses(view: View, pid: int, hint: bytes | None, claims: Sequence[Claim]) -> Iterator[str]:
     for link, what in _LINKS.items():
         real = _target(f"/proc/{pid}/{link}")
-        if link == "exe" and view.claims.is_ambiguous(real):
+        is_ours = bool(view.scratch) and lies_in(real, view.scratch)
+        if link == "exe" and not is_ours and view.claims.is_ambiguous(real):
             continue  # by which name it was executed is not known, and it will have another
         name = _shown(view, real, hint if link == "cwd" else None, claims)
         if name is not None:
