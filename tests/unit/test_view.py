@@ -118,3 +118,37 @@ def test_a_view_names_its_layers() -> None:
     assert dict(view.layers) == {0: one, 1: two}
     assert repr(view) == "<View one two>"
     assert repr(View()) == "<View empty>"
+
+
+@pytest.mark.timeout(10)
+@pytest.mark.parametrize(
+    ("modules", "told"),
+    [
+        (["vfs:/mnt=tree"], "modules[0] is 'vfs:/mnt=tree', and no VirtualModule (Vfs(\"/mnt\", "),
+        ([VirtualModule(), VirtualModule], "modules[1] is the class VirtualModule: make a module "),
+        ([None], "modules[0] is None, and no VirtualModule"),
+        ("vfs", "modules is 'vfs': expected a list of modules"),
+        (VirtualModule(), "modules is <viewos.module.VirtualModule object"),
+        (None, "modules is None: expected a list of modules"),
+    ],
+)
+def test_what_is_no_module_is_refused_at_once(modules: object, told: str) -> None:
+    with pytest.raises(TypeError) as caught:
+        View(modules)  # type: ignore[arg-type]
+    assert str(caught.value).startswith(f"View: {told}") and "\n" not in str(caught.value)
+
+
+@pytest.mark.timeout(10)
+@pytest.mark.parametrize("layout", ["x", "", None, 3])
+def test_a_layout_that_there_is_not(layout: object) -> None:
+    with pytest.raises(ValueError, match="expected auto, direct or ancestor") as caught:
+        View([], layout=layout)  # type: ignore[arg-type]
+    assert str(caught.value).startswith(f"View: layout {layout!r}: ")
+
+
+@pytest.mark.timeout(10)
+def test_layouts_and_any_iterable_of_modules() -> None:
+    for layout in ("auto", "direct", "ancestor"):
+        assert View(layout=layout).layout == layout
+    module = VirtualModule()
+    assert View(each for each in [module]).modules == (module,)  # type: ignore[arg-type]
