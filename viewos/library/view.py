@@ -15,7 +15,7 @@ from viewos import filter as bpf
 from viewos import view as views
 from viewos.errors import ViewosError
 from viewos.launcher.layout import Layout
-from viewos.library.served import Served
+from viewos.library.served import LOGGER, Served
 from viewos.module import VirtualModule
 from viewos.monitor.mounts import MountTable
 from viewos.monitor.plan import plan, without_loader
@@ -76,11 +76,11 @@ class View(views.View):
             if self._closed:
                 raise ViewosError(f"{self!r} is closed")
             if self.mounts is None:
-                mounts = set_up(self)
+                mounts = set_up(self, report=LOGGER.warning)
                 try:
                     self.program_filter = bpf.build(without_loader(plan(self, self.cookie), self))
                 except BaseException:
-                    tear_down(self)
+                    tear_down(self, LOGGER.warning)
                     raise
                 self.mounts = mounts
                 _OPEN.add(self)
@@ -102,7 +102,7 @@ class View(views.View):
     def _tear_down(self) -> None:
         if self in _OPEN:
             _OPEN.discard(self)
-            tear_down(self)
+            tear_down(self, LOGGER.warning)
 
     def serve(self, served: Served) -> None:
         """Remember a program until its last process has ended. Raises ViewosError when closed."""
