@@ -12,7 +12,8 @@ from viewos.abi.stat import Statx
 if TYPE_CHECKING:
     from viewos import Call, File, Verdict
 
-MS_RDONLY, MS_REMOUNT, MS_BIND, MS_MOVE = 1, 0x20, 0x1000, 0x2000
+MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC = 1, 2, 4, 8
+MS_REMOUNT, MS_BIND, MS_MOVE = 0x20, 0x1000, 0x2000
 MS_KINDS = 0x20000 | 0x40000 | 0x80000 | 0x100000
 """MS_UNBINDABLE, MS_PRIVATE, MS_SLAVE, MS_SHARED (linux/mount.h)."""
 MNT_FORCE, MNT_DETACH, MNT_EXPIRE, UMOUNT_NOFOLLOW = 1, 2, 4, 8
@@ -20,6 +21,15 @@ _STATX_ATTR_MOUNT_ROOT = 0x2000
 _NO_EXPIRY = (  # whether it has been used since the first time, nobody can tell
     "umount2: mounts of a view do not expire: MNT_EXPIRE fails with EINVAL, use umount without it"
 )
+_IGNORED = {
+    MS_NOEXEC: "noexec is accepted and not enforced in a view: what stands there can be executed"
+    " (chmod -x keeps it from that)",
+    MS_NODEV: "nodev is accepted and not enforced in a view: devices that stand in the source can"
+    " be opened by who may open them there",
+    MS_NOSUID: "nosuid is accepted and not enforced in a view of the real root: set-user-ID"
+    " programs that stand there have their power",
+}
+_WITHOUT_PROGRAMS = (b"proc", b"sysfs", b"devpts", b"mqueue", b"cgroup2")
 
 
 class Mount(VirtualModule):
@@ -47,18 +57,20 @@ class Mount(VirtualModule):
             return PASS
         if flags & MS_REMOUNT:
             call.remount(target, read_only=bool(flags & MS_RDONLY))
+            _tell_ignored(call, flags)
             return 0
         if flags & MS_BIND:
-            return self._bind(call, target)
+            return self._bind(call, target, flags)
         return self._of_type(call, target, flags)
 
-    def _bind(self, call: Call, target: bytes) -> Verdict:
+    def _bind(self, call: Call, target: bytes, flags: int) -> Verdict:
         if not _text(call, "source"):
             raise OSError(errno.EINVAL, "a bind mount of nothing")
         source = call.path
         if source is None:
             return PASS
         call.mount("bind", source, target)
+        _tell_ignored(call, flags)
         return 0
 
     def _of_type(self, call: Call, target: bytes, flags: int) -> Verdict:
@@ -77,6 +89,8 @@ class Mount(VirtualModule):
             if error.errno != errno.ENODEV:
                 raise
             return PASS
+        if kind not in _WITHOUT_PROGRAMS:
+            _tell_ignored(call, flags & ~MS_NODEV)  # a new file system has no devices yet
         return 0
 
     def umount2(self, call: Call) -> Verdict:
@@ -124,6 +138,21 @@ def _text(call: Call, name: str) -> bytes | None:
         return None
     text: bytes = getattr(call.args, name)
     return text
+
+
+def _tell_ignored(call: Call, flags: int) -> None:
+    for flag, text in _IGNORED.items():
+        if flags & flag and not (flag == MS_NOSUID and _has_no_new_privileges(call)):
+            call.warn(f"mount: {text}", once=f"mount {flag}")
+
+
+def _has_no_new_privileges(call: Call) -> bool:
+    """An ordinary user's view sets that, which is more than nosuid."""
+    try:
+        with open(f"/proc/{call.pid}/status", "rb") as file:
+            return b"\nNoNewPrivs:\t1\n" in file.read()
+    except OSError:  # it has ended
+        return True
 
 
 def _is_link(file: File) -> bool:
