@@ -220,7 +220,8 @@ def test_a_program_that_runs_holds_its_mount(ground: Ground, top: Path) -> None:
     text = says(
         ground,
         "mount -t tmpfs none a; cp /bin/sleep a; a/sleep 60 & sleep 0.3; umount a; echo $?;"
-        " readlink /proc/$!/exe; exec 3>&2 2>/dev/null; kill $!; wait $!; exec 2>&3; umount a; echo $?",
+        " readlink /proc/$!/exe; exec 3>&2 2>/dev/null; kill $!; wait $!; exec 2>&3;"
+        " umount a; echo $?",
     )
     assert text == f"umount: {top}/a: target is busy.\n32\n{top}/a/sleep\n0\n"
 

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+import select
+import struct
+import subprocess
+import termios
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
 
-from tests.system.control import NAME, Ground, ground
+from tests.system.control import NAME, PATIENCE, Ground, ground
+from tests.system.users import python
+from tests.system.view import started
 from viewos.cli.rates import between
 
 __all__ = ["ground"]  # the fixture
@@ -63,6 +74,49 @@ def test_a_view_that_is_not_there(ground: Ground, tmp_path: Path) -> None:
         assert said == (
             f"viewos: viewos top: -d {delay}: expected seconds, 0.05 to 3600\nstatus 2\n"
         )
+
+
+def test_without_a_terminal(ground: Ground) -> None:
+    """It draws nothing into a file, and does not run for ever."""
+    assert ground.says("top", timeout=20) == (
+        "viewos: viewos top: this needs a terminal: `viewos stats` has the same figures\nstatus 2\n"
+    )
+    with _terminal() as (_, terminal):
+        for stream in ("stdin", "stdout", "stderr"):
+            streams = dict.fromkeys(("stdin", "stdout", "stderr"), terminal)
+            streams[stream] = subprocess.DEVNULL
+            assert ground.ask("top", timeout=20, **streams).returncode == 2, stream
+
+
+@pytest.mark.parametrize("key", [b"q", b"\x11", b"\x03"], ids=["q", "ctrl-q", "ctrl-c"])
+def test_keys_that_end_it(ground: Ground, key: bytes) -> None:
+    words = [python(ground.user), "-m", "viewos", "top"]
+    with _terminal() as (keyboard, terminal):
+        streams = dict.fromkeys(("stdin", "stdout", "stderr"), terminal)
+        env = {**ground.env, "TERM": "xterm-256color"}
+        with started(None, words, user=ground.user, env=env, **streams) as process:
+            shown = b""
+            while b"calls/s" not in shown:
+                assert select.select([keyboard], [], [], PATIENCE)[0], shown
+                shown += os.read(keyboard, 1 << 16)
+            os.write(keyboard, key)
+            end = time.monotonic() + PATIENCE
+            while process.poll() is None and time.monotonic() < end:
+                if select.select([keyboard], [], [], 0.05)[0]:
+                    os.read(keyboard, 1 << 16)
+            assert process.poll() == 0
+
+
+@contextmanager
+def _terminal() -> Iterator[tuple[int, int]]:
+    """Both ends of one."""
+    ends = os.openpty()
+    fcntl.ioctl(ends[1], termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
+    try:
+        yield ends
+    finally:
+        for fd in ends:
+            os.close(fd)
 
 
 def test_without_textual(ground: Ground) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from viewos import View, VirtualModule
+from viewos import View, ViewosError, VirtualModule
 from viewos.kernel import prlimit
 from viewos.view import RLIM_INFINITY, RLIMIT_LOCKS, ProcessState, States, _limit_of_proc
 
@@ -118,3 +119,78 @@ def test_a_view_names_its_layers() -> None:
     assert dict(view.layers) == {0: one, 1: two}
     assert repr(view) == "<View one two>"
     assert repr(View()) == "<View empty>"
+
+
+@pytest.mark.timeout(10)
+@pytest.mark.parametrize(
+    ("modules", "told"),
+    [
+        (["vfs:/mnt=tree"], "modules[0] is 'vfs:/mnt=tree', and no VirtualModule (Vfs(\"/mnt\", "),
+        ([VirtualModule(), VirtualModule], "modules[1] is the class VirtualModule: make a module "),
+        ([None], "modules[0] is None, and no VirtualModule"),
+        ("vfs", "modules is 'vfs': expected a list of modules"),
+        (VirtualModule(), "modules is <viewos.module.VirtualModule object"),
+        (None, "modules is None: expected a list of modules"),
+    ],
+)
+def test_what_is_no_module_is_refused_at_once(modules: object, told: str) -> None:
+    with pytest.raises(TypeError) as caught:
+        View(modules)  # type: ignore[arg-type]
+    assert str(caught.value).startswith(f"View: {told}") and "\n" not in str(caught.value)
+
+
+@pytest.mark.timeout(10)
+@pytest.mark.parametrize("layout", ["x", "", None, 3])
+def test_a_layout_that_there_is_not(layout: object) -> None:
+    with pytest.raises(ValueError, match="expected auto, direct or ancestor") as caught:
+        View([], layout=layout)  # type: ignore[arg-type]
+    assert str(caught.value).startswith(f"View: layout {layout!r}: ")
+
+
+@pytest.mark.timeout(10)
+def test_layouts_and_any_iterable_of_modules() -> None:
+    for layout in ("auto", "direct", "ancestor"):
+        assert View(layout=layout).layout == layout
+    module = VirtualModule()
+    assert View(each for each in [module]).modules == (module,)  # type: ignore[arg-type]
+
+
+class CannotStop(VirtualModule):
+    """Fails at the end."""
+
+    def stop(self) -> None:
+        raise RuntimeError("100% boom")
+
+
+@pytest.mark.timeout(20)
+def test_a_module_that_cannot_stop_is_reported(caplog: pytest.LogCaptureFixture) -> None:
+    """By the logger, and the others are stopped."""
+    with View([CannotStop(), CannotStop()]):
+        pass
+    told = [(each.name, each.levelname, each.getMessage()) for each in caplog.records]
+    line = CannotStop.stop.__code__.co_firstlineno + 1
+    text = f"module cannotstop: stop(): line {line}: RuntimeError: 100% boom"
+    assert told == [("viewos", "WARNING", text)] * 2
+
+
+@pytest.mark.timeout(20)
+def test_nor_is_one_silent_when_another_refuses(caplog: pytest.LogCaptureFixture) -> None:
+    class Refuses(VirtualModule):
+        def start(self, scratch: bytes) -> None:
+            raise ViewosError("refused")
+
+    with pytest.raises(ViewosError, match="refused"):
+        View([CannotStop(), Refuses()]).open()
+    assert [each.getMessage()[:27] for each in caplog.records] == ["module cannotstop: stop(): "]
+
+
+@pytest.mark.timeout(20)
+def test_a_view_that_nobody_closes_is_stopped_at_exit() -> None:
+    program = (
+        "from viewos import View, VirtualModule\n"
+        "class Late(VirtualModule):\n    def stop(self): raise ValueError('late')\n"
+        "View([Late()]).open()\n"
+    )
+    words = [sys.executable, "-c", program]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=15, check=True)
+    assert done.stderr == "module late: stop(): ValueError: late\n"

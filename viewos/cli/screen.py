@@ -29,7 +29,12 @@ class Screen(App[None]):
 
     TITLE = "viewos top"
     CSS = "DataTable { height: 1fr; } #views { height: 30%; } #status { height: 1; }"
-    BINDINGS: ClassVar = [Binding("q", "quit", "quit"), Binding("space", "pause", "pause")]
+    BINDINGS: ClassVar = [
+        Binding("q", "quit", "quit"),
+        # textual keeps it for copying, which there is nothing for here
+        Binding("ctrl+c", "quit", "quit", show=False, priority=True),
+        Binding("space", "pause", "pause"),
+    ]
 
     def __init__(self, view: str | None, delay: float) -> None:
         """`view`: an id or a name, None: all monitors; `delay`: seconds between two looks."""

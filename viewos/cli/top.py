@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from viewos.cli.options import HELP, Option, UsageError, describe, parse
 from viewos.errors import ViewosError
 
@@ -16,11 +18,13 @@ USAGE = f"""\
 usage: viewos top [-d SECONDS] [VIEW]
 
 Shows, and goes on showing, the views and what they do: calls a second by system call and what
-became of them, by module and by process, and the slowest. Without VIEW: of all monitors. q ends it.
+became of them, by module and by process, and the slowest. Without VIEW: of all monitors. q, Ctrl-Q
+and Ctrl-C end it.
 
 {describe(OPTIONS)}
 
-It needs textual (pip install 'viewos[top]'); `viewos stats` has the same figures without it.
+It needs a terminal, and textual (pip install 'viewos[top]'); `viewos stats` has the same figures
+without them.
 
 examples:
   viewos top
@@ -52,5 +56,7 @@ def main(argv: list[str]) -> int:
         from viewos.control.client import find
 
         find(words[0])  # says what is wrong before the screen is taken
+    if not all(map(os.isatty, (0, 1, 2))):  # textual reads from the first, and draws on the last
+        raise UsageError("viewos top: this needs a terminal: `viewos stats` has the same figures")
     Screen(words[0] if words else None, delay).run()
     return 0

@@ -19,7 +19,7 @@ from viewos.monitor.router import Router
 if TYPE_CHECKING:
     from viewos.library.view import View
 
-_LOGGER = logging.getLogger("viewos")
+LOGGER = logging.getLogger("viewos")
 
 
 class LoggingLog(Log):
@@ -31,15 +31,15 @@ class LoggingLog(Log):
     def warning(self, text: str, *, once: str | None = None) -> None:
         """A line for the user. With `once`, only the first of that key is said."""
         if once is None or self._is_new(once):
-            _LOGGER.warning("%s", text)
+            LOGGER.warning("%s", text)
 
     def detail(self, text: str) -> None:
         """A line for those who look closely."""
-        _LOGGER.debug("%s", text)
+        LOGGER.debug("%s", text)
 
     def exception(self, what: str) -> None:
         """The traceback of the exception being handled."""
-        _LOGGER.exception("%s", what)
+        LOGGER.exception("%s", what)
 
 
 class Served:

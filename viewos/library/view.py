@@ -7,14 +7,15 @@ import os
 import secrets
 import subprocess
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from viewos import filter as bpf
 from viewos import view as views
 from viewos.errors import ViewosError
-from viewos.library.served import Served
+from viewos.launcher.layout import Layout
+from viewos.library.served import LOGGER, Served
 from viewos.module import VirtualModule
 from viewos.monitor.mounts import MountTable
 from viewos.monitor.plan import plan, without_loader
@@ -37,7 +38,7 @@ class View(views.View):
     runs in a view gets ENOSYS for the calls that were answered here, and one line says why.
 
     Arguments: `modules`, the first at the bottom; `layout` as of `viewos run --layout`;
-    `no_continue` as there.
+    `no_continue` as there. Raises TypeError, ValueError: one is no module, there is no such layout.
     """
 
     def __init__(
@@ -48,8 +49,8 @@ class View(views.View):
         no_continue: bool = False,
         inproc: bool = True,
     ) -> None:
-        super().__init__(modules, no_continue=no_continue, inproc=inproc)
-        self.layout = layout
+        super().__init__(_checked(modules), no_continue=no_continue, inproc=inproc)
+        self.layout = _layout(layout)
         self.cookie = secrets.randbits(64) | 1 << 63
         self.mounts: MountTable | None = None
         self.program_filter = b""
@@ -75,11 +76,11 @@ class View(views.View):
             if self._closed:
                 raise ViewosError(f"{self!r} is closed")
             if self.mounts is None:
-                mounts = set_up(self)
+                mounts = set_up(self, report=LOGGER.warning)
                 try:
                     self.program_filter = bpf.build(without_loader(plan(self, self.cookie), self))
                 except BaseException:
-                    tear_down(self)
+                    tear_down(self, LOGGER.warning)
                     raise
                 self.mounts = mounts
                 _OPEN.add(self)
@@ -101,7 +102,7 @@ class View(views.View):
     def _tear_down(self) -> None:
         if self in _OPEN:
             _OPEN.discard(self)
-            tear_down(self)
+            tear_down(self, LOGGER.warning)
 
     def serve(self, served: Served) -> None:
         """Remember a program until its last process has ended. Raises ViewosError when closed."""
@@ -205,6 +206,32 @@ class View(views.View):
             from anyio import to_thread
 
             await to_thread.run_sync(self.close)
+
+
+def _checked(modules: object) -> list[VirtualModule]:
+    if isinstance(modules, str | bytes) or not isinstance(modules, Iterable):
+        raise TypeError(f"View: modules is {modules!r}: expected a list of modules")
+    checked = []
+    for index, module in enumerate(modules):
+        if isinstance(module, type):
+            name = module.__name__
+            raise TypeError(
+                f"View: modules[{index}] is the class {name}: make a module of it, {name}(...)"
+            )
+        if not isinstance(module, VirtualModule):
+            raise TypeError(
+                f"View: modules[{index}] is {module!r}, and no VirtualModule"
+                ' (Vfs("/mnt", "tree") is one, of viewos.modules.vfs)'
+            )
+        checked.append(module)
+    return checked
+
+
+def _layout(name: object) -> str:
+    try:
+        return Layout(name).value
+    except ValueError:
+        raise ValueError(f"View: layout {name!r}: expected auto, direct or ancestor") from None
 
 
 def _at_exit() -> None:

@@ -3,17 +3,33 @@
 from __future__ import annotations
 
 import errno
+import stat
 from typing import TYPE_CHECKING
 
 from viewos import PASS, VirtualModule
+from viewos.abi.stat import Statx
 
 if TYPE_CHECKING:
-    from viewos import Call, Verdict
+    from viewos import Call, File, Verdict
 
-MS_RDONLY, MS_REMOUNT, MS_BIND, MS_MOVE = 1, 0x20, 0x1000, 0x2000
+MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC = 1, 2, 4, 8
+MS_REMOUNT, MS_BIND, MS_MOVE = 0x20, 0x1000, 0x2000
 MS_KINDS = 0x20000 | 0x40000 | 0x80000 | 0x100000
 """MS_UNBINDABLE, MS_PRIVATE, MS_SLAVE, MS_SHARED (linux/mount.h)."""
-MNT_DETACH = 2
+MNT_FORCE, MNT_DETACH, MNT_EXPIRE, UMOUNT_NOFOLLOW = 1, 2, 4, 8
+_STATX_ATTR_MOUNT_ROOT = 0x2000
+_NO_EXPIRY = (  # whether it has been used since the first time, nobody can tell
+    "umount2: mounts of a view do not expire: MNT_EXPIRE fails with EINVAL, use umount without it"
+)
+_IGNORED = {
+    MS_NOEXEC: "noexec is accepted and not enforced in a view: what stands there can be executed"
+    " (chmod -x keeps it from that)",
+    MS_NODEV: "nodev is accepted and not enforced in a view: devices that stand in the source can"
+    " be opened by who may open them there",
+    MS_NOSUID: "nosuid is accepted and not enforced in a view of the real root: set-user-ID"
+    " programs that stand there have their power",
+}
+_WITHOUT_PROGRAMS = (b"proc", b"sysfs", b"devpts", b"mqueue", b"cgroup2")
 
 
 class Mount(VirtualModule):
@@ -30,44 +46,74 @@ class Mount(VirtualModule):
         flags = call.args.flags & 0xFFFFFFFF
         if flags & MS_REMOUNT and not flags & MS_BIND:
             return PASS
+        target = call.second_path
+        if target is not None:
+            call.file_at(target).close()  # that it is not there comes before what else is wrong
         if flags & MS_KINDS and not flags & (MS_BIND | MS_MOVE | MS_REMOUNT):
             return 0  # nothing of the view is shared with anybody
         if flags & MS_MOVE:
             raise OSError(errno.EINVAL, "a mount of the view does not move")
-        target = call.second_path
         if target is None:
             return PASS
         if flags & MS_REMOUNT:
             call.remount(target, read_only=bool(flags & MS_RDONLY))
+            _tell_ignored(call, flags)
             return 0
         if flags & MS_BIND:
-            source = call.path
-            if source is None:
-                return PASS
-            call.mount("bind", source, target)
-            return 0
+            return self._bind(call, target, flags)
         return self._of_type(call, target, flags)
 
+    def _bind(self, call: Call, target: bytes, flags: int) -> Verdict:
+        if not _text(call, "source"):
+            raise OSError(errno.EINVAL, "a bind mount of nothing")
+        source = call.path
+        if source is None:
+            return PASS
+        call.mount("bind", source, target)
+        _tell_ignored(call, flags)
+        return 0
+
     def _of_type(self, call: Call, target: bytes, flags: int) -> Verdict:
-        kind = call.args.fstype.decode(errors="replace") if call.args.fstype else ""
-        source = call.args.source or b"none"
+        kind = _text(call, "fstype")
+        if kind is None:
+            raise OSError(errno.EINVAL, "a mount of no type")
+        source = _text(call, "source") or b"none"
         data = call.args.data
         options = call.read_text(data).decode(errors="replace").split(",") if data else []
         options += ["ro"] if flags & MS_RDONLY else []
         try:
-            call.mount(kind, source, target, [option for option in options if option])
+            call.mount(
+                kind.decode(errors="replace"), source, target, [word for word in options if word]
+            )
         except OSError as error:
             if error.errno != errno.ENODEV:
                 raise
             return PASS
+        if kind not in _WITHOUT_PROGRAMS:
+            _tell_ignored(call, flags & ~MS_NODEV)  # a new file system has no devices yet
         return 0
 
     def umount2(self, call: Call) -> Verdict:
-        """umount2(2) of what the view has mounted; what else the kernel does."""
+        """umount2(2) of what the view has mounted; of another mount the kernel's."""
+        flags = call.args.flags & 0xFFFFFFFF
+        if flags & ~(MNT_FORCE | MNT_DETACH | MNT_EXPIRE | UMOUNT_NOFOLLOW):
+            raise OSError(errno.EINVAL, "unknown flags")
         target = call.path
-        if target is None or not call.unmount(target, lazy=bool(call.args.flags & MNT_DETACH)):
+        if target is None:
             return PASS
-        return 0
+        found = call.file()
+        if flags & MNT_EXPIRE:
+            if not flags & (MNT_FORCE | MNT_DETACH):
+                call.warn(_NO_EXPIRY, once=_NO_EXPIRY)
+            raise OSError(errno.EINVAL, "mounts of a view do not expire")
+        if found is not None and flags & UMOUNT_NOFOLLOW and _is_link(found):
+            raise OSError(errno.EINVAL, "a symbolic link")
+        if call.unmount(target, lazy=bool(flags & MNT_DETACH)):
+            return 0
+        if found is not None and not _is_mount(found):
+            # The kernel would say EPERM, as to somebody who may mount nothing.
+            raise OSError(errno.EINVAL, "nothing is mounted there")
+        return PASS
 
     def fsopen(self, call: Call) -> Verdict:
         """The newer calls are not there: mount(8) falls back to mount(2)."""
@@ -84,3 +130,36 @@ class Mount(VirtualModule):
     def mount_setattr(self, call: Call) -> Verdict:
         """See `fsopen`."""
         raise OSError(errno.ENOSYS, "see mount(2)")
+
+
+def _text(call: Call, name: str) -> bytes | None:
+    """A string argument; None: a null pointer."""
+    if not call.raw[call.row.position(name)]:
+        return None
+    text: bytes = getattr(call.args, name)
+    return text
+
+
+def _tell_ignored(call: Call, flags: int) -> None:
+    for flag, text in _IGNORED.items():
+        if flags & flag and not (flag == MS_NOSUID and _has_no_new_privileges(call)):
+            call.warn(f"mount: {text}", once=f"mount {flag}")
+
+
+def _has_no_new_privileges(call: Call) -> bool:
+    """An ordinary user's view sets that, which is more than nosuid."""
+    try:
+        with open(f"/proc/{call.pid}/status", "rb") as file:
+            return b"\nNoNewPrivs:\t1\n" in file.read()
+    except OSError:  # it has ended
+        return True
+
+
+def _is_link(file: File) -> bool:
+    return stat.S_ISLNK(Statx.decode(file.statx(0, 0)).mode)
+
+
+def _is_mount(file: File) -> bool:
+    """Does the kernel have one there? Where it does not tell, it may."""
+    status = Statx.decode(file.statx(0, 0))
+    return bool((status.attributes | ~status.attributes_mask) & _STATX_ATTR_MOUNT_ROOT)

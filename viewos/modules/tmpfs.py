@@ -22,14 +22,16 @@ class Tmpfs(VirtualModule):
     grammar = "tmpfs:PATH[,mode=OCTAL]"
     example = "tmpfs:/build,mode=0700"
 
-    def __init__(self, path: str | bytes, *, mode: int = MODE) -> None:
-        """Arguments: the `path` in the view, and the permissions of the directory.
+    def __init__(self, path: str | bytes, *, mode: int = MODE, ro: bool = False) -> None:
+        """Arguments: the `path` in the view, the permissions of the directory, and whether it is
+        read-only, for a remount that changes that (`mount -o remount,bind,rw`).
 
         The files lie in the view's scratch directory (TMPDIR says where), and so on a disk if that
         does: there is no limit to their size but the disk's own.
         """
         self._path = os.fsencode(path)
         self._mode = mode
+        self._read_only = ro
         self._root = b""
 
     @classmethod
@@ -51,14 +53,15 @@ class Tmpfs(VirtualModule):
 
     @classmethod
     def from_mount(cls, source: bytes, target: bytes, options: list[str]) -> Self:
-        """As `mount -t tmpfs`: the source means nothing; the option is mode=OCTAL."""
-        mode = MODE
+        """As `mount -t tmpfs`: the source means nothing; the options are mode=OCTAL, ro, rw."""
+        mode, read_only = MODE, False
         for option in options:
             key, _, value = option.partition("=")
             mode = _octal(value) if key == "mode" else mode
-            if mode < 0 or key not in ("mode", "rw"):
-                raise SpecError(f"tmpfs: the option is mode=OCTAL, and not {option}")
-        return cls(target, mode=mode)
+            if mode < 0 or (key != "mode" and option not in ("ro", "rw")):
+                raise SpecError(f"tmpfs: the options are mode=OCTAL and ro, and not {option}")
+            read_only = option == "ro" or (read_only and option != "rw")
+        return cls(target, mode=mode, ro=read_only)
 
     def start(self, scratch: bytes) -> None:
         """Make the directory."""
@@ -68,7 +71,8 @@ class Tmpfs(VirtualModule):
 
     def claims(self) -> Iterable[Claim]:
         """That directory, at PATH."""
-        yield Claim(VirtualPath(self._path), RealPath(self._root), scratch=True)
+        prefix, root = VirtualPath(self._path), RealPath(self._root)
+        yield Claim(prefix, root, scratch=True, read_only=self._read_only)
 
 
 def _octal(text: str) -> int:

@@ -31,7 +31,7 @@ def start(module: VirtualModule, directory: bytes) -> None:
 
 
 def stop(modules: tuple[VirtualModule, ...], report: Callable[[str], object] | None) -> None:
-    """Call their `stop`. One that fails keeps no other from stopping, and is reported."""
+    """Call their `stop`. One that fails keeps no other from stopping; `report` is told of it."""
     for module in modules:
         try:
             module.stop()

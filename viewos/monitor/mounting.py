@@ -11,17 +11,18 @@ from typing import TYPE_CHECKING
 
 from viewos import kernel
 from viewos.claims import lies_in
-from viewos.errors import FAULTS, SpecError, ViewosError, told
+from viewos.errors import FAULTS, SpecError, ViewosError, short, told
 from viewos.loader import find
 from viewos.monitor import change
-from viewos.monitor.nesting import in_directory
-from viewos.spec import ModuleSpec
+from viewos.monitor.nesting import in_directory, real_file
+from viewos.spec import parse
 
 if TYPE_CHECKING:
     from viewos.call import Call
     from viewos.module import VirtualModule
     from viewos.monitor.nesting import Nesting
     from viewos.monitor.paths import Resolver
+    from viewos.monitor.router import Router
 
 BIND = "vfs"
 """The module that a mount without a type is of."""
@@ -59,8 +60,9 @@ def mount(
     virtual, real = router.resolver.canonical(target)
     if not os.path.lexists(real):
         raise NoMountPoint(f"{os.fsdecode(target)}: mount point does not exist")
-    module = make(BIND if kind == "bind" else kind, source, virtual, list(options))
     with in_directory(directory):
+        kind = BIND if kind == "bind" else kind
+        module = make(kind, source, virtual, list(options), router, directory)
         return change.add_modules(nesting, number, [module])[0]
 
 
@@ -68,9 +70,11 @@ def _below(directory: bytes, path: bytes) -> bytes:
     return posixpath.normpath(os.path.join(directory, path))
 
 
-def make(kind: str, source: bytes, target: bytes, options: list[str]) -> VirtualModule:
+def make(
+    kind: str, source: bytes, target: bytes, options: list[str], router: Router, directory: bytes
+) -> VirtualModule:
     """The module of a mount. Raises ViewosError."""
-    cls = find(ModuleSpec(kind, None, ()))
+    cls = _class_of(kind, router, directory)
     try:
         module = cls.from_mount(source, target, options)
     except ViewosError:
@@ -80,6 +84,15 @@ def make(kind: str, source: bytes, target: bytes, options: list[str]) -> Virtual
     shown = f"{kind}:{os.fsdecode(target)}={os.fsdecode(source)}"
     module.spec = ",".join([shown, *options])
     return module
+
+
+def _class_of(kind: str, router: Router, directory: bytes) -> type[VirtualModule]:
+    spec = parse(kind)
+    if spec.items:
+        raise SpecError(f"-t {short(kind)}: the options of a mount stand behind -o")
+    if spec.is_file:
+        spec = spec._replace(module=real_file(router, directory, spec.module))
+    return find(spec)
 
 
 def unmount(
@@ -176,7 +189,7 @@ def by_call(
         kind = "bind"
     if kind != "bind":
         with errnos(call):
-            if not _can_be_mounted(kind):
+            if not _can_be_mounted(kind, nesting.levels[number].router):
                 raise OSError(errno.ENODEV, f"no module {kind} that can be mounted")
     else:
         real, place = resolver.canonical(source)[1], resolver.canonical(target)[1]
@@ -213,11 +226,11 @@ def _kernels(resolver: Resolver, kind: str) -> bytes:
     return where
 
 
-def _can_be_mounted(kind: str) -> bool:
+def _can_be_mounted(kind: str, router: Router) -> bool:
     from viewos.module import VirtualModule
 
     try:
-        cls = find(ModuleSpec(kind, None, ()))
+        cls = _class_of(kind, router, b"/")
     except SpecError:
         return False
     made_by: object = getattr(cls.from_mount, "__func__", None)

@@ -231,7 +231,7 @@ def load_in(router: Router, specs: list[str], directory: bytes) -> list[VirtualM
     from viewos.loader import load
 
     with in_directory(directory):
-        return [load(text, partial(_real_file, router, directory)) for text in specs]
+        return [load(text, partial(real_file, router, directory)) for text in specs]
 
 
 @contextmanager
@@ -244,7 +244,7 @@ def in_directory(directory: bytes) -> Iterator[None]:
         launch_directory.reset(token)
 
 
-def _real_file(router: Router, directory: bytes, path: str) -> str:
+def real_file(router: Router, directory: bytes, path: str) -> str:
     """A module's file is named by a path of the outer view; the monitor opens the real one."""
     virtual = os.path.join(directory, os.fsencode(path))
     return os.fsdecode(router.resolver.canonical(virtual)[1])

@@ -207,9 +207,10 @@ class Router(ModuleServices, ProcessStates):
         self.stats.count(call.name, call.process_hint, outcome, took, module)
 
     def _failed(self, call: Call, error: BaseException) -> int:
-        number = (error.errno or errno.EIO) if isinstance(error, OSError) else None
-        if isinstance(number, int):
-            return -number if 0 < number <= MAX_ERRNO else -errno.EIO
+        number = error.errno if isinstance(error, OSError) else None
+        # TimeoutError() and URLError have none, and that of a gaierror is no errno.
+        if isinstance(number, int) and 0 < number <= MAX_ERRNO:
+            return -number
         self.log.exception(f"{call.name} by process {call.tid} fails with EIO")
         return -errno.EIO
 

@@ -125,6 +125,11 @@ class ModuleServices:
         """See `Call.mount`."""
         from viewos.monitor import mounting
 
+        task, _ = self.tasks.get(call.tid)
+        is_trusted = task.like_us and not call.process_state.confined
+        if ("/" in kind or ".py" in kind) and not is_trusted:
+            # A module's file would be run in the monitor, with its power.
+            raise OSError(errno.EPERM, "only a program with the monitor's own credentials")
         cast("Router", self).step_aside()  # others make calls while modules start
         mounting.by_call(self.nesting, self.number, call, kind, source, target, options)
 

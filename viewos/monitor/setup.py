@@ -19,8 +19,13 @@ from viewos.view import View
 _DT = {stat.S_IFDIR: 4, stat.S_IFREG: 8}
 
 
-def set_up(view: View, mounts: MountTable | None = None) -> MountTable:
-    """Start the modules that are the view's own, and build its map of claims.
+def set_up(
+    view: View,
+    mounts: MountTable | None = None,
+    report: Callable[[str], object] | None = None,
+) -> MountTable:
+    """Start the modules that are the view's own, and build its map of claims. `report`: see
+    `tear_down`.
 
     Raises ViewosError: a backing that is not there, a module that refuses.
     """
@@ -35,7 +40,7 @@ def set_up(view: View, mounts: MountTable | None = None) -> MountTable:
         show_missing_mount_points(view)
         view.inproc = view.inproc and _may_look_at_paths(view) and not inproc.lacking()
     except BaseException as error:
-        authors.stop(started, None)
+        authors.stop(started, report)
         _remove_scratch(view)
         if isinstance(error, OSError):
             raise ViewosError(_scratch_failed(error)) from error

@@ -150,4 +150,6 @@ def monitor(
         router.nesting.tear_down()
         if router.accelerator is not None and log.verbosity >= VERBOSE and log.descriptors:
             log.detail(router.accelerator.summary())
+        # Only a log file gets it: no stderr is the view's any more, and a line on a terminal whose
+        # program has ended would stand in the middle of what the next one shows.
         tear_down(level.router.view, log.warning)

@@ -1,0 +1,72 @@
+"""An OSError without an errno, raised by a module, is an exception like any other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.system.command import USERS, viewos
+from tests.system.view import Place, place
+
+pytestmark = pytest.mark.timeout(60)
+MODULES = """
+import io, socket
+from viewos import Entry, FileModule, TreeModule, VirtualModule, hook
+
+class Hook(VirtualModule):
+    @hook("uname")
+    def look(self, call):
+        raise TimeoutError
+
+class NoHost(VirtualModule):
+    async def uname(self, call):
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+class Tree(TreeModule):
+    mount_point = b"/net"
+
+    def entries(self, path):
+        if path == b"/dir":
+            raise io.UnsupportedOperation("no list")
+        return [Entry.file(b"a", 1), Entry.directory(b"dir")]
+
+    def read(self, path):
+        raise TimeoutError
+
+class File(FileModule):
+    mount_point = b"/net"
+
+    def prepare(self, path, intent):
+        if path == b"/a":
+            raise TimeoutError("no answer")
+"""
+
+
+@pytest.fixture(params=USERS[-1:], ids=lambda user: f"as-{user}")
+def here(request: pytest.FixtureRequest) -> Iterator[Place]:
+    with place("native", request.param) as where:
+        (where.real / "e.py").write_text(MODULES)
+        yield where
+
+
+@pytest.mark.parametrize("inproc", [(), ("--no-inproc",)], ids=["inproc", "no-inproc"])
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("Hook uname", "TimeoutError"),
+        ("NoHost uname", "socket.gaierror: [Errno -2] Name or service not known"),
+        ("Tree cat /net/a", "TimeoutError"),
+        ("Tree ls /net/dir", "io.UnsupportedOperation: no list"),
+        ("File cat /net/a", "TimeoutError: no answer"),
+    ],
+)
+def test_it_is_told(here: Place, words: str, told: str, inproc: tuple[str, ...]) -> None:
+    """One traceback for each call that fails so, and EIO."""
+    name, *command = words.split()
+    options = (*inproc, "-m", f"./e.py:{name}")
+    result = viewos("run", *options, "--", *command, user=here.user, cwd=here.real)
+    said = result.stderr.decode()
+    assert result.returncode in (1, 2)
+    assert said.count("Traceback (most") == said.count(" fails with EIO\n") >= 1, said
+    assert told in said.splitlines() and "Input/output error" in said.splitlines()[-1]
