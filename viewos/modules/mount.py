@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import errno
 import stat
+import struct
 from typing import TYPE_CHECKING
 
 from viewos import PASS, VirtualModule
-from viewos.abi.stat import Statx
 
 if TYPE_CHECKING:
     from viewos import Call, File, Verdict
@@ -18,6 +18,8 @@ MS_KINDS = 0x20000 | 0x40000 | 0x80000 | 0x100000
 """MS_UNBINDABLE, MS_PRIVATE, MS_SLAVE, MS_SHARED (linux/mount.h)."""
 MNT_FORCE, MNT_DETACH, MNT_EXPIRE, UMOUNT_NOFOLLOW = 1, 2, 4, 8
 _STATX_ATTR_MOUNT_ROOT = 0x2000
+_STATX = struct.Struct("=8xQ12xH26xQ")
+"""Of struct statx (linux/stat.h): attributes, mode, and which attributes are known."""
 _NO_EXPIRY = (  # whether it has been used since the first time, nobody can tell
     "umount2: mounts of a view do not expire: MNT_EXPIRE fails with EINVAL, use umount without it"
 )
@@ -156,10 +158,10 @@ def _has_no_new_privileges(call: Call) -> bool:
 
 
 def _is_link(file: File) -> bool:
-    return stat.S_ISLNK(Statx.decode(file.statx(0, 0)).mode)
+    return stat.S_ISLNK(_STATX.unpack_from(file.statx(0, 0))[1])
 
 
 def _is_mount(file: File) -> bool:
     """Does the kernel have one there? Where it does not tell, it may."""
-    status = Statx.decode(file.statx(0, 0))
-    return bool((status.attributes | ~status.attributes_mask) & _STATX_ATTR_MOUNT_ROOT)
+    attributes, _, known = _STATX.unpack_from(file.statx(0, 0))
+    return bool((attributes | ~known) & _STATX_ATTR_MOUNT_ROOT)
