@@ -61,8 +61,9 @@ CASES = {
     ),
     "a tmpfs of nothing": (
         'mount(None, b"b", b"tmpfs"), touch("b/x"), umount(b"b"), os.listdir("b"),'
-        ' mount(b"", b"b", b"tmpfs"), umount(b"b"), mount(b"x", b"nono", b"tmpfs")',
-        "done made done ['b'] done done ENOENT",
+        ' mount(b"", b"b", b"tmpfs"), umount(b"b"), mount(b"x", b"nono", b"tmpfs"),'
+        ' mount(b"x", b"b/b", b"tmpfs")',
+        "done made done ['b'] done done ENOENT ENOTDIR",
     ),
     "a remount": (
         'mount(b"a", b"b", None, BIND | REMOUNT), mount(b"a", b"nono", None, BIND | REMOUNT),'

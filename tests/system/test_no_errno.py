@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.system.command import USERS, viewos
-from tests.system.view import Place, place
+from tests.system.view import Place, place, run_in_view
 
 pytestmark = pytest.mark.timeout(60)
 MODULES = """
@@ -70,3 +70,15 @@ def test_it_is_told(here: Place, words: str, told: str, inproc: tuple[str, ...])
     assert result.returncode in (1, 2)
     assert said.count("Traceback (most") == said.count(" fails with EIO\n") >= 1, said
     assert told in said.splitlines() and "Input/output error" in said.splitlines()[-1]
+
+
+def test_what_is_said_into_a_file_stays_there(here: Place) -> None:
+    """Neither the log nor the program, which shares the file's position, writes over it."""
+    script = "echo before >&2; uname; echo after >&2"
+    with (here.real / "said").open("wb") as said:
+        run_in_view([f"{here.real}/e.py:Hook"], ["sh", "-c", script], user=here.user, stderr=said)
+    lines = (here.real / "said").read_text().splitlines()
+    assert (lines[0], lines[-1]) == ("before", "after")
+    assert lines[2].startswith("Traceback") and lines[-3:-1] == [
+        "TimeoutError", "uname: cannot get system name: Input/output error",
+    ]  # fmt: skip

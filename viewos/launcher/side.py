@@ -8,6 +8,7 @@ import os
 import resource
 import select
 import signal
+import stat
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -233,17 +234,28 @@ def say(pid: int, stderr: Identity, text: str, patience: int = 1000) -> None:
         os.close(fd)
 
 
+_OPENING = os.O_WRONLY | os.O_APPEND | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC
+
+
 def _descriptor_of(pid: int, stderr: tuple[int, int]) -> int:
     path = f"/proc/{pid}/fd/2"
     found = os.stat(path)
     if (found.st_dev, found.st_ino) != stderr:
         raise FileNotFoundError(path)
-    flags = os.O_WRONLY | os.O_APPEND | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC
+    if stat.S_ISREG(found.st_mode):
+        try:  # with the program's own position, so that it does not write over what is said
+            return _copy_of(pid)
+        except OSError:
+            return os.open(path, _OPENING)
     try:
-        return os.open(path, flags)
+        return os.open(path, _OPENING)
     except OSError:  # a socket, or a terminal of another user
-        pidfd = kernel.pidfd_open(pid)
-        try:
-            return kernel.pidfd_getfd(pidfd, 2)
-        finally:
-            os.close(pidfd)
+        return _copy_of(pid)
+
+
+def _copy_of(pid: int) -> int:
+    pidfd = kernel.pidfd_open(pid)
+    try:
+        return kernel.pidfd_getfd(pidfd, 2)
+    finally:
+        os.close(pidfd)

@@ -191,6 +191,9 @@ def by_call(
         with errnos(call):
             if not _can_be_mounted(kind, nesting.levels[number].router):
                 raise OSError(errno.ENODEV, f"no module {kind} that can be mounted")
+        place = resolver.canonical(target)[1]
+        if kind == "tmpfs" and os.path.lexists(place) and not os.path.isdir(place):
+            raise OSError(errno.ENOTDIR, "target")
     else:
         real, place = resolver.canonical(source)[1], resolver.canonical(target)[1]
         if not os.path.lexists(real):

@@ -104,7 +104,7 @@ def _mounts_of(
     by_descriptor = by_descriptor and router.cwd_hint(call) == b""
     if place.target or (by_descriptor and not place.absolute):
         names = claims.names(place.target or (place.parent if of_parent else place.real))
-        found = [claims.find(name) for name in names]
+        found = [claims.find(name) for name in names] or [place.claim]
     elif of_parent and place.claim is not None and place.virtual == place.claim.prefix:
         found = [claims.find(os.path.dirname(place.virtual))]
     else:
