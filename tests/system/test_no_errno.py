@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -76,6 +77,7 @@ def test_what_is_said_into_a_file_stays_there(here: Place) -> None:
     """Neither the log nor the program, which shares the file's position, writes over it."""
     script = "echo before >&2; uname; echo after >&2"
     with (here.real / "said").open("wb") as said:
+        os.fchmod(said.fileno(), 0o666)  # it can be opened a second time
         run_in_view([f"{here.real}/e.py:Hook"], ["sh", "-c", script], user=here.user, stderr=said)
     lines = (here.real / "said").read_text().splitlines()
     assert (lines[0], lines[-1]) == ("before", "after")
