@@ -193,6 +193,8 @@ class View:
         self.listed: dict[bytes, tuple[tuple[bytes, int], ...]] = {}
         """Real directory -> (name, DT_*) of the mount points that it lacks."""
         self.states: States = States(ProcessState(cwd=b"")) if below is None else below.states
+        self.mounted: dict[bytes, bytes] = {}
+        """Real path of several names -> the one by which a program has mounted something there."""
         self.scratch = b""
         self.links: dict[bytes, bytes] = {}
         """Real path -> a short link to it in the scratch directory."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from .swapped import SWAP, Tree, tree
-from .view import run_in_view
+from .view import prefix, run_in_view
 
 pytestmark = [
     pytest.mark.timeout(60),
@@ -104,3 +105,20 @@ def test_what_cannot_be_mounted_is_named(ground: Tree) -> None:
     assert done.stdout == b"in a\n"
     text = done.stderr.decode().replace(str(ground.root), "T")
     assert "is in another mount name space: the view's T/nowhere cannot be shown there" in text
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="mount(2) needs root")
+def test_a_mount_has_the_name_that_it_was_given(tmp_path: Path) -> None:
+    """As below a bind mount that shares nothing."""
+    (tmp_path / "x").mkdir()
+    (tmp_path / "y").mkdir()
+    script = (
+        'mount -t tmpfs one /mnt/x; mount -t tmpfs two "$1/y"; findmnt -rno SOURCE,TARGET |'
+        " grep -E '^(one|two) '; umount /mnt/x; umount \"$1/y\"; grep -c '^one\\|^two' /proc/mounts"
+    )
+    words = ["sh", "-c", f"exec 2>&1; {script}", "sh", str(tmp_path)]
+    private = ["unshare", "-m", "--propagation", "private"]
+    done = run_in_view(
+        None, [*private, *prefix([f"vfs:/mnt={tmp_path}"], nested=True), *words], check=False
+    )
+    assert done.stdout.decode() == f"one /mnt/x\ntwo {tmp_path}/y\n0\n"

@@ -69,3 +69,15 @@ def test_the_directories_of_an_overlay() -> None:
         MOUNTINFO, claims((b"/mnt", b"/usr")), b"30 20 0:9 / /y rw - overlay x %s\n" % options
     )
     assert said == b"30 20 0:9 / /y rw - overlay x %s\n" % shown
+
+
+def test_the_name_by_which_it_was_mounted() -> None:
+    text = translate(
+        MOUNTS, claims((b"/mnt", b"/srv")), b"a / ext4 rw 0 0\nb /srv/x tmpfs rw 0 0\n"
+    )
+    assert text.count(b" tmpfs ") == 2
+    both = b"a / ext4 rw 0 0\nb /srv/x tmpfs rw 0 0\n"
+    told = translate(MOUNTS, claims((b"/mnt", b"/srv")), both, {b"/srv/x": b"/mnt/x"})
+    assert b"b /mnt/x tmpfs" in told and b"/srv/x" not in told
+    told = translate(MOUNTS, claims((b"/mnt", b"/srv")), both, {b"/srv/x": b"/srv/x"})
+    assert b"b /srv/x tmpfs" in told and b"/mnt/x" not in told

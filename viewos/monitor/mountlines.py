@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from viewos.claims import below, join
@@ -19,6 +20,7 @@ from viewos.tuples import NamedTuple
 if TYPE_CHECKING:
     from viewos.claims import Claim, ClaimMap
 
+_NONE: Mapping[bytes, bytes] = MappingProxyType({})
 _ESCAPE = rb"\\([0-7]{3})"
 _SPECIAL, _IN_OPTIONS = rb"[\\\s#]", rb"[\\\s,=]"
 
@@ -51,8 +53,11 @@ def escape(name: bytes, special: bytes = _SPECIAL) -> bytes:
     return re.sub(special, lambda m: b"\\%03o" % m[0][0], name)
 
 
-def translate(form: Format, claims: ClaimMap, text: bytes) -> bytes:
-    """The text of such a file, with the names and the mounts of the view."""
+def translate(
+    form: Format, claims: ClaimMap, text: bytes, mounted: Mapping[bytes, bytes] = _NONE
+) -> bytes:
+    """The text of such a file, with the names and the mounts of the view. `mounted`: real mount
+    point -> the only one of its names that has a line."""
     lines = [line.split(b" ") for line in text.splitlines(keepends=True)]
     for words in lines:
         if form.kind is not None and len(words) > 3 and words[form.kind] == b"overlay":
@@ -61,7 +66,7 @@ def translate(form: Format, claims: ClaimMap, text: bytes) -> bytes:
     mounts = {unescape(words[form.point]): words for words in lines if len(words) > form.point}
     shown: list[_Shown] = []
     for words in lines:
-        shown += _of_mount(form, claims, words)
+        shown += _of_mount(form, claims, words, mounted)
     for claim in claims:
         holder = _holder(mounts, claim)
         if holder is not None:
@@ -94,12 +99,16 @@ class _Shown(NamedTuple):
     """Its mount point is another one than the kernel's."""
 
 
-def _of_mount(form: Format, claims: ClaimMap, words: list[bytes]) -> Iterator[_Shown]:
+def _of_mount(
+    form: Format, claims: ClaimMap, words: list[bytes], mounted: Mapping[bytes, bytes]
+) -> Iterator[_Shown]:
     """One line for each name by which the view shows a mount's root."""
     if len(words) <= form.point:
         return
     real = unescape(words[form.point])
     names = claims.names(real)
+    if mounted.get(real) in names:
+        names = [mounted[real]]
     if real in names:  # it keeps what refers to it
         names.sort(key=lambda name: name != real)
     for number, name in enumerate(names):

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 CAP_SYS_RESOURCE = 24
 AT_RANDOM = 25
+_MOST_NAMES = 4096
 _LIMIT = struct.Struct("=QQ")
 
 
@@ -91,8 +92,20 @@ def mounting(router: Router, call: Call) -> int | Outcome:
     _leave_program(router, call.tid)
     others = options.arguments(router, call) if call.name == "mount" else {}
     answer = path_call(router, call, others) if call.row.paths else CONTINUE
+    if call.name in ("mount", "move_mount"):
+        _remember_name(router, call)
     router.mounts.expect_change()
     return answer
+
+
+def _remember_name(router: Router, call: Call) -> None:
+    """As with bind mounts that share nothing, it is mounted where the program has named it."""
+    target = call.places[1] if call.places else KERNEL
+    real = target.real.rstrip(b"/") or b"/"
+    if target is not KERNEL and router.view.claims.is_ambiguous(real):
+        if len(router.view.mounted) >= _MOST_NAMES:
+            router.view.mounted.clear()
+        router.view.mounted[real] = target.virtual
 
 
 def configuring(router: Router, call: Call) -> int | Outcome:

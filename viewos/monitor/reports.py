@@ -143,7 +143,7 @@ def _escape_newline(name: bytes) -> bytes:
 
 
 def _mounted(form: mountlines.Format) -> _Translation:
-    return lambda view, text: mountlines.translate(form, view.claims, text)
+    return lambda view, text: mountlines.translate(form, view.claims, text, view.mounted)
 
 
 def _limits(view: View, text: bytes) -> bytes:
