@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING
 
+from viewos.monitor.namespaces import is_view
 from viewos.monitor.outcome import CONTINUE, Outcome
 from viewos.monitor.pathcalls import fix_up_paths, may_continue, resolve_all
 from viewos.monitor.paths import KERNEL
@@ -36,7 +37,7 @@ def chdir(router: Router, call: Call) -> int | Outcome:
 def getcwd(router: Router, call: Call) -> int | Outcome:
     """getcwd(2)."""
     task, root = router.tasks.get(call.tid)
-    if not task.same_mounts:
+    if not is_view(task):
         return CONTINUE
     real = task.link("cwd")
     if real[:1] != b"/" or not router.mounts.is_at(task, "cwd", real):

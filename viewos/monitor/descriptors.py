@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from viewos.abi.row import Intent, applies, may_be_empty, signed32
 from viewos.kernel import AT_FDCWD
 from viewos.monitor.emulate import told_statfs
+from viewos.monitor.namespaces import is_view
 from viewos.monitor.outcome import CONTINUE, Outcome
 from viewos.monitor.trapped import CHANGING_IOCTLS
 
@@ -68,4 +69,4 @@ def _is_read_only(router: Router, call: Call, fd: int) -> bool:
         real = task.link("cwd" if fd == AT_FDCWD else f"fd/{fd}")
     except OSError:
         return False  # EBADF: the kernel says so
-    return task.same_mounts and router.is_read_only(real)
+    return is_view(task) and router.is_read_only(real)

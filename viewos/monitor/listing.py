@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from viewos import kernel
 from viewos.abi.row import signed32
+from viewos.monitor.namespaces import is_view
 from viewos.monitor.outcome import CONTINUE, Outcome
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def getdents(router: Router, call: Call) -> int | Outcome:
     except OSError:
         return CONTINUE
     missing = router.view.listed.get(directory)
-    if not missing or not task.same_mounts:
+    if not missing or not is_view(task):
         return CONTINUE
     try:
         shared = router.descriptor_of(call, fd)  # the same open file: its position is the tracee's

@@ -18,7 +18,6 @@ from viewos.claims import lies_in
 from viewos.kernel import AT_FDCWD
 from viewos.monitor.rewrite import Argument, Rewrite
 from viewos.monitor.traced import Traced
-from viewos.monitor.trapped import MOUNT_CALLS
 
 if TYPE_CHECKING:
     from viewos.call import Call
@@ -36,6 +35,20 @@ Steps = Generator[tuple[str, list[Argument]], int, list[bytes]]
 """Calls for the process to make; sent their results; returns the prefixes that failed."""
 
 
+def is_view(task: Task) -> bool:
+    """Are the task's mounts the monitor's? Those of another name space are, as far as paths go, as
+    long as they are the same, and shared: what would be mounted there, would be seen outside."""
+    if task.same_mounts or task.has_left or task.moving is not None:
+        return task.same_mounts
+    theirs = task.read("mountinfo")
+    return b" shared:" in theirs and _mounts(theirs) == _our_mounts()
+
+
+def _our_mounts() -> list[list[bytes]]:
+    with open("/proc/self/mountinfo", "rb") as file:
+        return _mounts(file.read())
+
+
 def entered(router: Router, call: Call, task: Task) -> bool:
     """The caller is in a mount name space that is not the monitor's.
 
@@ -50,19 +63,11 @@ def entered(router: Router, call: Call, task: Task) -> bool:
 def _begin(router: Router, call: Call, task: Task) -> bool:
     """Is the name space as it was outside, and nothing mounted there yet?"""
     theirs = task.read("mountinfo")
-    with open("/proc/self/mountinfo", "rb") as file:
-        ours = file.read()
-    if _mounts(theirs) != _mounts(ours):
+    if _mounts(theirs) != _our_mounts():
         task.has_left = True
         was_brought = task.link("ns/mnt") in router.tasks.brought
         if not was_brought and not all(_is_shown(call, claim) for claim in router.view.claims):
             _say(router, call, "it leaves the view, and its paths are real ones")
-        return False
-    if b" shared:" in theirs:
-        # A mount would be seen outside. Who makes a name space makes that end first.
-        if call.name not in MOUNT_CALLS:
-            task.has_left = True
-            _say(router, call, "as long as its mounts are shared, its paths are real ones")
         return False
     task.moving = _steps(router, call, task), None
     return True

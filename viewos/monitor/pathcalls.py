@@ -22,6 +22,7 @@ from viewos.monitor.emulate import (
 )
 from viewos.monitor.intents import INTENTS, intention
 from viewos.monitor.memory import Fault
+from viewos.monitor.namespaces import is_view
 from viewos.monitor.outcome import CONTINUE, FIX_UP, Outcome
 from viewos.monitor.paths import KERNEL, PATH_MAX, RESOLVE_MASK, Place, Start
 from viewos.monitor.refusals import check_changes
@@ -74,7 +75,7 @@ def resolve_all(router: Router, call: Call) -> list[Place] | None:
         return call.places or None
     call.task, root = router.tasks.get(call.tid)
     places: list[Place] = []
-    if call.task.same_mounts:
+    if is_view(call.task):
         places = [_resolve_or_leave(router, call, argument, root) for argument in call.row.paths]
     else:
         router.in_other_mounts(call)

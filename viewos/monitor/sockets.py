@@ -25,6 +25,7 @@ from viewos.abi.socket import (
     SOL_SOCKET,
     SUN_PATH,
 )
+from viewos.monitor.namespaces import is_view
 from viewos.monitor.outcome import CONTINUE, Outcome
 from viewos.monitor.pathcalls import may_continue, resolve_path, tracee_string
 from viewos.monitor.refusals import check_name
@@ -58,7 +59,7 @@ def _unix_path(router: Router, call: Call, address: int, length: int) -> bytes |
 
 def _resolve(router: Router, call: Call, path: bytes, *, create: bool) -> Place | None:
     call.task, _ = router.tasks.get(call.tid)
-    if not call.task.same_mounts:
+    if not is_view(call.task):
         return None
     intent = "create" if create else "read"
     return resolve_path(router, call, path, follow=not create, keep_last=create, intent=intent)
