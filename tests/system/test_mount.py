@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.system.control import NAME, SLEEP, Ground, ground
+from tests.system.mounts import CALLS
 from tests.system.users import NOBODY, python
 from tests.system.view import run_in_view
 
@@ -73,14 +74,6 @@ def test_mounts_stack(ground: Ground) -> None:
 
 
 ERRNO = """
-import ctypes, errno, os, sys
-libc = ctypes.CDLL(None, use_errno=True)
-def mount(source, target, kind=None, flags=0, data=None):
-    if libc.mount(source, target, kind, ctypes.c_ulong(flags), data):
-        return errno.errorcode[ctypes.get_errno()]
-    return "done"
-def umount(target, flags=0):
-    return errno.errorcode[ctypes.get_errno()] if libc.umount2(target, flags) else "done"
 BIND, REMOUNT, MOVE, PRIVATE = 0x1000, 0x20, 0x2000, 1 << 18
 print(mount(b"nono", b"b", None, BIND), mount(b"a", b"nono", None, BIND),
       mount(b"a", b"b/b", None, BIND), mount(b"a/a", b"b", None, BIND),
@@ -97,8 +90,8 @@ for call, name in ((430, "fsopen"), (428, "open_tree"), (433, "fspick")):
 
 def test_errnos(ground: Ground, top: Path) -> None:
     """Those of mount(2) for a privileged caller, where the view answers; else the kernel's."""
-    (top / "errno.py").write_text(ERRNO)
-    lines = says(ground, "python3 errno.py").splitlines()
+    (top / "errnos.py").write_text(CALLS + ERRNO)
+    lines = says(ground, "python3 errnos.py").splitlines()
     assert lines[0] == "ENOENT ENOENT ENOTDIR ENOTDIR done"
     kernels = "ENODEV" if ground.user == 0 else "EPERM"
     assert lines[1] == f"EINVAL {kernels} ENOENT EINVAL EINVAL"

@@ -7,20 +7,13 @@ import os
 import pytest
 
 from tests.system.control import Ground, ground
+from tests.system.mounts import CALLS
 from tests.system.view import run_in_view
 
 __all__ = ["ground"]  # the fixture
 pytestmark = pytest.mark.timeout(60)
 MODULES = ("uid:0", "mount")
-PRELUDE = """
-import ctypes, errno, os
-libc = ctypes.CDLL(None, use_errno=True)
-def mount(source, target, kind=None, flags=0, data=None):
-    if libc.mount(source, target, kind, ctypes.c_ulong(flags), data):
-        return errno.errorcode[ctypes.get_errno()]
-    return "done"
-def umount(target, flags=0):
-    return errno.errorcode[ctypes.get_errno()] if libc.umount2(target, flags) else "done"
+PRELUDE = f"""{CALLS}
 RDONLY, REMOUNT, BIND, PRIVATE = 1, 0x20, 0x1000, 1 << 18
 FORCE, DETACH, EXPIRE, NOFOLLOW = 1, 2, 4, 8
 os.symlink("b", "link"), os.symlink("gone", "dangling")

@@ -234,23 +234,23 @@ def say(pid: int, stderr: Identity, text: str, patience: int = 1000) -> None:
         os.close(fd)
 
 
-_OPENING = os.O_WRONLY | os.O_APPEND | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC
-
-
 def _descriptor_of(pid: int, stderr: tuple[int, int]) -> int:
     path = f"/proc/{pid}/fd/2"
     found = os.stat(path)
     if (found.st_dev, found.st_ino) != stderr:
         raise FileNotFoundError(path)
+    ways = [_opened, _copy_of]  # which serves a socket, too, and a terminal of another user
     if stat.S_ISREG(found.st_mode):
-        try:  # with the program's own position, so that it does not write over what is said
-            return _copy_of(pid)
-        except OSError:
-            return os.open(path, _OPENING)
+        ways.reverse()  # a copy has the program's own position: neither writes over the other
     try:
-        return os.open(path, _OPENING)
-    except OSError:  # a socket, or a terminal of another user
-        return _copy_of(pid)
+        return ways[0](pid)
+    except OSError:
+        return ways[1](pid)
+
+
+def _opened(pid: int) -> int:
+    flags = os.O_WRONLY | os.O_APPEND | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC
+    return os.open(f"/proc/{pid}/fd/2", flags)
 
 
 def _copy_of(pid: int) -> int:

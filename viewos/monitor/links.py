@@ -22,6 +22,7 @@ from viewos.monitor.pathcalls import (
 )
 from viewos.monitor.paths import KERNEL, Place
 from viewos.monitor.refusals import check_changes
+from viewos.monitor.task import is_like_us
 
 if TYPE_CHECKING:
     from viewos.call import Call
@@ -76,7 +77,7 @@ def linkat(router: Router, call: Call) -> int | Outcome:
     if not flags & AT_EMPTY_PATH or signed32(call.raw[0]) == AT_FDCWD:
         return path_call(router, call)
     places = resolve_all(router, call)
-    if places is None or not call.task.like_us or call.process_state.confined:
+    if places is None or not is_like_us(call, call.task):
         return path_call(router, call)
     if router.memory.read_string(call.tid, call.raw[1]):
         call.raw = (*call.raw[:4], flags & ~AT_EMPTY_PATH, *call.raw[5:])

@@ -24,6 +24,7 @@ from viewos.errors import ViewosError
 from viewos.kept import kept
 from viewos.monitor.plan import lacking, passed_by, plan, without_loader
 from viewos.monitor.setup import set_up, tear_down
+from viewos.monitor.task import refuse_code
 from viewos.spec import launch_directory
 from viewos.view import View
 
@@ -142,9 +143,7 @@ class Nesting:
         """prctl(PR_VIEWOS). Raises OSError."""
         what, number = signed32(call.raw[1]), signed32(call.raw[2])
         task, _ = router.tasks.get(call.tid)
-        if not task.like_us or call.process_state.confined:
-            # The modules of a view run in the monitor, with its power.
-            raise OSError(errno.EPERM, "only a program with the monitor's own credentials")
+        refuse_code(call, task)
         if what == VIEWOS_CONTACT:
             return self._contact(router, call)
         if what == VIEWOS_ENTER:

@@ -28,6 +28,7 @@ from viewos.monitor.paths import KERNEL, PATH_MAX, RESOLVE_MASK, Place, Start
 from viewos.monitor.refusals import check_changes
 from viewos.monitor.rewrite import Argument, Rewrite
 from viewos.monitor.scratch import endless_path
+from viewos.monitor.task import is_like_us
 
 if TYPE_CHECKING:
     from viewos.call import Call
@@ -183,10 +184,8 @@ def may_continue(router: Router, place: Place) -> bool:
 
 def emulable(call: Call, places: list[Place]) -> bool:
     """May the monitor act for this task, on these places?"""
-    return (
-        call.task.like_us
-        and not any(place.native or not place.real for place in places)
-        and not call.process_state.confined
+    return not any(place.native or not place.real for place in places) and is_like_us(
+        call, call.task
     )
 
 

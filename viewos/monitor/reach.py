@@ -17,6 +17,7 @@ from viewos.monitor.emulate import checked_how
 from viewos.monitor.intents import intention
 from viewos.monitor.pathcalls import resolve_all, start_of
 from viewos.monitor.paths import KERNEL, RESOLVE_MASK, Place
+from viewos.monitor.task import is_like_us
 
 if TYPE_CHECKING:
     from viewos.call import Call
@@ -39,7 +40,7 @@ def reach(router: Router, call: Call, index: int) -> File | None:
     descriptor. Raises the OSError that the call gets when there is nothing.
     """
     task, root = router.tasks.get(call.tid)
-    if not task.like_us or (call.process_state.confined if router.view.states.several else False):
+    if not is_like_us(call, task):
         return None
     if not call.row.paths:
         fd = signed32(call.raw[call.row.position("fd")])

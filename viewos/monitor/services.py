@@ -16,6 +16,7 @@ from viewos.monitor.outcome import CONTINUE, Outcome
 from viewos.monitor.pathcalls import fix_up_paths, resolve_all
 from viewos.monitor.process import change_root
 from viewos.monitor.reach import reach, reach_parent, searched
+from viewos.monitor.task import refuse_code
 from viewos.shared import SharedSocket
 
 if TYPE_CHECKING:
@@ -125,11 +126,8 @@ class ModuleServices:
         """See `Call.mount`."""
         from viewos.monitor import mounting
 
-        task, _ = self.tasks.get(call.tid)
-        is_trusted = task.like_us and not call.process_state.confined
-        if ("/" in kind or ".py" in kind) and not is_trusted:
-            # A module's file would be run in the monitor, with its power.
-            raise OSError(errno.EPERM, "only a program with the monitor's own credentials")
+        if "/" in kind or ".py" in kind:  # a module's file
+            refuse_code(call, self.tasks.get(call.tid)[0])
         cast("Router", self).step_aside()  # others make calls while modules start
         mounting.by_call(self.nesting, self.number, call, kind, source, target, options)
 

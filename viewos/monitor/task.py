@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import struct
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from viewos.launcher.layout import CAP_SYS_PTRACE, has_capability
+
+if TYPE_CHECKING:
+    from viewos.call import Call
 
 _OPEN_TASK = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 _CREDENTIALS = (b"Uid:", b"Gid:", b"Groups:", b"CapEff:")
@@ -127,6 +131,18 @@ class Task:
     def due_signals(self) -> bool:
         """Is a signal pending that the task neither blocks nor ignores?"""
         return due_signals(self.read("status"))
+
+
+def is_like_us(call: Call, task: Task) -> bool:
+    """May the monitor act for the caller, which `task` is?"""
+    return not call.process_state.confined and task.like_us
+
+
+def refuse_code(call: Call, task: Task) -> None:
+    """Raise OSError EPERM unless the caller may have code run in the monitor: modules have its
+    power."""
+    if not is_like_us(call, task):
+        raise OSError(errno.EPERM, "only a program with the monitor's own credentials")
 
 
 class Tasks:

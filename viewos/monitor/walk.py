@@ -1,4 +1,5 @@
-"""The state of one walk along a path; the steps are those of paths.py."""
+"""The state of one walk along a path, and its looks at what it meets; the steps are those of
+paths.py."""
 
 from __future__ import annotations
 
@@ -21,9 +22,11 @@ LOOK = struct.pack("=QQQ", os.O_PATH | os.O_CLOEXEC, 0, RESOLVE_NO_SYMLINKS)
 LOOK_NOFOLLOW = struct.pack(
     "=QQQ", os.O_PATH | os.O_CLOEXEC | os.O_NOFOLLOW, 0, RESOLVE_NO_SYMLINKS
 )
+"""For `vouch`: no symbolic link on the way, nor (the first) at the end."""
 
 
 def up(path: bytes, root: bytes) -> bytes:
+    """The directory above, but for the root's."""
     return path if path == root else os.path.dirname(path)
 
 

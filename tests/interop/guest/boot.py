@@ -17,7 +17,7 @@ from tests.system.users import REPOSITORY
 
 MODULES = ("virtio_pci", "9pnet_virtio", "9p", "overlay")
 """What reaches the files of this machine; those that a kernel has not are built into it."""
-APPLETS = ("cat", "insmod", "ip", "ln", "mkdir", "mount", "sh", "sleep", "switch_root")
+APPLETS = ("cat", "insmod", "ip", "ln", "mkdir", "mount", "sh", "switch_root")
 UNPACK = {".ko": ["cat"], ".xz": ["xz", "-dc"], ".zst": ["zstd", "-dcq"]}
 INIT = Path(__file__).with_name("init.sh")
 

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from viewos import Call, Verdict
 
 _SIGCONT, _LAST_SIGNAL = 18, 64
-_TO_THREADS, _TO_GROUP = 1, 4
-"""PIDFD_SIGNAL_THREAD and PIDFD_SIGNAL_PROCESS_GROUP (linux/pidfd.h, 6.9)."""
+_TO_THREAD, _TO_PROCESS, _TO_GROUP = 1, 2, 4
+"""PIDFD_SIGNAL_THREAD and its kin (linux/pidfd.h, 6.9)."""
 _ATTACH, _SEIZE = 16, 0x4206
 _SIZE_OF_INFO = 128
 _PID = re.compile(rb"^Pid:\t(\d+)$", re.MULTILINE)
@@ -84,7 +84,7 @@ class OtherProcesses(PeerModule):
     def may_send_by_descriptor(self, call: Call) -> Verdict:
         """pidfd_send_signal(2)."""
         pid = _named_by(call, call.args.pidfd)
-        if pid is None or call.args.flags not in (0, _TO_THREADS, _TO_THREADS << 1, _TO_GROUP):
+        if pid is None or call.args.flags not in (0, _TO_THREAD, _TO_PROCESS, _TO_GROUP):
             return PASS
         return self._send(call, -pid if call.args.flags == _TO_GROUP else pid)
 

@@ -23,6 +23,7 @@ from viewos.abi.syscalls import TABLE
 from viewos.errors import reason
 from viewos.monitor.memory import Fault, TraceeGone, Unreadable
 from viewos.monitor.plan import trapped_with_paths
+from viewos.monitor.task import is_like_us
 from viewos.monitor.trapped import MAKE_DIRECTORIES
 from viewos.tuples import NamedTuple
 
@@ -138,8 +139,7 @@ class InProcess:
         return router.inject(call, opened, cloexec=True)
 
     def _is_wanted(self, router: Router, call: Call) -> bool:
-        state = call.process_state
-        if state.confined or state.root is not None or not call.task.like_us:
+        if call.process_state.root is not None or not is_like_us(call, call.task):
             return False
         try:
             if call.task.link("root") != b"/":  # by a real chroot(2): no claims are there
