@@ -4,8 +4,10 @@ GoogleTest and Abseil.
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
 from .sources import NotRun, Tree, need, run_build, unpack
@@ -105,8 +107,8 @@ class GVisor(Suite):
             (directory / "helper-test_main.o").unlink()
 
         def programs() -> None:
-            for name in [*WORKLOADS, *_tests(tree)]:
-                self._program(name)
+            with ThreadPoolExecutor(os.cpu_count()) as pool:
+                list(pool.map(self._program, [*WORKLOADS, *_tests(tree)]))
 
         tree.once("helpers", helpers)
         tree.once("programs", programs)
