@@ -215,3 +215,49 @@ for _ in range(2000):
 @pytest.mark.parametrize("name", ["/mnt/none", "/usr/local/bin/none", "none"])
 def test_a_search_of_path_does_not_reach_the_monitor(place: Place, name: str, module: str) -> None:
     assert notifications(place, module, "--", "/usr/bin/python3", "-ISc", MISSES, name) < 200
+
+
+ROOT_IN_A_CLAIM = """
+import os, sys
+os.chdir("/mnt")
+def show(name): s = os.lstat(name); print(name, oct(s.st_mode), s.st_uid, s.st_gid)
+for n in range(300):
+    os.close(os.open("/mnt/f", os.O_CREAT | os.O_WRONLY | os.O_EXCL, 0o644))
+    os.close(os.open("f", os.O_RDWR | os.O_CREAT)); os.close(os.open("/mnt/f", os.O_RDONLY))
+    os.mkdir("/mnt/d"); os.mkfifo("d/p"); os.symlink("f", "/mnt/d/l"); os.rename("/mnt/f", "/mnt/g")
+    os.link("/mnt/g", "/mnt/d/f"); os.rename("/mnt/d/f", "/mnt/f"); os.utime("/mnt/g")
+    for name in ("f", "g", "d/p", "d/l"): os.unlink(name)
+    os.rmdir("/mnt/d")
+os.close(os.open("/mnt/none", os.O_CREAT | os.O_WRONLY, 0)); show("none")
+os.mknod("/mnt/zero", 0o20666, os.makedev(1, 5)); show("zero")
+for flags in (0, os.O_CREAT): print(os.read(os.open("/mnt/zero", flags), 3))
+try: os.open("zero", os.O_CREAT | os.O_EXCL)
+except OSError as e: print(e.strerror)
+os.mkdir("gid"); os.chown("gid", 0, 5); os.chmod("gid", 0o2755)
+os.close(os.open("/mnt/gid/f", os.O_CREAT | os.O_WRONLY)); os.mkdir("/mnt/gid/d")
+os.symlink("f", "/mnt/gid/l"); os.mkfifo("gid/p")
+for name in "fdlp": show("gid/" + name)
+os.mkdir("mine"); os.chown("mine", 7, 6)
+if len(sys.argv) == 1: raise SystemExit
+os.setresgid(6, 6, 6); os.setresuid(7, 7, 7)
+os.close(os.open("/mnt/mine/f", os.O_CREAT | os.O_WRONLY, 0o644)); os.mkdir("/mnt/mine/d")
+for name in "fd": show("mine/" + name)
+"""
+
+
+def test_a_root_in_a_claim_does_without_the_monitor(place: Place) -> None:
+    """It opens, makes and removes what shows as the kernel has it; the rest is the module's."""
+    program = ["/usr/bin/python3", "-ISc", ROOT_IN_A_CLAIM]
+    modules = [f"vfs:/mnt={place.real}", "uid:0"]
+    said = run_in_view(modules, [*program, "is given up"], user=place.user)
+    assert said.stdout.decode().splitlines() == [
+        "none 0o100000 0 0", "zero 0o20644 0 0", "b'\\x00\\x00\\x00'", "b'\\x00\\x00\\x00'",
+        os.strerror(errno.EEXIST), "gid/f 0o100755 0 5", "gid/d 0o42755 0 5", "gid/l 0o120777 0 5",
+        "gid/p 0o10644 0 5", "mine/f 0o100644 7 6", "mine/d 0o40755 7 6",
+    ]  # fmt: skip
+    for name in ("gid", "mine"):
+        shutil.rmtree(place.real / name)
+    for name in ("none", "zero"):
+        (place.real / name).unlink()
+    made = notifications(place, "vfs:/mnt=DIR", "-m", "uid:0", "--", *program)
+    assert made < 300

@@ -40,6 +40,7 @@ from viewos.monitor.inproc.shared import (
     EXECUTES,
     IDS,
     LOOKS,
+    MAKES,
     NAMES,
     OPENS,
     OWNS,
@@ -209,7 +210,7 @@ def test_read_only_claims_and_those_of_modules(ground: Ground) -> None:
 
 EVERY = (
     OPENS | LOOKS | TESTS | READS | OWNS | OWNS_OPEN | ACLS | EXECUTES
-    | NAMES | PAIRS | ASKS | ASKS_OPEN | IDS
+    | NAMES | MAKES | PAIRS | ASKS | ASKS_OPEN | IDS
 )  # fmt: skip
 
 

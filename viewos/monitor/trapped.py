@@ -10,7 +10,7 @@ CREDENTIAL_CALLS = frozenset(
 MOUNT_CALLS = frozenset(
     "mount umount2 move_mount mount_setattr open_tree open_tree_attr fsmount".split()
 )
-MAKE_DIRECTORIES = ("mkdir", "mkdirat")
+MAKE_NAMES = ("mkdir", "mkdirat", "mknod", "mknodat", "symlink", "symlinkat")
 MSGHDR_CALLS = frozenset({"sendmsg", "recvmsg", "sendmmsg", "recvmmsg"})
 CHANGES = frozenset({"fchmod", "fchown", "fsetxattr", "fremovexattr"})
 CHANGING_IOCTLS = (0x40086602, 0x401C5820)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from viewos import PASS
 from viewos.modules.uid import acl
 from viewos.modules.uid.credentials import CHOWN, FOWNER, FSETID, UNCHANGED, Credentials
-from viewos.modules.uid.shown import StatModule
+from viewos.modules.uid.shown import OWNER, OWNER_AT, StatModule
 from viewos.modules.uid.table import Record
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class AttributeModule(StatModule):
         except PermissionError:  # somebody else's
             wanted = real & PERMISSIONS
         if remembered or new.mode != stat.S_IFMT(real) | wanted:
-            self._table.put(file, new)
+            self._remember(file, new)
 
     # ---- chown ----------------------------------------------------------------------------------
 
@@ -105,8 +105,20 @@ class AttributeModule(StatModule):
                     new = new._replace(mode=None)
             elif record.mode is None and new.mode == real:
                 new = new._replace(mode=None)
-            self._table.put(file, new)
+            self._remember(file, new)
         return 0
+
+    def _remember(self, file: File, new: Record) -> None:
+        """What the view shows of a file whose owner or mode has been changed: nothing is remembered
+        of one that shows so by itself."""
+        mode, uid, gid = OWNER.unpack_from(file.stat(), OWNER_AT)
+        by_itself = Record(*self._owners.show(uid, gid), mode)
+        if new.mode is None:
+            by_itself = by_itself._replace(mode=None)
+        if new._replace(real=0, device=0) == by_itself:
+            self._table.forget(file, by_itself)
+        else:
+            self._table.put(file, new)
 
     def _writable(self, call: Call) -> File | None:
         """The file that a call changes. Raises OSError EROFS behind a read-only claim."""

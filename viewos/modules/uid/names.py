@@ -106,6 +106,8 @@ class NameModule(AttributeModule):
     def _open_device(self, call: Call) -> FileIO | None:
         """The real device behind one that was made in the view, where all processes share it."""
         flags = opening(call)[0]
+        if flags & _MUST_MAKE == _MUST_MAKE:
+            return None
         try:
             file = call.file()
         except OSError:
@@ -202,6 +204,7 @@ _SHARED_DEVICES = {
     for minor, name in ((3, "null"), (5, "zero"), (7, "full"), (8, "random"), (9, "urandom"))
 }
 _MAKES = os.O_CREAT | os.O_EXCL | os.O_TRUNC
+_MUST_MAKE = os.O_CREAT | os.O_EXCL
 _HOW = struct.Struct("=QQ")
 """The first two of struct open_how: flags, mode (linux/openat2.h)."""
 _CREAT = os.O_CREAT | os.O_WRONLY | os.O_TRUNC

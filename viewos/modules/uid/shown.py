@@ -14,9 +14,9 @@ from viewos.modules.uid.table import Record, Table
 if TYPE_CHECKING:
     from viewos import Call, Changing, File, Told, Verdict
 
-_OWNER = struct.Struct("=III")
+OWNER = struct.Struct("=III")
 """st_mode, st_uid, st_gid of struct stat, which stand together (asm/stat.h, x86-64)."""
-_OWNER_AT, _RDEV, _RDEV_AT = 24, struct.Struct("=Q"), 40
+OWNER_AT, _RDEV, _RDEV_AT = 24, struct.Struct("=Q"), 40
 _X_OWNER = struct.Struct("=IIH")
 """stx_uid, stx_gid, stx_mode of struct statx (linux/stat.h)."""
 _X_OWNER_AT, _X_RDEV, _X_RDEV_AT = 20, struct.Struct("=II"), 128
@@ -37,7 +37,7 @@ class StatModule(PeerModule):
     def _shown(self, file: File) -> tuple[Record, int, Record | None]:
         """(what the view shows, the real st_mode, what is remembered); `mode` is always set."""
         data = file.stat()
-        mode, uid, gid = _OWNER.unpack_from(data, _OWNER_AT)
+        mode, uid, gid = OWNER.unpack_from(data, OWNER_AT)
         record = self._table.find(file, data)
         if record is None:
             return Record(*self._owners.show(uid, gid), mode), mode, None
@@ -74,12 +74,12 @@ class StatModule(PeerModule):
             return PASS
         below: bytes = call.below()
         data = bytearray(below)
-        mode, uid, gid = _OWNER.unpack_from(data, _OWNER_AT)
+        mode, uid, gid = OWNER.unpack_from(data, OWNER_AT)
         record = self._table.find(file, below)
         if record is None:
-            _OWNER.pack_into(data, _OWNER_AT, mode, *(others or self._owners).show(uid, gid))
+            OWNER.pack_into(data, OWNER_AT, mode, *(others or self._owners).show(uid, gid))
         else:
-            _OWNER.pack_into(data, _OWNER_AT, _mode_of(record, mode), record.uid, record.gid)
+            OWNER.pack_into(data, OWNER_AT, _mode_of(record, mode), record.uid, record.gid)
             if record.rdev:
                 _RDEV.pack_into(data, _RDEV_AT, record.rdev)
         return bytes(data)

@@ -186,6 +186,17 @@ class Table:
         self._write(identity, record)
         self._tell(device, identity[:2])
 
+    def forget(self, file: File, shown: Record) -> None:
+        """A file shows as `shown` by itself. Its owner or mode may be changed again without us."""
+        device, inode = _DEV_INO.unpack_from(file.stat())
+        identity = Identity(self._file_system(file, device), inode, file.handle())
+        if identity[:2] not in self._records:
+            return
+        self._write(identity, None)
+        known = Known(device, inode, identity.handle, shown.uid, shown.gid, 0, 0)
+        with self._held():
+            self._tell_all(inode, known)
+
     def changing(self) -> AbstractContextManager[object]:
         """Held around `find` and the `put` that depends on it."""
         return self._held() if self._store is None else self._store.locked()

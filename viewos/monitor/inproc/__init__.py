@@ -24,7 +24,7 @@ from viewos.errors import reason
 from viewos.monitor.memory import Fault, TraceeGone, Unreadable
 from viewos.monitor.plan import trapped_with_paths
 from viewos.monitor.task import is_like_us
-from viewos.monitor.trapped import MAKE_DIRECTORIES
+from viewos.monitor.trapped import MAKE_NAMES
 from viewos.tuples import NamedTuple
 
 if TYPE_CHECKING:
@@ -267,13 +267,14 @@ class InProcess:
                 ours.is_ours(TABLE[name])
                 or (kind == said.EXECUTES and ours.executes)
                 or (shows and kind == said.LOOKS)
+                or (shows and kind == said.OPENS and ours.leaves_unless_made(name))
                 or (shows and name in ours.changes and (copy.is_root or kind in asked))
             )
         ) | (said.SHOWN if shows else 0)  # fmt: skip
         opens = [name for name, kind in said.KINDS.items() if kind == said.OPENS]
         if all(name not in trapped and ours.leaves_unless_made(name) for name in opens):
             calls |= said.OPENS | said.FREE
-            if shows and copy.is_root and ours.changes.issuperset(MAKE_DIRECTORIES):
+            if shows and copy.is_root and ours.changes.issuperset(MAKE_NAMES):
                 calls |= said.MAKES
         if router.traces or router.view.no_continue:
             calls = 0

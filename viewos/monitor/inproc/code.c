@@ -94,27 +94,36 @@ CODE struct verdict as_it_is(const struct shared *shared, long number, const str
     return verdict;
 }
 
+CODE uint64_t mode_of_open(long number, const struct arguments *a)
+{
+    return number == SYS_openat ? a->r10 : a->rdx;
+}
+
 /* An open in a view that claims no path: only files that it makes have to be looked at. */
 CODE struct verdict open_freely(const struct shared *shared, const struct here *here, uint32_t calls,
                                 long number, const struct arguments *a, const struct path_call *p)
 {
-    uint64_t mode = number == SYS_openat ? a->r10 : a->rdx;
     struct verdict none = {0, 0};
     if (measure(p->path) < 0 || tells_names(p->path, OPENS))
         return none;
     if (p->flags & O_CREAT && !(p->flags & O_PATH))
-        if (!(calls & OWNS) || !makes_plainly(shared, here, mode, 0600))
+        if (!(calls & OWNS) || !makes_plainly(shared, here, mode_of_open(number, a), 0600))
             return none;
     return as_it_is(shared, number, a);
 }
 
-/* A directory that a root makes in such a view. */
-CODE struct verdict mkdir_freely(const struct shared *shared, const struct here *here, long number,
-                                 const struct arguments *a)
+/* Is what the call makes no more than the kernel makes of it, for a root of the view? */
+CODE bool is_made_plainly(const struct shared *shared, const struct here *here, long number,
+                          const struct arguments *a)
 {
-    struct verdict none = {0, 0};
-    uint64_t mode = number == SYS_mkdirat ? a->rdx : a->rsi;
-    return makes_plainly(shared, here, mode, 0700) ? as_it_is(shared, number, a) : none;
+    bool at = number == SYS_mkdirat || number == SYS_mknodat;
+    uint64_t mode = at ? a->rdx : a->rsi, kind = mode & S_IFMT;
+    if (number == SYS_symlink || number == SYS_symlinkat)
+        return makes_plainly(shared, here, 0, 0);
+    if (number == SYS_mkdir || number == SYS_mkdirat)
+        return makes_plainly(shared, here, mode, 0700);
+    bool is_device = kind && kind != S_IFREG && kind != S_IFIFO && kind != S_IFSOCK;
+    return !is_device && makes_plainly(shared, here, mode, 0600);
 }
 
 /* The call itself, with another path. */
@@ -194,13 +203,14 @@ CODE bool has_no_link(const struct shared *shared, const struct path_call *p, co
                                 : are_no_links(shared, p, path, names, route->name);
 }
 
-/* A call of two names that lie in the same claim, which the kernel knows by the same names. */
+/* A call of two names that lie in the same claim. */
 CODE struct verdict pair_here(const struct shared *shared, long number, const struct arguments *a,
                               const volatile char *single)
 {
     struct verdict none = {0, 0};
     struct path_call first, second;
     struct route route;
+    char room[ROOM];
     bool at = number != SYS_rename && number != SYS_link;
     first.kind = PAIRS;
     first.at = 0;
@@ -219,13 +229,22 @@ CODE struct verdict pair_here(const struct shared *shared, long number, const st
     bool is_absolute = *first.path == '/';
     if (is_absolute != (*second.path == '/') || (!is_absolute && first.directory != second.directory))
         return none;
-    if (find(shared, &first, &route) != first.path || !has_no_link(shared, &first, first.path, &route, single))
+    const char *from = find(shared, &first, &route);
+    if (!from || !has_no_link(shared, &first, from, &route, single))
         return none;
     const struct entry *claim = route.claim;
-    if (find(shared, &second, &route) != second.path || route.claim != claim ||
-        !has_no_link(shared, &second, second.path, &route, single))
+    if (from != first.path) {
+        for (size_t i = 0; i < ROOM; i++)
+            room[i] = from[i];
+        from = room;
+    }
+    const char *to = find(shared, &second, &route);
+    if (!to || route.claim != claim || !has_no_link(shared, &second, to, &route, single))
         return none;
-    return as_it_is(shared, number, a);
+    struct arguments real = *a;
+    *(at ? &real.rsi : &real.rdi) = (uint64_t)from;
+    *(at ? &real.r10 : &real.rsi) = (uint64_t)to;
+    return as_it_is(shared, number, &real);
 }
 
 SECTION struct verdict inproc_call(const struct shared *shared, struct here *here, long number,
@@ -240,10 +259,12 @@ SECTION struct verdict inproc_call(const struct shared *shared, struct here *her
     if (here->off)
         return none;
     understand(number, a, &p);
-    if (calls & MAKES && (number == SYS_mkdir || number == SYS_mkdirat))
-        return mkdir_freely(shared, here, number, a);
     if (!(calls & p.kind))
         return none;
+    if (p.kind == MAKES && calls & SHOWN && !is_made_plainly(shared, here, number, a))
+        return none;
+    if (p.kind == MAKES && calls & FREE)
+        return as_it_is(shared, number, a);
     if (p.kind == OPENS && calls & FREE)
         return open_freely(shared, here, calls, number, a, &p);
     if (p.kind == OWNS_OPEN || p.kind == ACLS)
@@ -269,13 +290,18 @@ SECTION struct verdict inproc_call(const struct shared *shared, struct here *her
             return none;
         return make_here(shared, here, calls, number, a, &p, p.path, single);
     }
-    if (p.kind == NAMES && !ends_in_a_name(p.path))
+    if ((p.kind == NAMES || p.kind == MAKES) && !ends_in_a_name(p.path))
         return none;
     const char *path = find(shared, &p, &route);
     if (!path)
         return none;
-    if (p.kind == OPENS)
-        return open_here(shared, &p, path, number == SYS_openat ? a->r10 : a->rdx);
+    if (p.kind == OPENS) {
+        uint64_t mode = mode_of_open(number, a);
+        bool may_make = calls & OWNS && makes_plainly(shared, here, mode, 0600);
+        if (calls & SHOWN && !opens_plainly(shared, here, &p, path, may_make, single))
+            return none;
+        return open_here(shared, &p, path, mode);
+    }
     if (p.kind == EXECUTES)
         return miss(shared, &p, path, single);
     if (!has_no_link(shared, &p, path, &route, single))

@@ -19,9 +19,9 @@
 enum { ROOM = 256, PAGE = 4096 };
 enum { TEMPORARY = 020000000 /* __O_TMPFILE */ };
 /* Kinds of calls; SHOWN: the owners that LOOKS gives are shown as others; FREE: OPENS that make no file
- * may be made as they are, and those of a root that do, as long as they are plain; NAMES: calls that make
- * or remove one name, or change its times; PAIRS: those of two names; MAKES: directories, as FREE has files;
- * ASKS, ASKS_OPEN: for extended attributes; IDS: who the process is, where no module says it. */
+ * may be made as they are, and what a root makes, as long as it is plain; NAMES: calls that remove one
+ * name, or change its times; MAKES: that make one; PAIRS: those of two names; ASKS, ASKS_OPEN: for
+ * extended attributes; IDS: who the process is, where no module says it. */
 enum { OPENS = 1, LOOKS = 2, TESTS = 4, READS = 8, SHOWN = 16, OWNS = 32, OWNS_OPEN = 64, FREE = 128, ACLS = 256,
        EXECUTES = 512, NAMES = 1024, PAIRS = 2048, MAKES = 4096, ASKS = 8192, ASKS_OPEN = 16384,
        IDS = 32768 };
@@ -115,6 +115,9 @@ struct verdict inproc_call(const struct shared *, struct here *, long number, st
 bool is_unknown(const struct shared *, struct here *, uint64_t inode, const volatile char *single);
 bool is_unknown_file(const struct shared *, struct here *, int directory, const char *path,
                      const volatile char *single);
+/* An open in a view that shows owners: does its file show as the kernel has it, also if it is made? */
+bool opens_plainly(const struct shared *, struct here *, const struct path_call *, const char *path,
+                   bool may_make, const volatile char *single);
 /* Eight bytes of a name as a number: comparisons without a text, which would lie elsewhere. */
 #define W(a, b, c, d, e, f, g, h)                                                                  \
     ((uint64_t)(a) | (uint64_t)(b) << 8 | (uint64_t)(c) << 16 | (uint64_t)(d) << 24 |              \

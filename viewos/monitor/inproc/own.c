@@ -80,6 +80,22 @@ SECTION bool is_unknown_file(const struct shared *shared, struct here *here, int
     return look_at(shared, &file, &s) && is_unknown(shared, here, s.st_ino, single);
 }
 
+/* As the accelerator has it (is_passed_open(), is_plain_file()): an empty file may stand for a device. */
+SECTION bool opens_plainly(const struct shared *shared, struct here *here, const struct path_call *p,
+                           const char *path, bool may_make, const volatile char *single)
+{
+    struct file file = {(uint64_t)(int64_t)p->directory, (uint64_t)path, AT_SYMLINK_NOFOLLOW};
+    struct stat s;
+    bool makes = p->flags & O_CREAT;
+    if (p->flags & O_PATH || (shown_by(shared)->is_plain && (!makes || may_make)))
+        return true; /* there are no devices then */
+    if (!look_at(shared, &file, &s))
+        return !makes || may_make;
+    if (makes && p->flags & O_EXCL)
+        return false;
+    return !S_ISREG(s.st_mode) || s.st_size || is_unknown(shared, here, s.st_ino, single);
+}
+
 CODE bool get_handle(const struct shared *shared, const struct file *f, struct handle *to)
 {
     struct {

@@ -8,15 +8,16 @@ from collections.abc import Iterable
 
 from viewos.claims import ClaimMap
 from viewos.monitor.accelerator import tables
+from viewos.monitor.trapped import MAKE_NAMES
 
 OPENS, LOOKS, TESTS, READS, SHOWN, OWNS, OWNS_OPEN, FREE, ACLS, EXECUTES, NAMES, PAIRS, MAKES = (
     1 << n for n in range(13)
 )
 ASKS, ASKS_OPEN, IDS = 1 << 13, 1 << 14, 1 << 15
 """Kinds of calls; SHOWN: the owners which LOOKS gives are shown as others; FREE: OPENS may be made
-as they are; EXECUTES: where nothing is to be executed; NAMES and PAIRS: those that make and remove
-one or two of them, or change times; MAKES: directories as FREE has files; ASKS, ASKS_OPEN: for
-extended attributes; IDS: who the process is, where no module says it (code.h)."""
+as they are; EXECUTES: where nothing is to be executed; NAMES, MAKES and PAIRS: those that remove a
+name, or change its times, that make one, that have two; ASKS, ASKS_OPEN: for extended attributes;
+IDS: who the process is, where no module says it (code.h)."""
 _SAID = 128 * 1024
 """Behind it stands struct shown of tables.h."""
 SIZE = _SAID + 132 * 1024
@@ -32,8 +33,8 @@ KINDS = {
     **dict.fromkeys(("getxattr", "lgetxattr", "listxattr", "llistxattr"), ASKS),
     **dict.fromkeys(("fgetxattr", "flistxattr"), ASKS_OPEN),
     **dict.fromkeys(("getuid", "geteuid", "getgid", "getegid"), IDS),
-    **dict.fromkeys(("unlink", "unlinkat", "rmdir", "mkdir", "mkdirat", "mknod", "mknodat"), NAMES),
-    **dict.fromkeys(("symlink", "symlinkat", "utimensat"), NAMES),
+    **dict.fromkeys(("unlink", "unlinkat", "rmdir", "utimensat"), NAMES),
+    **dict.fromkeys(MAKE_NAMES, MAKES),
     **dict.fromkeys(("rename", "renameat", "renameat2", "link", "linkat"), PAIRS),
 }
 _HEAD = struct.Struct("=QII")

@@ -18,16 +18,20 @@ CODE bool is_pair(long number)
            number == SYS_link || number == SYS_linkat;
 }
 
+CODE bool makes_name(long number)
+{
+    return number == SYS_mkdir || number == SYS_mkdirat || number == SYS_mknod ||
+           number == SYS_mknodat || number == SYS_symlink || number == SYS_symlinkat;
+}
+
 CODE bool is_name(long number)
 {
-    return number == SYS_unlink || number == SYS_unlinkat || number == SYS_rmdir ||
-           number == SYS_mkdir || number == SYS_mkdirat || number == SYS_mknod ||
-           number == SYS_mknodat || number == SYS_symlink || number == SYS_symlinkat;
+    return number == SYS_unlink || number == SYS_unlinkat || number == SYS_rmdir || makes_name(number);
 }
 
 CODE void understand_name(long number, const struct arguments *a, struct path_call *p)
 {
-    p->kind = NAMES;
+    p->kind = makes_name(number) ? MAKES : NAMES;
     p->follows = number == SYS_utimensat && !(a->r10 & AT_SYMLINK_NOFOLLOW);
     p->writes = true;
     if (number == SYS_symlink || number == SYS_symlinkat) {
