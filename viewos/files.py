@@ -106,10 +106,16 @@ class Changing(Protocol):
     def allow(self, device: int) -> None:
         """From now on such changes are made of files whose st_dev that is."""
 
-    def make_plainly(self, is_plain: bool) -> None:
-        """From now on, or not any more from when this returns: a file that open(2) makes for a
-        process that `makes_plainly`, with a mode that lets its owner read and write, shows as the
-        kernel makes it, so that the module need not be asked."""
+    def make_plainly(self, is_plain: bool, *, unless_known: bool = False) -> None:
+        """From now on, or not any more from when this returns: a file that open(2) or mknod(2)
+        makes for a process that `makes_plainly`, with a mode that lets its owner read and write, a
+        directory that he may search too, or a symbolic link show as the kernel makes them, so that
+        the module need not be asked. `unless_known`: but for those in directories of which
+        `show_owners` has told; and there are no devices of which it has, unless that is set."""
+
+    def be_alone(self, is_alone: bool) -> None:
+        """From now on, or not any more from when this returns: nobody can change the words of
+        `Owners.while_equal`, so that programs need not look at them."""
 
     def taken(self) -> list[Changed]:
         """What has been changed since the last time, the oldest first."""

@@ -175,7 +175,8 @@ class VirtualModule:
         shown as asked for, a change of owner takes set-ID bits; the real mode has no set-ID bits,
         and at least 0600 (0700 of a directory); an access control list that says what the mode
         says changes nothing. It does so on the devices that the module allows,
-        where no other module takes part, with files that it knows.
+        where no other module takes part, with files that it knows. `unlink`, `rmdir` and `rename`
+        of this module are asked only where `show_owners` has told of the file that loses a name.
 
         `changing` says what it has changed, which the module has to take before it looks anything
         up, and hold while it changes or tells something itself. Called after each `show_owners`.

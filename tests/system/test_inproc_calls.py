@@ -245,10 +245,12 @@ for name in "fd": show("mine/" + name)
 """
 
 
-def test_a_root_in_a_claim_does_without_the_monitor(place: Place) -> None:
+@pytest.mark.parametrize("module", ["uid:0", "uid:0,save=LOG"])
+def test_a_root_in_a_claim_does_without_the_monitor(place: Place, module: str) -> None:
     """It opens, makes and removes what shows as the kernel has it; the rest is the module's."""
     program = ["/usr/bin/python3", "-ISc", ROOT_IN_A_CLAIM]
-    modules = [f"vfs:/mnt={place.real}", "uid:0"]
+    module = module.replace("LOG", str(place.real / "owners"))
+    modules = [f"vfs:/mnt={place.real}", module]
     said = run_in_view(modules, [*program, "is given up"], user=place.user)
     assert said.stdout.decode().splitlines() == [
         "none 0o100000 0 0", "zero 0o20644 0 0", "b'\\x00\\x00\\x00'", "b'\\x00\\x00\\x00'",
@@ -257,7 +259,7 @@ def test_a_root_in_a_claim_does_without_the_monitor(place: Place) -> None:
     ]  # fmt: skip
     for name in ("gid", "mine"):
         shutil.rmtree(place.real / name)
-    for name in ("none", "zero"):
-        (place.real / name).unlink()
-    made = notifications(place, "vfs:/mnt=DIR", "-m", "uid:0", "--", *program)
+    for name in ("none", "zero", "owners"):
+        (place.real / name).unlink(missing_ok=True)
+    made = notifications(place, "vfs:/mnt=DIR", "-m", module, "--", *program)
     assert made < 300

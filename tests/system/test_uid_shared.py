@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 from pathlib import Path
+from queue import SimpleQueue
 
 import pytest
 
 from tests.system.test_uid import USER, scratch
 from tests.system.view import run_in_view, started
+from viewos.modules.uid.lease import Lease
 
 __all__ = ["scratch"]  # the fixture
 pytestmark = pytest.mark.timeout(120)
@@ -37,6 +39,62 @@ def test_views_at_the_same_time(scratch: Path) -> None:
         run_in_view(modules, ["sh", "-c", script], user=USER, cwd=place, check=True)
         out, _ = looking.communicate(timeout=30)
     assert out == b"now\n5:6\n"
+
+
+def test_programs_ask_again_from_when_another_view_comes(scratch: Path) -> None:
+    """Until then they know themselves how files show: the log is their view's alone."""
+    modules, place = _shared(scratch)
+    (place / "made").touch()
+    os.chown(place / "made", USER, USER)
+    for name in ("go", "ready"):
+        os.mkfifo(place / name)
+        os.chown(place / name, USER, -1)
+    with started(
+        modules, ["python3", "-c", _STATS], user=USER, cwd=place, stdout=subprocess.PIPE
+    ) as looking:
+        for uid in range(1, 21):
+            script = f"head -c1 ready >/dev/null; chown {uid} made; echo now > go"
+            run_in_view(modules, ["sh", "-c", script], user=USER, cwd=place, check=True)
+        out, _ = looking.communicate(timeout=60)
+    assert out.split() == [b"%d" % uid for uid in range(21)]
+
+
+_STATS = """
+import os
+for n in range(20):
+    for _ in range(500): before = os.stat("made").st_uid
+    if not n: print(before)
+    os.write(os.open("ready", os.O_WRONLY), b"x")
+    os.read(os.open("go", os.O_RDONLY), 9)
+    print(os.stat("made").st_uid)
+"""
+
+
+def test_a_log_that_somebody_removes(scratch: Path) -> None:
+    modules, place = _shared(scratch)
+    script = f"touch a b; chown 5 a; rm {scratch / 'log'}; chown 6 b; stat -c %u a b"
+    said = run_in_view(modules, ["sh", "-c", script], user=USER, cwd=place, check=True)
+    assert said.stdout.split() == [b"5", b"6"]
+    said = run_in_view(modules, ["stat", "-c", "%u", "b"], user=USER, cwd=place, check=True)
+    assert said.stdout == b"6\n"
+
+
+def test_who_opens_a_log_waits_until_the_others_know(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.touch()
+    fd = os.open(path, os.O_RDWR)
+    told: SimpleQueue[bool] = SimpleQueue()
+    lease = Lease(lambda: os.dup(fd), told.put)
+    for _ in range(2):
+        assert told.get(timeout=30) is True
+        other = os.open(path, os.O_RDWR)
+        assert told.get_nowait() is False
+        os.close(other)
+    assert told.get(timeout=30) is True
+    lease.close()
+    assert told.get_nowait() is False
+    os.close(os.open(path, os.O_RDWR | os.O_NONBLOCK))
+    os.close(fd)
 
 
 _MAKES = """

@@ -10,6 +10,7 @@ CREDENTIAL_CALLS = frozenset(
 MOUNT_CALLS = frozenset(
     "mount umount2 move_mount mount_setattr open_tree open_tree_attr fsmount".split()
 )
+TAKE_NAMES = ("unlink", "unlinkat", "rmdir", "rename", "renameat", "renameat2")
 MAKE_NAMES = ("mkdir", "mkdirat", "mknod", "mknodat", "symlink", "symlinkat")
 MSGHDR_CALLS = frozenset({"sendmsg", "recvmsg", "sendmmsg", "recvmmsg"})
 CHANGES = frozenset({"fchmod", "fchown", "fsetxattr", "fremovexattr"})

@@ -20,10 +20,11 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from viewos import Identity, ViewosError, Watched
+from viewos.modules.uid.lease import Lease
 from viewos.modules.uid.table import Record
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from viewos.modules.uid.table import Take
 
@@ -101,6 +102,7 @@ class Journal:
         self._fd = self._watched = -1
         self._seen = memoryview(bytearray(_STATE.size)).cast("Q")
         """The header's words from _END on, when all before had been read."""
+        self._lease: Lease | None = None
         self._open()
         self._taken = 0
         """How many entries have been read."""
@@ -108,6 +110,17 @@ class Journal:
     def renew_lock(self) -> None:
         """In a forked child: a thread that is not there may have held the lock."""
         self._lock, self._depth = threading.RLock(), 0
+        if self._lease is not None:
+            self._lease = None
+            self._open()  # of its own: now the parent is not alone any more
+
+    def watch_others(self, told: Callable[[bool], None]) -> None:
+        """See `Store`."""
+        if self._lease is None:
+            self._lease = Lease(self._duplicate, told)
+
+    def _duplicate(self) -> int:
+        return fcntl.fcntl(self._fd, fcntl.F_DUPFD_CLOEXEC, 0)
 
     # ---- the file -------------------------------------------------------------------------------
 
@@ -125,6 +138,8 @@ class Journal:
             os.close(fd)
             raise
         old, self._fd = self._fd, fd
+        if self._lease is not None:
+            self._lease.give_back()
         self._say(_REPLACED, 0)  # who was about to replace it has died
         self._seen[0], self._seen[2] = _HEADER, self._state()[2]
         fcntl.flock(fd, fcntl.LOCK_UN)
@@ -168,7 +183,7 @@ class Journal:
     def unseen(self) -> Watched:
         """See `Store`. Once the file has been replaced they differ for good."""
         if self._watched < 0:
-            self._watched = fcntl.fcntl(self._fd, fcntl.F_DUPFD_CLOEXEC, 0)
+            self._watched = self._duplicate()
         return Watched(self._watched, _END * _WORD.size, self._seen)
 
     @contextmanager
@@ -236,6 +251,9 @@ class Journal:
 
     def close(self) -> None:
         """See `Store`."""
+        if self._lease is not None:
+            self._lease.close()
+            self._lease = None
         if self._fd >= 0:
             with suppress(OSError):
                 os.fsync(self._fd)

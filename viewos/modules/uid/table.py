@@ -81,6 +81,10 @@ class Store(Protocol):
     def unseen(self) -> Watched:
         """See `Owners.while_equal`."""
 
+    def watch_others(self, told: Callable[[bool], None]) -> None:
+        """Call `told` with True once nobody else can write records, and with False before somebody
+        can; it is called by a thread."""
+
     def renew_lock(self) -> None:
         """See `Table.renew_lock`."""
 
@@ -103,6 +107,9 @@ class Table:
         self._told: list[Told] = []
         self._changing: Changing | None = None
         """Who changes records beside us, and lets us take them."""
+        self._telling: Changing | None = None
+        """Who is told whether that is all, and what a root of the view makes shows plainly."""
+        self._is_alone = False
         self._has = Holding(False, False, False)
         self._is_plain = True
         """What a root of the view makes shows as its own."""
@@ -110,7 +117,8 @@ class Table:
     def renew_lock(self) -> None:
         """In a forked child: a thread that is not there may have held the lock."""
         self._lock = threading.RLock()
-        self._changing = None
+        self._changing = self._telling = None
+        self._is_alone = False
         self._told = []
         if self._store is not None:
             self._store.renew_lock()
@@ -129,20 +137,37 @@ class Table:
         views that share them cannot see what one of them changes by itself."""
         with self._held():
             self._tell_all(0, None)  # the file of no inode: who is over leaves
+            if self._telling is not None:
+                self._telling.make_plainly(False)
+                self._telling.be_alone(False)
+                self._telling = None
             if self._changing is not None:
                 self._changing.hold()  # for good
                 self._changing = None
-            if self._store is None and len(self._told) == 1:
-                self._changing = changing
-                for device in self._file_systems:
-                    changing.allow(device)
-                changing.make_plainly(self._is_plain)
+            if len(self._told) == 1:
+                self._telling = changing
+                changing.make_plainly(self._is_plain, unless_known=any(self._has))
+                changing.be_alone(self._is_alone)
+                if self._store is None:
+                    self._changing = changing
+                    for device in self._file_systems:
+                        changing.allow(device)
+        if self._store is not None:
+            self._store.watch_others(self._be_alone)
+
+    def _be_alone(self, is_alone: bool) -> None:
+        if is_alone:
+            self.refresh()
+        with self._lock:
+            self._is_alone = is_alone
+            if self._telling is not None:
+                self._telling.be_alone(is_alone)
 
     def spoil(self) -> None:
         """From now on something may have to be remembered of what a root of the view makes."""
         with self._lock:
-            if self._is_plain and self._changing is not None:
-                self._changing.make_plainly(False)
+            if self._is_plain and self._telling is not None:
+                self._telling.make_plainly(False)
             self._is_plain = False
 
     def _tell(self, device: int, place: Place) -> None:
@@ -309,8 +334,8 @@ class Table:
             self._has.set_gid or (stat.S_ISDIR(mode) and bool(mode & stat.S_ISGID)),
             self._has.devices or bool(record.rdev),
         )
-        if any(self._has):
-            self.spoil()
+        if self._is_plain and self._telling is not None and any(self._has):
+            self._telling.make_plainly(True, unless_known=True)
 
 
 def _may_be(remembered: int, real: int) -> bool:

@@ -304,7 +304,8 @@ void owners_maybe(struct owners *, uint64_t inode);
 void owners_remember(struct owners *, const struct remembered *);
 bool owners_may(const struct owners *, uint64_t inode);
 bool owners_allow(struct owners *, uint64_t device);
-void owners_make_plainly(struct owners *, bool is_plain);
+void owners_make_plainly(struct owners *, uint32_t where);
+void owners_be_alone(struct owners *, uint32_t is_alone);
 bool owners_are_plain(const struct owners *);
 bool owners_note_in(struct owners *, struct notes *, uint32_t number);
 /* Change the file as a root of the view; false: Python's to do. */

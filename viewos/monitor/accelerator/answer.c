@@ -233,6 +233,16 @@ static bool is_plain_file(const struct call *c, const struct place *p)
            (owners && (owners_are_plain(owners) || !owners_may(owners, st.st_ino)));
 }
 
+/* Does a file lose the name of which something is remembered? */
+static bool takes_known_name(const struct call *c, int n, const struct place *p)
+{
+    struct stat st;
+    bool takes = c->rule->action == ACTION_UNLINK || c->rule->action == ACTION_RENAME;
+    if (!takes || n != c->rule->path_count - 1 || fstatat(AT_FDCWD, p->real, &st, AT_SYMLINK_NOFOLLOW))
+        return false;
+    return !c->level->owners || owners_may(c->level->owners, st.st_ino);
+}
+
 /* Would a module that is asked say that the process stays what it is? */
 static bool keeps_at_exec(const struct call *c, const struct stat *program)
 {
@@ -306,6 +316,8 @@ static enum outcome decide(struct call *c)
         if (p->lost) /* of two paths the other one may be wrong in another way */
             return c->rule->path_count == 1 ? CONTINUE : PASS;
         if (c->rule->asks && c->rule->action == ACTION_OPEN && !is_plain_file(c, p))
+            return PASS;
+        if (c->rule->asks && takes_known_name(c, i, p))
             return PASS;
         /* What procfs says of names is mapped back. */
         if (p->proc && (c->rule->action == ACTION_READLINK ||

@@ -170,7 +170,10 @@ static PyMethodDef accelerator_methods[] = {
      "remember(view, device, inode, rdev, uid, gid, mode, has_more, type, handle): what it knows; mode 0:\n"
      "the real one; has_more: it knows more than that."},
     {"make_plainly", (PyCFunction)make_plainly, METH_VARARGS,
-     "make_plainly(view, is_plain): does what a root makes show as the kernel makes it?"},
+     "make_plainly(view, where): what a root makes shows as the kernel makes it: 0 nowhere, 1 in directories\n"
+     "of which nothing is remembered, 2 everywhere."},
+    {"be_alone", (PyCFunction)be_alone, METH_VARARGS,
+     "be_alone(view, is_alone): can nobody else change what `while_equal` tells of?"},
     {"allow_changes", (PyCFunction)allow_changes, METH_VARARGS,
      "allow_changes(view, device): a root of the view changes files on that device here. False: no room."},
     {"take_changes", (PyCFunction)take_changes, METH_VARARGS,

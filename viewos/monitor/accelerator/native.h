@@ -39,6 +39,7 @@ PyObject *show_no_more(Accelerator *, PyObject *);
 PyObject *may_remember(Accelerator *, PyObject *);
 PyObject *remember(Accelerator *, PyObject *);
 PyObject *make_plainly(Accelerator *, PyObject *);
+PyObject *be_alone(Accelerator *, PyObject *);
 PyObject *allow_changes(Accelerator *, PyObject *);
 PyObject *take_changes(Accelerator *, PyObject *);
 

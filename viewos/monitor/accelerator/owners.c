@@ -84,12 +84,22 @@ void owners_maybe(struct owners *o, uint64_t inode)
         }
 }
 
+/* What programs cannot see is whether others have written. */
+static void tell_mirrors(struct owners *o)
+{
+    bool is_known = !o->unseen.count || o->is_alone;
+    for (uint32_t i = 0; i < o->mirror_count; i++) {
+        o->mirrors[i]->plainly = is_known ? o->shown.plainly : NOWHERE;
+        o->mirrors[i]->is_known = is_known;
+    }
+}
+
 static bool mirror(struct owners *o, struct shown *to)
 {
     for (uint32_t i = 0; i < o->mirror_count; i++)
         if (o->mirrors[i] == to)
             return true;
-    if (o->unseen.count || o->mirror_count == MIRRORS)
+    if (o->mirror_count == MIRRORS)
         return false;
     o->mirrors[o->mirror_count++] = to;
     to->uids = o->shown.uids;
@@ -97,11 +107,10 @@ static bool mirror(struct owners *o, struct shown *to)
     for (uint32_t i = 0; i < o->shown.device_count; i++)
         to->devices[i] = o->shown.devices[i];
     to->device_count = o->shown.device_count;
-    to->is_plain = o->shown.is_plain;
     to->notes = o->shown.notes;
     for (size_t i = 0; i < BITS / 64; i++)
         to->maybe[i] = o->shown.maybe[i];
-    to->is_known = true;
+    tell_mirrors(o);
     return true;
 }
 
@@ -116,24 +125,33 @@ bool owners_mirror(struct owners *o, struct shown *to)
 void owners_leave_mirrors(struct owners *o)
 {
     pthread_mutex_lock(&o->changing);
-    while (o->mirror_count)
+    while (o->mirror_count) {
         o->mirrors[--o->mirror_count]->is_known = false;
+        o->mirrors[o->mirror_count]->plainly = NOWHERE;
+    }
     notes_hold(o, 1); /* for good; what has been noted is taken as ever */
     pthread_mutex_unlock(&o->changing);
 }
 
-void owners_make_plainly(struct owners *o, bool is_plain)
+void owners_make_plainly(struct owners *o, uint32_t where)
 {
     pthread_mutex_lock(&o->changing);
-    o->shown.is_plain = is_plain;
-    for (uint32_t i = 0; i < o->mirror_count; i++)
-        o->mirrors[i]->is_plain = is_plain;
+    o->shown.plainly = where;
+    tell_mirrors(o);
+    pthread_mutex_unlock(&o->changing);
+}
+
+void owners_be_alone(struct owners *o, uint32_t is_alone)
+{
+    pthread_mutex_lock(&o->changing);
+    o->is_alone = is_alone;
+    tell_mirrors(o);
     pthread_mutex_unlock(&o->changing);
 }
 
 bool owners_are_plain(const struct owners *o)
 {
-    return o->shown.is_plain;
+    return o->shown.plainly == EVERYWHERE && owners_are_up_to_date(o);
 }
 
 void owners_remember(struct owners *o, const struct remembered *what)

@@ -26,6 +26,7 @@ struct owners {
     _Atomic uint64_t notes_seen; /* `written`, when all had been taken */
     struct shown shown;
     struct unseen unseen;
+    bool is_alone; /* nobody changes that */
     uint32_t mirror_count;
     struct shown *mirrors[MIRRORS]; /* where programs can read it */
     _Atomic uint64_t unsure[BITS / 64]; /* by inode: may something be remembered that is in no slot? */

@@ -24,9 +24,13 @@ class Changes:
         """See `Changing`."""
         self._native.allow_changes(self._view, device)
 
-    def make_plainly(self, is_plain: bool) -> None:
+    def make_plainly(self, is_plain: bool, *, unless_known: bool = False) -> None:
         """See `Changing`."""
-        self._native.make_plainly(self._view, is_plain)
+        self._native.make_plainly(self._view, is_plain * (1 if unless_known else 2))
+
+    def be_alone(self, is_alone: bool) -> None:
+        """See `Changing`."""
+        self._native.be_alone(self._view, is_alone)
 
     def taken(self) -> list[Changed]:
         """See `Changing`."""

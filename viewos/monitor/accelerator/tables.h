@@ -43,12 +43,14 @@ struct map {
 struct shown {
     _Atomic uint32_t is_known;
     _Atomic uint32_t notes; /* the number of the struct notes for its programs; 0: there is none yet */
-    _Atomic uint32_t is_plain; /* what a root makes shows as the kernel makes it */
+    _Atomic uint32_t plainly; /* where what a root makes shows as the kernel makes it: see below */
     _Atomic uint32_t device_count;
     uint64_t devices[DEVICES]; /* whose files may be changed beside Python */
     struct map uids, gids;
     _Atomic uint64_t maybe[BITS / 64]; /* by inode: may something be remembered of it? */
 };
+
+enum { NOWHERE, WHERE_UNKNOWN /* in directories of which nothing is remembered */, EVERYWHERE };
 
 uint32_t map_show(const struct map *, uint32_t id);
 bool shown_maybe(const struct shown *, uint64_t inode);

@@ -182,17 +182,27 @@ PyObject *remember(Accelerator *self, PyObject *args)
     Py_RETURN_NONE;
 }
 
-PyObject *make_plainly(Accelerator *self, PyObject *args)
+static PyObject *say(Accelerator *self, PyObject *args, void (*owners_say)(struct owners *, uint32_t))
 {
     unsigned long view;
-    int is_plain;
+    unsigned what;
     struct level *level;
-    if (!PyArg_ParseTuple(args, "kp", &view, &is_plain) || !(level = level_with_owners(self, view)))
+    if (!PyArg_ParseTuple(args, "kI", &view, &what) || !(level = level_with_owners(self, view)))
         return NULL;
     Py_BEGIN_ALLOW_THREADS
-    owners_make_plainly(level->owners, is_plain);
+    owners_say(level->owners, what);
     Py_END_ALLOW_THREADS
     Py_RETURN_NONE;
+}
+
+PyObject *make_plainly(Accelerator *self, PyObject *args)
+{
+    return say(self, args, owners_make_plainly);
+}
+
+PyObject *be_alone(Accelerator *self, PyObject *args)
+{
+    return say(self, args, owners_be_alone);
 }
 
 PyObject *allow_changes(Accelerator *self, PyObject *args)

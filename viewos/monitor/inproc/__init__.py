@@ -24,7 +24,7 @@ from viewos.errors import reason
 from viewos.monitor.memory import Fault, TraceeGone, Unreadable
 from viewos.monitor.plan import trapped_with_paths
 from viewos.monitor.task import is_like_us
-from viewos.monitor.trapped import MAKE_NAMES
+from viewos.monitor.trapped import MAKE_NAMES, TAKE_NAMES
 from viewos.tuples import NamedTuple
 
 if TYPE_CHECKING:
@@ -258,7 +258,7 @@ class InProcess:
         ours = router.accelerated
         fast = self._nesting.levels[0].router.accelerator
         shows = fast is not None and fast.show_in(router.number, copy.shared.shown)
-        asked = (said.ASKS, said.ASKS_OPEN)
+        asked = (said.ASKS, said.ASKS_OPEN, said.NAMES, said.PAIRS)
         # What is not is the kernel's, also in a claim.
         trapped = trapped_with_paths(self._nesting.trapped)
         calls = said.kinds(
@@ -271,6 +271,8 @@ class InProcess:
                 or (shows and name in ours.changes and (copy.is_root or kind in asked))
             )
         ) | (said.SHOWN if shows else 0)  # fmt: skip
+        if not ours.changes.isdisjoint(TAKE_NAMES):
+            calls |= said.KNOWN
         opens = [name for name, kind in said.KINDS.items() if kind == said.OPENS]
         if all(name not in trapped and ours.leaves_unless_made(name) for name in opens):
             calls |= said.OPENS | said.FREE

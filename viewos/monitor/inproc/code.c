@@ -8,6 +8,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+/* What takes much of the program's stack, which may be small, does not add up with the rest. */
+#define APART CODE __attribute__((noinline))
+
 CODE int64_t open_without_links(const struct shared *shared, int directory, const char *path,
                                 uint64_t flags, uint64_t mode)
 {
@@ -61,7 +64,7 @@ SECTION bool is_opened_without(const struct shared *shared, const struct path_ca
 enum {
     LARGE = 0100000, /* O_LARGEFILE as the kernel knows it */
     WITH_PATH = O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC,
-    KNOWN = O_ACCMODE | O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_APPEND | O_NONBLOCK | O_SYNC |
+    OPEN_FLAGS = O_ACCMODE | O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_APPEND | O_NONBLOCK | O_SYNC |
             O_DSYNC | FASYNC | O_DIRECT | O_DIRECTORY | O_NOFOLLOW | O_NOATIME | O_CLOEXEC | O_PATH |
             TEMPORARY | LARGE,
 };
@@ -70,7 +73,7 @@ enum {
 SECTION struct verdict open_here(const struct shared *shared, const struct path_call *p, const char *path,
                               uint64_t mode)
 {
-    uint64_t flags = p->flags & KNOWN;
+    uint64_t flags = p->flags & OPEN_FLAGS;
     flags = flags & O_PATH ? flags & WITH_PATH : flags | LARGE;
     mode = flags & (O_CREAT | TEMPORARY) ? mode & 07777 : 0;
     int64_t fd = open_without_links(shared, p->directory, path, flags, mode);
@@ -79,10 +82,14 @@ SECTION struct verdict open_here(const struct shared *shared, const struct path_
 }
 
 /* Does what a root of the view makes show as the kernel makes it? `owner`: what its mode has to leave to
- * its owner. */
-CODE bool makes_plainly(const struct shared *shared, const struct here *here, uint64_t mode, uint64_t owner)
+ * its owner; `path` NULL: it is not certain where that leads. */
+CODE bool makes_plainly(const struct shared *shared, struct here *here, uint64_t mode, uint64_t owner,
+                        int directory, const char *path, const volatile char *single)
 {
-    return !here->no_root && shown_by(shared)->is_plain && (mode & owner) == owner;
+    uint32_t where = shown_by(shared)->plainly;
+    if (here->no_root || where == NOWHERE || (mode & owner) != owner)
+        return false;
+    return where == EVERYWHERE || (path && is_unknown_parent(shared, here, directory, path, single));
 }
 
 /* The call as the program has it. A module may lend a permission that is missing. */
@@ -100,30 +107,33 @@ CODE uint64_t mode_of_open(long number, const struct arguments *a)
 }
 
 /* An open in a view that claims no path: only files that it makes have to be looked at. */
-CODE struct verdict open_freely(const struct shared *shared, const struct here *here, uint32_t calls,
-                                long number, const struct arguments *a, const struct path_call *p)
+CODE struct verdict open_freely(const struct shared *shared, struct here *here, uint32_t calls, long number,
+                                const struct arguments *a, const struct path_call *p,
+                                const volatile char *single)
 {
+    const char *where = p->flags & O_EXCL ? p->path : NULL; /* it follows a link else */
     struct verdict none = {0, 0};
     if (measure(p->path) < 0 || tells_names(p->path, OPENS))
         return none;
     if (p->flags & O_CREAT && !(p->flags & O_PATH))
-        if (!(calls & OWNS) || !makes_plainly(shared, here, mode_of_open(number, a), 0600))
+        if (!(calls & OWNS) || !makes_plainly(shared, here, mode_of_open(number, a), 0600, p->directory,
+                                              where, single))
             return none;
     return as_it_is(shared, number, a);
 }
 
 /* Is what the call makes no more than the kernel makes of it, for a root of the view? */
-CODE bool is_made_plainly(const struct shared *shared, const struct here *here, long number,
-                          const struct arguments *a)
+CODE bool is_made_plainly(const struct shared *shared, struct here *here, long number,
+                          const struct arguments *a, int directory, const char *path,
+                          const volatile char *single)
 {
     bool at = number == SYS_mkdirat || number == SYS_mknodat;
     uint64_t mode = at ? a->rdx : a->rsi, kind = mode & S_IFMT;
-    if (number == SYS_symlink || number == SYS_symlinkat)
-        return makes_plainly(shared, here, 0, 0);
-    if (number == SYS_mkdir || number == SYS_mkdirat)
-        return makes_plainly(shared, here, mode, 0700);
-    bool is_device = kind && kind != S_IFREG && kind != S_IFIFO && kind != S_IFSOCK;
-    return !is_device && makes_plainly(shared, here, mode, 0600);
+    bool is_directory = number == SYS_mkdir || number == SYS_mkdirat;
+    bool is_link = number == SYS_symlink || number == SYS_symlinkat;
+    if (!is_directory && !is_link && kind && kind != S_IFREG && kind != S_IFIFO && kind != S_IFSOCK)
+        return false;
+    return makes_plainly(shared, here, mode, is_link ? 0 : is_directory ? 0700 : 0600, directory, path, single);
 }
 
 /* The call itself, with another path. */
@@ -204,8 +214,8 @@ CODE bool has_no_link(const struct shared *shared, const struct path_call *p, co
 }
 
 /* A call of two names that lie in the same claim. */
-CODE struct verdict pair_here(const struct shared *shared, long number, const struct arguments *a,
-                              const volatile char *single)
+APART struct verdict pair_here(const struct shared *shared, struct here *here, uint32_t calls, long number,
+                              const struct arguments *a, const volatile char *single)
 {
     struct verdict none = {0, 0};
     struct path_call first, second;
@@ -241,10 +251,65 @@ CODE struct verdict pair_here(const struct shared *shared, long number, const st
     const char *to = find(shared, &second, &route);
     if (!to || route.claim != claim || !has_no_link(shared, &second, to, &route, single))
         return none;
+    bool is_rename = number != SYS_link && number != SYS_linkat;
+    if (is_rename && !may_lose(shared, here, calls, second.directory, to, single))
+        return none;
     struct arguments real = *a;
     *(at ? &real.rsi : &real.rdi) = (uint64_t)from;
     *(at ? &real.r10 : &real.rsi) = (uint64_t)to;
     return as_it_is(shared, number, &real);
+}
+
+/* May a name be made or removed without the monitor, by what is remembered of files? */
+CODE bool may_name(const struct shared *shared, struct here *here, uint32_t calls, long number,
+                   const struct arguments *a, const struct path_call *p, const char *path,
+                   const volatile char *single)
+{
+    if (p->kind == MAKES)
+        return !(calls & SHOWN) || is_made_plainly(shared, here, number, a, p->directory, path, single);
+    return number == SYS_utimensat || may_lose(shared, here, calls, p->directory, path, single);
+}
+
+/* An open of a path that is known, and that `find` has found. */
+CODE struct verdict open_found(const struct shared *shared, struct here *here, uint32_t calls, long number,
+                               const struct arguments *a, const struct path_call *p, const char *path,
+                               const volatile char *single)
+{
+    struct verdict none = {0, 0};
+    uint64_t mode = mode_of_open(number, a);
+    if (calls & SHOWN) {
+        bool may_make = calls & OWNS && p->flags & O_CREAT &&
+                        makes_plainly(shared, here, mode, 0600, p->directory, path, single);
+        if (!opens_plainly(shared, here, p, path, may_make, single))
+            return none;
+    }
+    return open_here(shared, p, path, mode);
+}
+
+/* A call of one path, of at least one byte. */
+APART struct verdict path_here(const struct shared *shared, struct here *here, uint32_t calls, long number,
+                               const struct arguments *a, const struct path_call *p,
+                               const volatile char *single)
+{
+    struct verdict none = {0, 0};
+    struct route route;
+    bool names = p->kind == NAMES || p->kind == MAKES;
+    if (names && !ends_in_a_name(p->path))
+        return none;
+    if (p->kind == MAKES && calls & FREE)
+        return may_name(shared, here, calls, number, a, p, p->path, single) ? as_it_is(shared, number, a) : none;
+    const char *path = find(shared, p, &route);
+    if (!path)
+        return none;
+    if (p->kind == OPENS)
+        return open_found(shared, here, calls, number, a, p, path, single);
+    if (p->kind == EXECUTES)
+        return miss(shared, p, path, single);
+    if (!has_no_link(shared, p, path, &route, single))
+        return none;
+    if (names && !may_name(shared, here, calls, number, a, p, path, single))
+        return none;
+    return make_here(shared, here, calls, number, a, p, path, single);
 }
 
 SECTION struct verdict inproc_call(const struct shared *shared, struct here *here, long number,
@@ -252,7 +317,6 @@ SECTION struct verdict inproc_call(const struct shared *shared, struct here *her
 {
     struct verdict none = {0, 0};
     struct path_call p;
-    struct route route;
     uint32_t calls = shared->calls;
     if (a->r9 == ~shared->not_cookie) /* from the frame of a signal that has interrupted a call of ours */
         a->r9 = 0;
@@ -261,12 +325,8 @@ SECTION struct verdict inproc_call(const struct shared *shared, struct here *her
     understand(number, a, &p);
     if (!(calls & p.kind))
         return none;
-    if (p.kind == MAKES && calls & SHOWN && !is_made_plainly(shared, here, number, a))
-        return none;
-    if (p.kind == MAKES && calls & FREE)
-        return as_it_is(shared, number, a);
     if (p.kind == OPENS && calls & FREE)
-        return open_freely(shared, here, calls, number, a, &p);
+        return open_freely(shared, here, calls, number, a, &p, single);
     if (p.kind == OWNS_OPEN || p.kind == ACLS)
         return calls & SHOWN ? own_here(shared, here, number, a, &p, NULL, single) : none;
     if (p.kind == ASKS_OPEN) {
@@ -280,31 +340,12 @@ SECTION struct verdict inproc_call(const struct shared *shared, struct here *her
         return told;
     }
     if (p.kind == PAIRS)
-        return pair_here(shared, number, a, single);
+        return pair_here(shared, here, calls, number, a, single);
     long length = measure(p.path);
-    if (length < 0)
+    if (length > 0)
+        return path_here(shared, here, calls, number, a, &p, single);
+    bool may_be = !length && (p.kind == LOOKS || (p.kind == OWNS && calls & SHOWN));
+    if (!may_be || !(p.flags & AT_EMPTY_PATH) || p.flags & AT_SYMLINK_NOFOLLOW)
         return none;
-    if (!length) {
-        bool may_be = p.kind == LOOKS || (p.kind == OWNS && calls & SHOWN);
-        if (!may_be || !(p.flags & AT_EMPTY_PATH) || p.flags & AT_SYMLINK_NOFOLLOW)
-            return none;
-        return make_here(shared, here, calls, number, a, &p, p.path, single);
-    }
-    if ((p.kind == NAMES || p.kind == MAKES) && !ends_in_a_name(p.path))
-        return none;
-    const char *path = find(shared, &p, &route);
-    if (!path)
-        return none;
-    if (p.kind == OPENS) {
-        uint64_t mode = mode_of_open(number, a);
-        bool may_make = calls & OWNS && makes_plainly(shared, here, mode, 0600);
-        if (calls & SHOWN && !opens_plainly(shared, here, &p, path, may_make, single))
-            return none;
-        return open_here(shared, &p, path, mode);
-    }
-    if (p.kind == EXECUTES)
-        return miss(shared, &p, path, single);
-    if (!has_no_link(shared, &p, path, &route, single))
-        return none;
-    return make_here(shared, here, calls, number, a, &p, path, single);
+    return make_here(shared, here, calls, number, a, &p, p.path, single);
 }

@@ -21,10 +21,11 @@ enum { TEMPORARY = 020000000 /* __O_TMPFILE */ };
 /* Kinds of calls; SHOWN: the owners that LOOKS gives are shown as others; FREE: OPENS that make no file
  * may be made as they are, and what a root makes, as long as it is plain; NAMES: calls that remove one
  * name, or change its times; MAKES: that make one; PAIRS: those of two names; ASKS, ASKS_OPEN: for
- * extended attributes; IDS: who the process is, where no module says it. */
+ * extended attributes; IDS: who the process is, where no module says it; KNOWN: files of which something
+ * is remembered lose no name without the monitor. */
 enum { OPENS = 1, LOOKS = 2, TESTS = 4, READS = 8, SHOWN = 16, OWNS = 32, OWNS_OPEN = 64, FREE = 128, ACLS = 256,
        EXECUTES = 512, NAMES = 1024, PAIRS = 2048, MAKES = 4096, ASKS = 8192, ASKS_OPEN = 16384,
-       IDS = 32768 };
+       IDS = 32768, KNOWN = 65536 };
 enum { SHOWN_AT = 128 * 1024 }; /* behind what is said */
 
 /* What the monitor says, and may say anew at any time; image.py writes it. */
@@ -115,6 +116,12 @@ struct verdict inproc_call(const struct shared *, struct here *, long number, st
 bool is_unknown(const struct shared *, struct here *, uint64_t inode, const volatile char *single);
 bool is_unknown_file(const struct shared *, struct here *, int directory, const char *path,
                      const volatile char *single);
+/* May a name be taken from the file that has it, if there is one? */
+bool may_lose(const struct shared *, struct here *, uint32_t calls, int directory, const char *path,
+              const volatile char *single);
+/* Is certainly nothing remembered of the directory in which the last name of a path stands? */
+bool is_unknown_parent(const struct shared *, struct here *, int directory, const char *path,
+                       const volatile char *single);
 /* An open in a view that shows owners: does its file show as the kernel has it, also if it is made? */
 bool opens_plainly(const struct shared *, struct here *, const struct path_call *, const char *path,
                    bool may_make, const volatile char *single);

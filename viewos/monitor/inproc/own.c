@@ -80,6 +80,29 @@ SECTION bool is_unknown_file(const struct shared *shared, struct here *here, int
     return look_at(shared, &file, &s) && is_unknown(shared, here, s.st_ino, single);
 }
 
+SECTION bool is_unknown_parent(const struct shared *shared, struct here *here, int directory,
+                               const char *path, const volatile char *single)
+{
+    char parent[ROOM];
+    size_t size = 0;
+    struct stat s;
+    for (size_t i = 0; path[i]; i++) {
+        parent[i] = path[i];
+        size = path[i] == '/' ? i + 1 : size;
+    }
+    parent[size] = 0;
+    struct file file = {(uint64_t)(int64_t)directory, (uint64_t)parent, AT_EMPTY_PATH};
+    return look_at(shared, &file, &s) && is_unknown(shared, here, s.st_ino, single);
+}
+
+SECTION bool may_lose(const struct shared *shared, struct here *here, uint32_t calls, int directory,
+                      const char *path, const volatile char *single)
+{
+    struct stat s;
+    struct file file = {(uint64_t)(int64_t)directory, (uint64_t)path, AT_SYMLINK_NOFOLLOW};
+    return !(calls & KNOWN) || !look_at(shared, &file, &s) || is_unknown(shared, here, s.st_ino, single);
+}
+
 /* As the accelerator has it (is_passed_open(), is_plain_file()): an empty file may stand for a device. */
 SECTION bool opens_plainly(const struct shared *shared, struct here *here, const struct path_call *p,
                            const char *path, bool may_make, const volatile char *single)
@@ -87,7 +110,7 @@ SECTION bool opens_plainly(const struct shared *shared, struct here *here, const
     struct file file = {(uint64_t)(int64_t)p->directory, (uint64_t)path, AT_SYMLINK_NOFOLLOW};
     struct stat s;
     bool makes = p->flags & O_CREAT;
-    if (p->flags & O_PATH || (shown_by(shared)->is_plain && (!makes || may_make)))
+    if (p->flags & O_PATH || (shown_by(shared)->plainly == EVERYWHERE && (!makes || may_make)))
         return true; /* there are no devices then */
     if (!look_at(shared, &file, &s))
         return !makes || may_make;
