@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from viewos import File, Identity, ViewosError
-from viewos.modules.uid import faked, journal
-from viewos.modules.uid.journal import Entry, Journal, pack, unpack
+from viewos.modules.uid import entries, faked
+from viewos.modules.uid.entries import Entry, pack, unpack
+from viewos.modules.uid.journal import Journal
 from viewos.modules.uid.table import Record, Table
 
 SOME = Record(5, 6, stat.S_IFREG | 0o4755, 0, ((b"trusted.a", b"1"),), False, 0o100644, 65024)
@@ -80,7 +81,7 @@ def test_a_writer_that_died_in_the_middle(tmp_path: Path) -> None:
         file.write(whole + torn)
     assert _new(log) == []
     assert [identity.inode for identity, _ in _write_one(log, 4, SOME)] == [2, 4]
-    assert [identity.inode for identity, _ in journal.read(path) or ()] == [1, 2, 4]
+    assert [identity.inode for identity, _ in entries.read(path) or ()] == [1, 2, 4]
     log.close()
 
 
@@ -95,7 +96,7 @@ def test_a_header_of_noughts_hides_no_entry(tmp_path: Path) -> None:
             if not left:
                 file.truncate(64)
         _write_one(log, 9, SOME)
-        assert [identity.inode for identity, _ in journal.read(path) or ()] == [*left, 9]
+        assert [identity.inode for identity, _ in entries.read(path) or ()] == [*left, 9]
     log.close()
 
 
@@ -132,7 +133,7 @@ def test_a_log_that_somebody_empties(tmp_path: Path, later: int) -> None:
     assert [entry[0].inode for entry in _new(other)] == list(range(100, 101 + later))
     _write_one(other, 7, SOME)
     assert [entry[0].inode for entry in _new(one)] == [7]
-    assert len(journal.read(str(path)) or ()) == 2 + later
+    assert len(entries.read(str(path)) or ()) == 2 + later
     one.close()
     other.close()
 
@@ -167,9 +168,42 @@ def test_killed_at_any_moment(tmp_path: Path, seed: int) -> None:
             with open(read, "rb") as pipe:
                 data = pipe.read()
             done |= {int.from_bytes(data[at : at + 8], "little") for at in range(0, len(data), 8)}
-    found = [identity.inode for identity, _ in journal.read(path) or ()]
+    found = [identity.inode for identity, _ in entries.read(path) or ()]
     assert done <= set(found)
     assert len(found) == len(set(found)) <= len(done) + 24
+
+
+@pytest.mark.parametrize("spoil", ["cut", "middle", "size", "blank"])
+def test_a_log_that_is_damaged(tmp_path: Path, spoil: str) -> None:
+    """What is whole counts, what is written then too, and the user hears of the rest."""
+    path = tmp_path / "log"
+    log = Journal(str(path))
+    _write(log, 9)
+    log.close()
+    data = bytearray(path.read_bytes())
+    size = (len(data) - 64) // 9
+    if spoil == "cut":
+        del data[-3:]
+    elif spoil == "blank":  # what a file system may leave of blocks that had not been written
+        data[64 + 4 * size : 64 + 7 * size] = bytes(3 * size)
+    else:
+        data[64 + 4 * size + (3 if spoil == "size" else 20)] ^= 0x41
+    path.write_bytes(data)
+    left = {"cut": [*range(8)], "blank": [0, 1, 2, 3, 7, 8]}.get(spoil, [0, 1, 2, 3, 5, 6, 7, 8])
+    told: list[str] = []
+    assert [one[0].inode for one in entries.read(path, told.append) or ()] == left
+    assert len(told) == 1 and "are damaged" in told[0]
+    log = Journal(str(path))
+    assert "were damaged" in log.damage
+    (kept,) = tmp_path.glob("log.damaged-*")
+    assert kept.read_bytes() == data
+    assert [one[0].inode for one in _new(log)] == left
+    _write_one(log, 100, SOME)
+    log.close()
+    log = Journal(str(path))
+    assert not log.damage
+    assert [one[0].inode for one in _new(log)] == [*left, 100]
+    log.close()
 
 
 def test_a_log_is_written_anew(tmp_path: Path) -> None:
@@ -195,7 +229,7 @@ def test_another_file_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(ViewosError, match="is no log"):
         Journal(str(path))
     assert path.read_text() == "do not touch\n"
-    assert journal.read(path) is None
+    assert entries.read(path) is None
 
 
 # ---- identities ---------------------------------------------------------------------------------

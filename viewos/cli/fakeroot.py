@@ -166,15 +166,15 @@ def _wait(child: int) -> int:
 
 
 def _save(values: dict[str, Any], log: str) -> None:
-    from viewos.modules.uid import faked, journal
+    from viewos.modules.uid import entries, faked
 
     records = {
         identity[:2]: (identity, record)
-        for identity, record in journal.read(log) or ()
+        for identity, record in entries.read(log) or ()
         if record is not None
     }
     waiting: dict[tuple[int, int], Any] = {}
-    if values["load"] and journal.read(values["load"]) is None:
+    if values["load"] and entries.read(values["load"]) is None:
         with open(values["load"], "rb") as file:
             waiting = dict(faked.parse(file.read(), values["load"]))
         for identity, record in records.values():

@@ -14,81 +14,27 @@ import os
 import struct
 import threading
 import time
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from viewos import Identity, ViewosError, Watched
+from viewos.modules.uid.entries import END, HEADER, LOST, MAGIC, WORD, damage, pack, salvage, unpack
 from viewos.modules.uid.lease import Lease
-from viewos.modules.uid.table import Record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from viewos.modules.uid.table import Take
+    from viewos.modules.uid.table import Record, Take
 
-MAGIC = b"viewos uid log 1"
-_HEADER, _END, _REPLACED = 64, 2, 3
-"""The size of the header, and which of its words say how far the log is valid, and that another
-file has taken its place. The word behind them is another one whenever a log is begun."""
-_WORD, _STATE = struct.Struct("Q"), struct.Struct("QQQ")
+_REPLACED = 3
+"""The word of the header that says that another file has taken its place. The one behind it is
+another one whenever a log is begun."""
+_STATE = struct.Struct("QQQ")
+"""The header's words from END on."""
 _EMPTIED = (0, 1, 0)
-_FRAME = struct.Struct("=II")
-"""The size of what follows, and its CRC-32."""
-_ENTRY = struct.Struct("=QQIIIIQQBBH")
-"""File system, inode, uid, gid, mode, real mode, rdev, st_dev, flags, size of the handle, number of
-attributes."""
-_ATTRIBUTE = struct.Struct("=HI")
-_GONE, _FORGOTTEN, _REAL_MODE = 1, 2, 4
 _WORTH_A_REWRITE = 4096
 """Entries that must be out of date before the log is written anew."""
-
-Entry = tuple[Identity, Record | None]
-
-
-def pack(identity: Identity, record: Record | None) -> bytes:
-    """An entry of the log; None forgets."""
-    what = record or Record(0, 0)
-    flags = _GONE * what.gone | (_FORGOTTEN if record is None else 0)
-    flags |= _REAL_MODE if what.mode is None else 0
-    body = _ENTRY.pack(
-        identity.file_system, identity.inode, what.uid, what.gid, what.mode or 0, what.real,
-        what.rdev, what.device, flags, len(identity.handle), len(what.attributes),
-    ) + identity.handle  # fmt: skip
-    for name, value in what.attributes:
-        body += _ATTRIBUTE.pack(len(name), len(value)) + name + value
-    return _FRAME.pack(len(body), zlib.crc32(body)) + body
-
-
-def unpack(data: bytes) -> Iterator[tuple[int, Entry]]:
-    """(where it ends, entry) of each whole entry, up to the first that is none."""
-    at = 0
-    while at + _FRAME.size <= len(data):
-        size, checksum = _FRAME.unpack_from(data, at)
-        start, at = at + _FRAME.size, at + _FRAME.size + size
-        body = data[start:at]
-        if len(body) != size or zlib.crc32(body) != checksum or size < _ENTRY.size:
-            return
-        yield at, _entry(body)
-
-
-def _entry(body: bytes) -> Entry:
-    fields = _ENTRY.unpack_from(body)
-    file_system, inode, uid, gid, mode, real, rdev, device, flags, length, count = fields
-    at = _ENTRY.size + length
-    identity = Identity(file_system, inode, body[_ENTRY.size : at])
-    if flags & _FORGOTTEN:
-        return identity, None
-    attributes = []
-    for _ in range(count):
-        name, value = _ATTRIBUTE.unpack_from(body, at)
-        at += _ATTRIBUTE.size
-        attributes.append((body[at : at + name], body[at + name : at + name + value]))
-        at += name + value
-    shown = None if flags & _REAL_MODE else mode
-    gone = bool(flags & _GONE)
-    return identity, Record(uid, gid, shown, rdev, tuple(attributes), gone, real, device)
 
 
 class Journal:
@@ -101,9 +47,12 @@ class Journal:
         self._depth = 0
         self._fd = self._watched = -1
         self._seen = memoryview(bytearray(_STATE.size)).cast("Q")
-        """The header's words from _END on, when all before had been read."""
+        """The header's words from END on, when all before had been read."""
         self._lease: Lease | None = None
+        self.damage = ""
+        """What was wrong with it, for the user."""
         self._open()
+        self._mend()
         self._taken = 0
         """How many entries have been read."""
 
@@ -141,28 +90,47 @@ class Journal:
         if self._lease is not None:
             self._lease.give_back()
         self._say(_REPLACED, 0)  # who was about to replace it has died
-        self._seen[0], self._seen[2] = _HEADER, self._state()[2]
+        self._seen[0], self._seen[2] = HEADER, self._state()[2]
         fcntl.flock(fd, fcntl.LOCK_UN)
         if old >= 0:
             os.close(old)
 
     def _state(self) -> tuple[int, ...]:
-        """The header's words from _END on."""
-        data = os.pread(self._fd, _STATE.size, _END * _WORD.size)
+        """The header's words from END on."""
+        data = os.pread(self._fd, _STATE.size, END * WORD.size)
         return _STATE.unpack(data) if len(data) == _STATE.size else _EMPTIED
 
     def _say(self, word: int, value: int) -> None:
-        os.pwrite(self._fd, _WORD.pack(value), word * _WORD.size)
+        os.pwrite(self._fd, WORD.pack(value), word * WORD.size)
 
     def _check(self, fd: int) -> None:
         size = os.fstat(fd).st_size
         if size == 0:
             _begin(fd)
-        elif os.pread(fd, len(MAGIC), 0) != MAGIC or size < _HEADER:
+        elif os.pread(fd, len(MAGIC), 0) != MAGIC or size < HEADER:
             raise ViewosError(
                 f"{os.fsdecode(self._path)} is no log of the uid module"
                 " (another file can be taken over with load=, and save= names a new one)"
             )
+
+    def _mend(self) -> None:
+        """Take out what are no entries; the log is kept as it was beside it."""
+        with self.locked():
+            head, data = os.pread(self._fd, HEADER, 0), self._entries()
+            lost = damage(data, self._state()[0] - HEADER)
+            if not lost:
+                return
+            kept = self._path + b".damaged-%d" % time.time_ns()
+            with open(kept, "xb", opener=_private) as file:
+                file.write(head + data)
+            self._replace(pack(*entry) for entry in salvage(data)[0])
+        self.damage = (
+            f"{os.fsdecode(self._path)}: {lost} bytes of it were damaged, and {LOST}"
+            f" ({os.fsdecode(kept)} is how it was)"
+        )
+
+    def _entries(self) -> bytes:
+        return os.pread(self._fd, os.fstat(self._fd).st_size, HEADER)
 
     def update(self, take: Take) -> None:
         """See `Store`."""
@@ -173,7 +141,7 @@ class Journal:
                 self._open()
             end, _, begun = self._state()
             if begun != self._seen[2]:  # somebody had emptied it
-                self._seen[0], self._seen[2] = _HEADER, begun
+                self._seen[0], self._seen[2] = HEADER, begun
             start = self._seen[0]
             for at, entry in unpack(os.pread(self._fd, max(0, end - start), start)):
                 take(*entry)
@@ -184,7 +152,7 @@ class Journal:
         """See `Store`. Once the file has been replaced they differ for good."""
         if self._watched < 0:
             self._watched = self._duplicate()
-        return Watched(self._watched, _END * _WORD.size, self._seen)
+        return Watched(self._watched, END * WORD.size, self._seen)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -206,13 +174,13 @@ class Journal:
             self._open()
             fcntl.flock(self._fd, fcntl.LOCK_EX)
         end, size = self._state()[0], os.fstat(self._fd).st_size
-        if size < _HEADER:
+        if size < HEADER:
             _begin(self._fd)
         elif size > end:  # its writer was killed
-            end = start = max(end, _HEADER)  # a header of noughts hides no entry
+            end = start = max(end, HEADER)  # a header of noughts hides no entry
             for at, _ in unpack(os.pread(self._fd, size - start, start)):
                 end = start + at
-            self._say(_END, end)
+            self._say(END, end)
             os.ftruncate(self._fd, end)
 
     def write(self, identity: Identity, record: Record | None, take: Take) -> None:
@@ -223,7 +191,7 @@ class Journal:
             rest = memoryview(data)
             while rest:
                 rest = rest[os.pwrite(self._fd, rest, end + len(data) - len(rest)) :]
-            self._say(_END, end + len(data))
+            self._say(END, end + len(data))
             if self._seen[0] != end:
                 self.update(take)
             else:
@@ -236,18 +204,21 @@ class Journal:
         if self._taken - live < max(live, _WORTH_A_REWRITE):
             return
         with self.locked():
-            path = self._path + b".new"
-            body = b"".join(pack(*one) for one in records)
-            with open(path, "wb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
-                file.write(_header(_HEADER + len(body)) + body)
-                file.flush()
-                os.fsync(file.fileno())
-            self._say(_REPLACED, 1)
-            os.rename(path, self._path)
-            fcntl.flock(self._fd, fcntl.LOCK_UN)
-            self._open()
+            self._replace(pack(*one) for one in records)
             self._taken = 0
-            fcntl.flock(self._fd, fcntl.LOCK_EX)
+
+    def _replace(self, entries: Iterable[bytes]) -> None:
+        path = self._path + b".new"
+        body = b"".join(entries)
+        with open(path, "wb", opener=_private) as file:
+            file.write(_header(HEADER + len(body)) + body)
+            file.flush()
+            os.fsync(file.fileno())
+        self._say(_REPLACED, 1)
+        os.rename(path, self._path)
+        fcntl.flock(self._fd, fcntl.LOCK_UN)
+        self._open()
+        fcntl.flock(self._fd, fcntl.LOCK_EX)
 
     def close(self) -> None:
         """See `Store`."""
@@ -265,11 +236,15 @@ class Journal:
 
 
 def _header(end: int) -> bytes:
-    return (MAGIC + _STATE.pack(end, 0, time.time_ns())).ljust(_HEADER, b"\0")
+    return (MAGIC + _STATE.pack(end, 0, time.time_ns())).ljust(HEADER, b"\0")
 
 
 def _begin(fd: int) -> None:
-    os.pwrite(fd, _header(_HEADER), 0)
+    os.pwrite(fd, _header(HEADER), 0)
+
+
+def _private(path: str | bytes, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def _is_at(fd: int, path: bytes) -> bool:
@@ -278,12 +253,3 @@ def _is_at(fd: int, path: bytes) -> bool:
     except FileNotFoundError:
         return False
     return os.path.samestat(os.fstat(fd), found)
-
-
-def read(path: str | bytes) -> list[Entry] | None:
-    """The entries of a log that stays as it is; None if the file is none. Raises OSError."""
-    with open(path, "rb") as file:
-        header = file.read(_HEADER)
-        if header[: len(MAGIC)] != MAGIC:
-            return None
-        return [entry for _, entry in unpack(file.read())]

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Self, TypeVar, cast
 
 from viewos import Owners, absolute
-from viewos.modules.uid import faked, journal, lent
+from viewos.modules.uid import faked, lent
 from viewos.modules.uid.credentials import UNCHANGED, Credentials
+from viewos.modules.uid.entries import read
 from viewos.modules.uid.executed import ExecModule
 from viewos.modules.uid.journal import Journal
 from viewos.modules.uid.schedule import ScheduleModule
@@ -109,15 +110,16 @@ class Uid(ExecModule, ScheduleModule):
     def start(self, scratch: bytes) -> None:
         """Look at the ids that files will really get, and take what was saved."""
         for path in lent.put_all_back():
-            print(
-                f"viewos: uid: {path} is not where it was when a view was killed that had given it"
-                " another mode for a moment (chmod it where it is now)",
-                file=sys.stderr,
+            _say(
+                f"{path} is not where it was when a view was killed that had given it another mode"
+                " for a moment (chmod it where it is now)"
             )
         self._watch_makers()
         log = None if self._save is None else Journal(self._save)
         self._table = Table(log)
         if log is not None:
+            if log.damage:
+                _say(log.damage)
             self._table.refresh()
             log.tidy(self._table, len(self._table))
         for path in self._load:
@@ -144,8 +146,12 @@ def _chosen(cls: type[T], *, drop: bool, reach: bool) -> type[T]:
     return cls
 
 
+def _say(line: str) -> None:
+    print(f"viewos: uid: {line}", file=sys.stderr)
+
+
 def _load(table: Table, path: str) -> None:
-    entries = journal.read(path)
+    entries = read(path, _say)
     if entries is None:
         with open(path, "rb") as file:
             table.adopt(faked.parse(file.read(), path))

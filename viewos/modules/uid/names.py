@@ -101,6 +101,8 @@ class NameModule(AttributeModule):
             call.file()
         except FileNotFoundError:
             return self._create(call, flags, mode & PERMISSIONS)
+        except OSError:
+            pass  # the kernel knows of what it fails: "file/" is EISDIR with O_CREAT
         return PASS
 
     def _open_device(self, call: Call) -> FileIO | None:
