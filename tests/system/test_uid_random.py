@@ -120,3 +120,5 @@ def test_random_names_are_as_a_real_root_has_them(scratch: Path, seed: int, view
     said = run_in_view(modules, [*words, top, str(seed)], user=USER, check=True)
     for ours, theirs in zip(said.stdout.splitlines(), native.stdout.splitlines(), strict=True):
         assert ours == theirs
+    real_modes = [path.lstat().st_mode for path in place.rglob("*") if not path.is_symlink()]
+    assert not any(mode & 0o6000 for mode in real_modes)  # they would give the real user away

@@ -23,7 +23,7 @@ from viewos.modules.uid.table import Record
 if TYPE_CHECKING:
     from viewos import Call, Changing, Verdict
 
-_OWNER_BITS = 0o600
+_OWNER_BITS, _SET_IDS = 0o600, 0o6000
 _MAKEABLE = frozenset({0, stat.S_IFREG, stat.S_IFIFO, stat.S_IFSOCK})
 _DEVICES = frozenset({stat.S_IFCHR, stat.S_IFBLK})
 _EXCHANGE, _NOREPLACE = 2, 1
@@ -83,7 +83,7 @@ class NameModule(AttributeModule):
         has = self._table.holding()
         return (
             (who.uid.fs, who.gid.fs) == self._default_owner
-            and mode & wanted == wanted
+            and mode & (wanted | _SET_IDS) == wanted
             and not (self._strange_umask or has.set_gid or has.attributes)
         )
 
@@ -123,7 +123,7 @@ class NameModule(AttributeModule):
     def _create(self, call: Call, flags: int, mode: int) -> Verdict:
         changes = {}
         if call.name != "openat2":  # what is wrong with the new file's mode is put right at once
-            changes["mode"] = mode | _OWNER_BITS
+            changes["mode"] = mode & ~_SET_IDS | _OWNER_BITS
         if call.name in ("open", "openat"):
             changes["flags"] = flags | os.O_EXCL
         try:
@@ -144,7 +144,7 @@ class NameModule(AttributeModule):
 
     def symlink(self, call: Call) -> Verdict:
         """symlink(2), symlinkat(2)."""
-        if self._is_plain(self._who(call), 0o777, 0):
+        if self._is_plain(self._who(call), 0, 0):
             return PASS
         return self._make(call, stat.S_IFLNK | 0o777)
 
@@ -159,7 +159,7 @@ class NameModule(AttributeModule):
             return self._make(call, mode, rdev=call.args.dev, mode=plain, dev=0)
         if kind not in _MAKEABLE or self._is_plain(who, mode, _OWNER_BITS):
             return PASS
-        return self._make(call, mode, mode=mode & ~0o6000 | _OWNER_BITS)
+        return self._make(call, mode, mode=mode & ~_SET_IDS | _OWNER_BITS)
 
     def _make(self, call: Call, wanted: int, rdev: int = 0, **changes: int) -> Verdict:
         """Let the kernel make it with changed arguments, and remember what was wanted."""

@@ -198,7 +198,7 @@ static bool makes_plainly(const struct call *c)
 {
     return c->level->owners && owners_are_plain(c->level->owners) &&
            c->accelerator->facts[c->state_index][MAKES_PLAINLY] == 1 &&
-           (value(c, 1) & 0600) == 0600;
+           (value(c, 1) & (S_ISUID | S_ISGID | 0600)) == 0600;
 }
 
 /* Does a module pass the open? With O_CREAT one of a file that exists is as one without. */

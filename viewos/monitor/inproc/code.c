@@ -87,7 +87,7 @@ CODE bool makes_plainly(const struct shared *shared, struct here *here, uint64_t
                         int directory, const char *path, const volatile char *single)
 {
     uint32_t where = shown_by(shared)->plainly;
-    if (here->no_root || where == NOWHERE || (mode & owner) != owner)
+    if (here->no_root || where == NOWHERE || (mode & (S_ISUID | S_ISGID | owner)) != owner)
         return false;
     return where == EVERYWHERE || (path && is_unknown_parent(shared, here, directory, path, single));
 }
@@ -133,6 +133,7 @@ CODE bool is_made_plainly(const struct shared *shared, struct here *here, long n
     bool is_link = number == SYS_symlink || number == SYS_symlinkat;
     if (!is_directory && !is_link && kind && kind != S_IFREG && kind != S_IFIFO && kind != S_IFSOCK)
         return false;
+    mode = is_link ? 0 : is_directory ? mode & 01777 : mode;
     return makes_plainly(shared, here, mode, is_link ? 0 : is_directory ? 0700 : 0600, directory, path, single);
 }
 
