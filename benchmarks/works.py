@@ -50,7 +50,7 @@ all: $(SRC:.c=.o)
 """
 
 
-def _lua(directory: Path) -> None:
+def prepare_lua(directory: Path) -> None:
     archive = Path(os.environ.get("VIEWOS_BENCH_LUA", HERE / "lua.tar.gz"))
     if not archive.exists():
         raise Unavailable(f"put {LUA} at {archive}, or name it in VIEWOS_BENCH_LUA")
@@ -69,7 +69,7 @@ def _make(jobs: int, optimise: str) -> Work:
     return Work(
         f"lua {optimise} -j{jobs}",
         f"make -j{jobs} of Lua with {optimise}",
-        _lua,
+        prepare_lua,
         shell(f"make -s -C lua -j{jobs} OPT={optimise}"),
         _no_objects,
     )
