@@ -12,6 +12,7 @@ import errno
 import fcntl
 import os
 import struct
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from viewos.call import Call
 
 SOL_SOCKET = 1
-SO_TYPE, SO_ERROR, SO_PEERCRED, SO_RCVTIMEO = 3, 4, 17, 20
+SO_TYPE, SO_ERROR, SO_PEERCRED = 3, 4, 17
 SO_PROTOCOL, SO_DOMAIN, SO_COOKIE = 38, 39, 57
 MSG_DONTWAIT, MSG_NOSIGNAL = 0x40, 0x4000
 POLLIN, POLLOUT = 1, 4
@@ -205,47 +206,53 @@ class SharedSocket:
     def send(self, data: bytes, seconds: float | None) -> None:
         """Send all of it, whether or not the program's socket waits. Raises OSError (ETIMEDOUT),
         Interrupted."""
+        left = _countdown(seconds)
         while data:
             count = _send(self._fd, data, len(data), MSG_DONTWAIT | MSG_NOSIGNAL)
             if count >= 0:
                 data = data[count:]
             elif ctypes.get_errno() != errno.EAGAIN:
                 _raise(ctypes.get_errno())
-            elif not self.wait(POLLOUT, seconds):
+            elif not self.wait(POLLOUT, left()):
                 raise OSError(errno.ETIMEDOUT, "sending took too long")
 
     def receive(self, most: int, seconds: float | None, flags: int = 0) -> bytes:
         """What is there, at most so many bytes; b"" at the end. Raises OSError (ETIMEDOUT),
         Interrupted."""
-        buffer = ctypes.create_string_buffer(most)
+        buffer, left = ctypes.create_string_buffer(most), _countdown(seconds)
         while True:
             count = _recv(self._fd, buffer, most, MSG_DONTWAIT | flags)
             if count >= 0:
                 return buffer.raw[:count]
             if ctypes.get_errno() != errno.EAGAIN:
                 _raise(ctypes.get_errno())
-            if not self.wait(POLLIN, seconds):
+            if not self.wait(POLLIN, left()):
                 raise OSError(errno.ETIMEDOUT, "receiving took too long")
 
     # ---- messages -------------------------------------------------------------------------------
 
     def send_message(
-        self, data: bytes, address: SocketAddress | None, *, control: bytes = b"", flags: int = 0
-    ) -> int:
-        """sendmsg(2), without waiting; the number of bytes. Raises OSError (EAGAIN)."""
+        self, data: bytes, address: SocketAddress | None, *, control: bytes = b"", flags: int = 0,
+        wait: bool = False,
+    ) -> int:  # fmt: skip
+        """sendmsg(2); the number of bytes. `wait`: as long as the program's own call would.
+
+        Raises OSError (EAGAIN), Interrupted.
+        """
         name = b"" if address is None else abi.encode(self._suited(address))
         header, _buffers = _header(name, data, control)
-        count: int = _sendmsg(self._fd, header, flags | MSG_DONTWAIT | MSG_NOSIGNAL)
-        _raise(_failed(count))
-        return count
+        return self._exchange(_sendmsg, header, flags | MSG_NOSIGNAL, POLLOUT if wait else 0)
 
     def receive_message(
-        self, size: int, *, name_size: int = 0, control_size: int = 0, flags: int = 0
-    ) -> Received:
-        """recvmsg(2) into that much room, without waiting. Raises OSError (EAGAIN)."""
+        self, size: int, *, name_size: int = 0, control_size: int = 0, flags: int = 0,
+        wait: bool = False,
+    ) -> Received:  # fmt: skip
+        """recvmsg(2) into that much room. `wait`: as long as the program's own call would.
+
+        Raises OSError (EAGAIN), Interrupted.
+        """
         header, buffers = _header(bytes(name_size), bytes(size), bytes(control_size))
-        count: int = _recvmsg(self._fd, header, flags | MSG_DONTWAIT)
-        _raise(_failed(count))
+        count = self._exchange(_recvmsg, header, flags, POLLIN if wait else 0)
         name, data, control, _ = buffers
         _, name_length, *_, control_length, told = _MSGHDR.unpack(header.raw)
         return Received(
@@ -253,19 +260,38 @@ class SharedSocket:
             told, count,
         )  # fmt: skip
 
-    @property
-    def receive_timeout(self) -> float | None:
-        """SO_RCVTIMEO in seconds; None: there is none."""
-        buffer, size = ctypes.create_string_buffer(16), ctypes.c_int(16)
-        _raise(
-            _failed(_libc.getsockopt(self._fd, SOL_SOCKET, SO_RCVTIMEO, buffer, ctypes.byref(size)))
-        )
-        seconds, micro = struct.unpack("=qq", buffer.raw)
-        return seconds + micro / 1e6 if seconds or micro else None
+    def _exchange(
+        self, function: Callable[..., int], header: _Buffer, flags: int, events: int
+    ) -> int:
+        """sendmsg(2) or recvmsg(2). `events`: what it waits for, if it may.
+
+        It waits in the kernel, which alone knows all that ends that: a time limit, a shutdown, a
+        peer's refusal. poll(2) tells of some of them for ever, and each would have to be told
+        from the others.
+        """
+        count = function(self._fd, header, flags | MSG_DONTWAIT)
+        error = _failed(count)
+        if error == errno.EAGAIN and events and not (flags & MSG_DONTWAIT or self.nonblocking):
+            self.wait(events, 0)
+
+            def attempt() -> int:
+                nonlocal count
+                count = function(self._fd, header, flags)
+                return _failed(count)
+
+            error = self._services.blocking(self._call, attempt)
+        _raise(error)
+        return count
 
 
 _MSGHDR = struct.Struct("=QI4xQQQQi4x")
 _Buffer = ctypes.Array[ctypes.c_char]
+
+
+def _countdown(seconds: float | None) -> Callable[[], float | None]:
+    """Tells how much is left of so many seconds from now; None: no end."""
+    end = None if seconds is None else time.monotonic() + seconds
+    return lambda: None if end is None else max(end - time.monotonic(), 0)
 
 
 def _header(*parts: bytes) -> tuple[_Buffer, tuple[_Buffer, ...]]:

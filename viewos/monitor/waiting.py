@@ -73,12 +73,15 @@ def wait(router: Router, call: Call, fd: int, events: int, seconds: float | None
     if not ready:
         router.step_aside()
     notification = router.notification
-    while not ready:
+    while not ready or not ready[0][1] & events:
         if Signals(call.tid).due or not notification.valid():
             raise Due
         if deadline is not None and time.monotonic() >= deadline:
             return 0
         left = LOOK if deadline is None else min(LOOK, deadline - time.monotonic())
+        if ready:  # what nobody asked for can last (an entry of an error queue), and be asked again
+            time.sleep(max(left, 0))
+            break
         ready = poll.poll(max(left, 0) * 1000)
     return ready[0][1]
 

@@ -6,12 +6,11 @@ sent to a mapped address.
 
 from __future__ import annotations
 
-import errno
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from viewos import PASS, InetAddress, Received
+from viewos import PASS, InetAddress
 from viewos.modules.net.families import INET, SOCK_DGRAM
 from viewos.modules.net.memory import Memory
 from viewos.modules.net.patterns import is_loopback
@@ -19,9 +18,7 @@ from viewos.modules.net.patterns import is_loopback
 if TYPE_CHECKING:
     from viewos import Call, Message, SharedSocket, Verdict
 
-MSG_PEEK, MSG_DONTWAIT, MSG_WAITFORONE, MSG_ERRQUEUE = 0x2, 0x40, 0x10000, 0x2000
-MSG_ZEROCOPY = 0x4000000
-POLLIN, POLLOUT = 1, 4
+MSG_DONTWAIT, MSG_WAITFORONE, MSG_ZEROCOPY = 0x40, 0x10000, 0x4000000
 _FLAGS_AT = {"recvfrom": 3, "recvmsg": 2, "recvmmsg": 3, "sendto": 3, "sendmsg": 2, "sendmmsg": 3}
 MOST_NAMES = 1024
 """Mapped addresses that are remembered of one socket."""
@@ -78,7 +75,9 @@ def send(call: Call, targets: list[InetAddress | None], messages: list[Message])
     flags = _flags(call) & ~MSG_ZEROCOPY
     for target, message in zip(targets, messages, strict=True):
         try:
-            last = _send_one(socket, message, target, flags)
+            last = socket.send_message(
+                message.payload(), target, control=message.control(), flags=flags, wait=True
+            )
         except OSError:
             if not done:
                 raise
@@ -86,20 +85,6 @@ def send(call: Call, targets: list[InetAddress | None], messages: list[Message])
         message.sent(last)
         done += 1
     return done if call.name == "sendmmsg" else last
-
-
-def _send_one(
-    socket: SharedSocket, message: Message, target: InetAddress | None, flags: int
-) -> int:
-    while True:
-        try:
-            return socket.send_message(
-                message.payload(), target, control=message.control(), flags=flags
-            )
-        except BlockingIOError:
-            if flags & MSG_DONTWAIT or socket.nonblocking:
-                raise
-            socket.wait(POLLOUT)
 
 
 def receive(call: Call, senders: Senders, told: Told | None) -> Verdict:
@@ -161,22 +146,11 @@ def _deadline(call: Call) -> float | None:
 
 
 def _receive_one(socket: SharedSocket, message: Message, flags: int, name: Name) -> int:
-    got = _wait_for(socket, message, flags)
+    got = socket.receive_message(
+        message.size, name_size=28, control_size=message.control_size, flags=flags, wait=True
+    )
     sender = InetAddress.decode(got.address)
     if sender is not None:
         got = got._replace(address=name(sender).on(socket.family).encode())
     message.deliver(got)
     return got.length
-
-
-def _wait_for(socket: SharedSocket, message: Message, flags: int) -> Received:
-    while True:
-        try:
-            return socket.receive_message(
-                message.size, name_size=28, control_size=message.control_size, flags=flags
-            )
-        except BlockingIOError:
-            if flags & (MSG_DONTWAIT | MSG_ERRQUEUE) or socket.nonblocking:
-                raise
-        if not socket.wait(POLLIN, socket.receive_timeout):
-            raise BlockingIOError(errno.EAGAIN, "SO_RCVTIMEO")

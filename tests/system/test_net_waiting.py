@@ -1,0 +1,52 @@
+"""net: a program that waits for datagrams is woken by whatever wakes it natively."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.system.command import USERS
+from tests.system.net.servers import closed_port
+from tests.system.view import run_in_view
+
+pytestmark = pytest.mark.timeout(60)
+each_user = pytest.mark.parametrize("user", USERS, ids=lambda user: f"as-{user}")
+
+SHUT = """
+import select, socket, sys, threading
+c = socket.socket(type=socket.SOCK_DGRAM); c.connect(("127.0.0.1", int(sys.argv[1])))
+for receive in (c.recvfrom, c.recvmsg):
+    threading.Timer(0.2, c.shutdown, (socket.SHUT_RDWR,)).start()
+    print(receive(9))
+"""
+ERROR = """
+import signal, socket, sys
+s = socket.socket(type=socket.SOCK_DGRAM)
+s.setsockopt(socket.IPPROTO_IP, 11, 1)  # IP_RECVERR
+s.sendto(b"x", ("127.0.0.1", int(sys.argv[1])))
+def attempt():
+    try: print(s.recvfrom(9))
+    except OSError as error: print(error.strerror)
+attempt()
+signal.signal(signal.SIGALRM, lambda *_: print("signal") or s.settimeout(0))
+signal.setitimer(signal.ITIMER_REAL, 0.2)
+attempt()
+s.setblocking(True)
+s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, bytes(8) + (100000).to_bytes(8, "little"))
+attempt()
+print(len(s.recvmsg(9, 500, 0x2000)[0]))  # MSG_ERRQUEUE
+"""
+EXPECTED = {
+    SHUT: b"(b'', None)\n(b'', [], 0, None)\n",
+    ERROR: b"Connection refused\nsignal\nResource temporarily unavailable\n"
+    b"Resource temporarily unavailable\n1\n",
+}
+
+
+@each_user
+@pytest.mark.parametrize("rules", ["ports=private", "none", "name=a.test=10.0.0.7"])
+@pytest.mark.parametrize("program", EXPECTED, ids=["shut-down", "error-queue"])
+def test_receiving(program: str, rules: str, user: int) -> None:
+    words = ["python3", "-c", program, str(closed_port())]
+    for modules in (None, [f"net:{rules}"]):
+        result = run_in_view(modules, words, user=user, timeout=15)
+        assert (result.stdout, result.stderr) == (EXPECTED[program], b""), modules
