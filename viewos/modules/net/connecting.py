@@ -112,7 +112,7 @@ class Connecting:
         known = self.senders.real(socket, address) if socket.type == SOCK_DGRAM else None
         return known or self._listening.reach(address, socket)
 
-    def _name_behind(self, address: InetAddress, rule: Rule | None) -> str | None:
+    def _name_behind(self, address: InetAddress, rule: Rule | None) -> bytes | None:
         """The name that a proxy is told in the place of an address. Raises OSError EHOSTUNREACH
         where there is none for it, or nobody who knows it."""
         if not self._known.is_fake(address):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 A, PTR, AAAA, ANY = 1, 12, 28, 255
@@ -21,8 +22,8 @@ class Question(NamedTuple):
 
     identity: int
     flags: int
-    name: str
-    """In lower case, without the dot at its end."""
+    name: bytes
+    """In lower case, without the dot at its end. A dot within a label has a backslash before it."""
     kind: int
     wire: bytes
     """The question section as it came."""
@@ -46,7 +47,7 @@ def parse_query(data: bytes) -> Question:
     if at + 1 + _QUESTION.size > len(data):
         raise ValueError("cut off")
     kind, _ = _QUESTION.unpack_from(data, at + 1)
-    name = b".".join(labels).decode("ascii", "backslashreplace").lower()
+    name = b".".join(label.replace(b".", rb"\.") for label in labels).lower()
     return Question(identity, flags, name, kind, data[_HEADER.size : at + 1 + _QUESTION.size])
 
 
@@ -66,22 +67,59 @@ def refusal(data: bytes, code: int) -> bytes | None:
     return _HEADER.pack(identity, QR | RA | flags & (OPCODE | RD) | code, 0, 0, 0, 0)
 
 
-def encode_name(name: str) -> bytes:
-    """A name as labels. Raises ValueError for a label over 63 bytes."""
-    labels = [label.encode("ascii") for label in name.split(".") if label]
-    if any(len(label) > 63 for label in labels):
-        raise ValueError(f"{name}: a label has at most 63 bytes")
-    return b"".join(bytes((len(label),)) + label for label in labels) + b"\0"
+def encode_name(name: bytes) -> bytes:
+    """A name as labels."""
+    return b"".join(bytes((len(label),)) + label for label in name.split(b".")) + b"\0"
 
 
-def reversed_host(name: str) -> bytes | None:
+def reversed_host(name: bytes) -> bytes | None:
     """The address that a name below in-addr.arpa or ip6.arpa stands for, packed; else None."""
-    labels = name.split(".")
+    labels = name.split(b".")
     try:
-        if name.endswith(".in-addr.arpa") and len(labels) == 6:
+        if name.endswith(b".in-addr.arpa") and len(labels) == 6:
             return bytes(int(label) for label in labels[3::-1])
-        if name.endswith(".ip6.arpa") and len(labels) == 34:
-            return bytes.fromhex("".join(labels[31::-1]))
+        if name.endswith(b".ip6.arpa") and len(labels) == 34:
+            host = bytes.fromhex(b"".join(labels[31::-1]).decode("ascii"))
+            return host if len(host) == 16 else None
     except ValueError:
         pass
     return None
+
+
+# ---- names that the user writes -----------------------------------------------------------------
+
+
+def _as_in_2008(text: str) -> bytes:
+    import unicodedata
+
+    labels = unicodedata.normalize("NFC", text).split(".")
+    return b".".join(
+        label.encode() if label.isascii() else b"xn--" + label.encode("punycode")
+        for label in labels
+    )
+
+
+_FORMS: tuple[Callable[[str], bytes], ...] = (
+    lambda text: text.encode("idna"),  # of 2003, for which Python asks
+    _as_in_2008,  # which curl and browsers ask for; another one for letters such as German's ß
+    str.encode,  # getaddrinfo(3) without AI_IDN
+)
+
+
+def spellings(text: str) -> list[bytes]:
+    """A name as resolvers ask for it, the usual one first. Raises ValueError."""
+    found = dict.fromkeys(_valid_forms(text.lower().rstrip(".")))
+    if not found:
+        raise ValueError(f"{text} is no name: labels of at most 63 bytes, with dots between them")
+    return list(found)
+
+
+def _valid_forms(text: str) -> Iterator[bytes]:
+    for form in _FORMS:
+        try:
+            text.encode()  # not what was no UTF-8 in the command
+            name = form(text)
+        except UnicodeError:
+            continue
+        if len(name) <= 253 and all(0 < len(label) <= 63 for label in name.split(b".")):
+            yield name

@@ -29,10 +29,15 @@ class Target(NamedTuple):
     """Where a proxy shall connect to: an address, or a name that it resolves."""
 
     address: InetAddress
-    name: str | None = None
+    name: bytes | None = None
+
+    def __bytes__(self) -> bytes:
+        if self.name is None:
+            return str(self.address).encode()
+        return b"%s:%d" % (self.name, self.address.port)
 
     def __str__(self) -> str:
-        return f"{self.name}:{self.address.port}" if self.name else str(self.address)
+        return bytes(self).decode(errors="backslashreplace")
 
 
 class Credentials(NamedTuple):
@@ -101,8 +106,7 @@ def socks5(target: Target, who: Credentials | None) -> Words:
 def _destination(target: Target) -> bytes:
     port = struct.pack("!H", target.address.port)
     if target.name is not None:
-        name = target.name.encode()
-        return bytes((3, len(name))) + name + port
+        return bytes((3, len(target.name))) + target.name + port
     host = target.address.host
     return bytes((1 if len(host) == 4 else 4,)) + host + port
 
@@ -112,7 +116,7 @@ def socks4(target: Target, who: Credentials | None) -> Words:
     user = b"" if who is None else who.user
     host, name = target.address.host, b""
     if target.name is not None:
-        host, name = b"\0\0\0\1", target.name.encode() + b"\0"
+        host, name = b"\0\0\0\1", target.name + b"\0"
     if len(host) != 4:
         raise Refused(errno.EAFNOSUPPORT, "SOCKS4 knows no IPv6 address")
     yield struct.pack("!BBH", 4, 1, target.address.port) + host + user + b"\0" + name
@@ -129,11 +133,12 @@ _HTTP = {403: errno.EACCES, 407: errno.EACCES, 404: errno.EHOSTUNREACH, 504: err
 
 def http(target: Target, who: Credentials | None) -> Words:
     """CONNECT (RFC 9110, section 9.3.6)."""
-    lines = [f"CONNECT {target} HTTP/1.1", f"Host: {target}"]
+    there = bytes(target)
+    lines = [b"CONNECT " + there + b" HTTP/1.1", b"Host: " + there]
     if who is not None:
-        word = base64.b64encode(who.user + b":" + who.password).decode()
-        lines.append(f"Proxy-Authorization: Basic {word}")
-    yield "\r\n".join([*lines, "", ""]).encode()
+        word = base64.b64encode(who.user + b":" + who.password)
+        lines.append(b"Proxy-Authorization: Basic " + word)
+    yield b"\r\n".join([*lines, b"", b""])
     head = yield Until(b"\r\n\r\n")
     words = head.split(b"\r\n")[0].split(None, 2)
     if len(words) < 2 or not words[0].startswith(b"HTTP/") or not words[1].isdigit():

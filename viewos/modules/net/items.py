@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from viewos import absolute
+from viewos.modules.net.dns import spellings
 from viewos.modules.net.faults import Fault, parse_delay, parse_failure
 from viewos.modules.net.handshake import Credentials
 from viewos.modules.net.listening import BindRule
@@ -204,6 +205,7 @@ def _name(settings: Settings, value: str, text: str) -> None:
     address = parse_address(host)
     if address.port:
         raise ValueError("a name has no port: use map=ADDRESS:PORT=ADDRESS:PORT")
+    spellings(name)
     key = name.lower().rstrip(".")
     settings.names[key] = (*settings.names.get(key, ()), address.host)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Mapping
 
@@ -13,8 +14,10 @@ FAKE4 = parse_pattern("198.18.0.0/15")
 """RFC 2544: for benchmarks of routers, so no network has them."""
 FAKE6 = parse_pattern("[fd76:6965:776f:73::/64]")
 """A prefix of unique local addresses (RFC 4193), with `viewos` in it."""
-LOCAL = frozenset({"localhost"})
+LOCAL = frozenset({b"localhost"})
 """Never a proxy's business (RFC 6761)."""
+_FORBIDDEN = re.compile(rb"[\0- \x7f\"#%/:<>?@\[\\\]^`{|}]")
+"""In no name that a proxy is told: there it would end the name, or begin a line of HTTP's."""
 
 
 class Names:
@@ -29,12 +32,12 @@ class Names:
         fake4: Pattern = FAKE4,
         fake6: Pattern = FAKE6,
     ) -> None:
-        self._fixed = {name.lower().rstrip("."): hosts for name, hosts in fixed.items()}
+        self._fixed = {name: hosts for text, hosts in fixed.items() for name in dns.spellings(text)}
         self.fakes = fakes
         self._fake4, self._fake6 = fake4, fake6
         self._lock = threading.Lock()
-        self._numbers: dict[str, int] = {}
-        self._names: list[str] = []
+        self._numbers: dict[bytes, int] = {}
+        self._names: list[bytes] = []
 
     def is_fake(self, address: InetAddress) -> bool:
         """Does it lie in one of the prefixes, so that it leads nowhere by itself?"""
@@ -42,13 +45,13 @@ class Names:
             pattern.matches(address, "") for pattern in (self._fake4, self._fake6)
         )
 
-    def of(self, address: InetAddress) -> str | None:
+    def of(self, address: InetAddress) -> bytes | None:
         """The name that an address stands for."""
         pattern = self._fake4 if len(address.host) == 4 else self._fake6
         number = int.from_bytes(address.host) - pattern.network - 1
         return self._names[number] if 0 <= number < len(self._names) else None
 
-    def fake(self, name: str, size: int) -> bytes | None:
+    def fake(self, name: bytes, size: int) -> bytes | None:
         """The address of 4 or 16 bytes for a name; None when there are no more."""
         with self._lock:
             number = self._numbers.get(name)
@@ -79,7 +82,7 @@ class Names:
             return dns.reply(question, [host for host in fixed if len(host) == size])
         if question.name in LOCAL:
             return dns.reply(question, [b"\x7f\0\0\1" if size == 4 else bytes(15) + b"\1"])
-        if not question.name or len(question.name) > 255:
+        if not 0 < len(question.name) <= 255 or _FORBIDDEN.search(question.name):
             return dns.reply(question, [], dns.NXDOMAIN)
         host = self.fake(question.name, size)
         return dns.reply(question, [] if host is None else [host])

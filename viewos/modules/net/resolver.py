@@ -14,6 +14,7 @@ from contextlib import suppress
 from typing import Any
 
 from viewos import InetAddress
+from viewos.modules.net import dns
 from viewos.modules.net.threads import begin, serve
 
 RESOLV_CONF = "/etc/resolv.conf"
@@ -66,13 +67,19 @@ class Resolver:
             begin(serve, tcp, self._serve_one)
             self._running = os.getpid()
 
+    def _reply(self, data: bytes) -> bytes | None:
+        try:
+            return self._answer(data)
+        except Exception:  # one question is no reason to leave all others without an answer
+            return dns.refusal(data, dns.SERVFAIL) or b""
+
     def _serve_udp(self, udp: socket.socket) -> None:
         while True:
             try:
                 data, sender = udp.recvfrom(_MOST)
             except OSError:
                 return
-            reply = self._answer(data)
+            reply = self._reply(data)
             if reply is not None:
                 if not reply:
                     continue
@@ -92,7 +99,7 @@ class Resolver:
             connection.settimeout(_SECONDS)
             while True:
                 data = _read_message(connection)
-                reply = self._answer(data)
+                reply = self._reply(data)
                 if reply is None:
                     reply = _ask_tcp(data)
                 connection.sendall(struct.pack("!H", len(reply)) + reply)
