@@ -53,6 +53,29 @@ def test_all_shows_what_no_module_asks_for() -> None:
     assert all(line.startswith("open") for line in lines)
 
 
+BAD = """
+import ctypes, mmap, os, sys
+libc = ctypes.CDLL(None, use_errno=True)
+page = mmap.mmap(-1, 8192); page[:] = b"a" * 8192
+start = ctypes.addressof(ctypes.c_char.from_buffer(page))
+libc.mprotect(ctypes.c_void_p(start + 4096), 4096, 0)
+for path in (ctypes.c_void_p(8), ctypes.c_void_p(start + 4000), b"/mnt/" + b"a/" * 2500):
+    for name in ("open", "access", "mkdir"):
+        print(getattr(libc, name)(path, 0), os.strerror(ctypes.get_errno()))
+"""
+
+
+def test_pointers_that_lead_nowhere(work: Path) -> None:
+    """What the program gets is what it gets without; the pointer is shown, as strace does."""
+    words = ["-m", f"vfs:/mnt={work}", "-e", "open,access,mkdir", "--", "python3", "-c", BAD]
+    native = run_in_view(None, ["python3", "-c", BAD], check=True).stdout.decode()
+    said, lines = trace(*words)
+    assert said == native and native.count("Bad address") == 6
+    assert len([line for line in lines if "(0x8" in line or ", 0x8" in line]) == 3, lines
+    assert len([line for line in lines if '/a/a/a"...' in line]) == 3
+    assert not any("Traceback" in line or "a bug" in line for line in lines)
+
+
 def test_expressions(work: Path) -> None:
     words = ("-m", f"vfs:/mnt={work}", "-m", "hostname:h")
     ls = ("--", "sh", "-c", "ls /mnt /mnt/none 2>/dev/null; uname -n; :")

@@ -11,9 +11,10 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from viewos.abi.syscalls import OPERATIONS, TABLE
-from viewos.abi.text import format_call
+from viewos.abi.text import LONGEST_STRING, format_call
 from viewos.claims import lies_in
 from viewos.errors import SpecError
+from viewos.monitor.memory import Fault, Memory, TraceeGone, Unreadable
 from viewos.monitor.outcome import ANSWERED, CONTINUE, Outcome
 from viewos.tuples import NamedTuple
 
@@ -81,7 +82,7 @@ class Trace:
     def begin(self, router: Router, call: Call) -> str:
         """The call as text, from the tracee's memory as it is now."""
         return format_call(
-            call.row, call.raw, lambda address: router.memory.read_string(call.tid, address)
+            call.row, call.raw, lambda address: _string(router.memory, call.tid, address)
         )
 
     def end(self, router: Router, call: Call, text: str, answer: int | Outcome) -> None:
@@ -101,6 +102,18 @@ class Trace:
             os.write(self._fd, line.encode(errors="backslashreplace"))
         except OSError:  # nobody reads it any more
             return
+
+
+def _string(memory: Memory, tid: int, address: int) -> bytes:
+    """A string as far as it is shown, with one byte more of a longer one. Raises OSError: the
+    call's own fate is for the call itself to find out."""
+    try:
+        try:
+            return memory.read_string(tid, address)
+        except Fault:
+            return memory.read_exact(tid, address, LONGEST_STRING + 1)
+    except (Fault, TraceeGone, Unreadable):
+        raise OSError(errno.EFAULT, "bad address") from None
 
 
 def _ways(call: Call, answer: int | Outcome) -> list[str]:
