@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 
 _LIMITS = {
     errno.EMFILE: "ulimit -n",
@@ -36,6 +37,15 @@ def short(text: str, most: int = 300) -> str:
     if len(text) <= most:
         return text
     return f"{text[: most * 2 // 3]}[...]{text[-most // 3 :]}"
+
+
+def encoded(text: str) -> bytes:
+    """`text` for a terminal, a file or a pipe. Never raises: names come out as they came in, and
+    what else the encoding has not is written with backslashes."""
+    try:
+        return os.fsencode(text)
+    except UnicodeEncodeError:
+        return text.encode(sys.getfilesystemencoding(), "backslashreplace")
 
 
 def reason(error: BaseException) -> str:

@@ -20,6 +20,11 @@ class Hook(VirtualModule):
     def look(self, call):
         raise TimeoutError
 
+class Text(VirtualModule):
+    @hook("uname")
+    def look(self, call):
+        raise ValueError("gro\\xdf \\u20ac \\udcff \\ud800")
+
 class NoHost(VirtualModule):
     async def uname(self, call):
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
@@ -84,3 +89,18 @@ def test_what_is_said_into_a_file_stays_there(here: Place) -> None:
     assert lines[2].startswith("Traceback") and lines[-3:-1] == [
         "TimeoutError", "uname: cannot get system name: Input/output error",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("encoding", ["UTF-8", "ASCII"])
+def test_a_text_that_cannot_be_encoded(here: Place, encoding: str) -> None:
+    """It is told all the same, to the user and to a log, and the call fails."""
+    env = {"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "LC_ALL": "C"}
+    for options in ((), ("--log", "log")):
+        words = ("run", *options, "-m", "./e.py:Text", "--", "uname")
+        result = viewos(
+            *words, user=here.user, cwd=here.real, env=env if encoding == "ASCII" else {}
+        )
+        said = (here.real / "log").read_bytes() if options else result.stderr
+        shown = "gro\xdf \u20ac".encode(encoding, "backslashreplace")
+        assert b"ValueError: " + shown in said and b"\\ud800" in said, said
+        assert result.returncode == 1 and b"Input/output error" in result.stderr

@@ -15,6 +15,14 @@ from viewos.monitor.log import QUIET, Log
 RECEIVED = abi.NOTIF.pack(7, *range(1, len(abi.NOTIF.unpack(bytes(abi.NOTIF.size)))))
 
 
+class Broken(Log):
+    """A log that fails as well."""
+
+    def exception(self, what: str) -> None:
+        raise UnicodeEncodeError("utf-8", what, 0, 1, "a bug in the log")
+
+
+@pytest.mark.parametrize("log", [Log(None, QUIET), Broken(None, QUIET)], ids=["log", "no-log"])
 @pytest.mark.parametrize(
     "handle",
     [
@@ -24,7 +32,7 @@ RECEIVED = abi.NOTIF.pack(7, *range(1, len(abi.NOTIF.unpack(bytes(abi.NOTIF.size
     ],
 )
 def test_a_call_whose_answering_fails_is_answered(
-    handle: Callable[[Notification], None], monkeypatch: pytest.MonkeyPatch
+    handle: Callable[[Notification], None], log: Log, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sent: list[tuple[int, ...]] = []
 
@@ -34,5 +42,5 @@ def test_a_call_whose_answering_fails_is_answered(
         return 0
 
     monkeypatch.setattr("viewos.kernel.ioctl_errno", ioctl)
-    Engine(-1, handle, Log(None, QUIET))._handle_one(1, RECEIVED)
+    Engine(-1, handle, log)._handle_one(1, RECEIVED)
     assert sent == [(7, 0, -errno.EIO, 0)]

@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from viewos.cli.options import Option, UsageError, describe, parse
-from viewos.errors import ViewosError
+from viewos.errors import ViewosError, encoded
 
 if TYPE_CHECKING:
     from viewos.modules.uid import Uid
@@ -85,7 +85,7 @@ def _main(words: list[str]) -> int:
 def _say(text: str) -> None:
     text = text.removeprefix("viewos fakeroot: ")
     with suppress(OSError):
-        os.write(2, os.fsencode(f"viewos fakeroot: {text}\n"))
+        os.write(2, encoded(f"viewos fakeroot: {text}\n"))
 
 
 def _module(values: dict[str, Any], log: str | None) -> Uid:

@@ -8,7 +8,7 @@ import sys
 from contextlib import suppress
 from importlib import import_module
 
-from viewos.errors import ViewosError, reason
+from viewos.errors import ViewosError, encoded, reason
 
 COMMANDS = (
     "run", "fakeroot", "trace", "ps", "info", "stats", "top", "exec", "shell", "su", "module",
@@ -111,7 +111,7 @@ def _drop_output() -> None:
 def _say(text: str) -> None:
     # By write(2): sys.stderr is None when it was closed.
     with suppress(OSError):
-        os.write(2, os.fsencode(f"viewos: {text}\n"))
+        os.write(2, encoded(f"viewos: {text}\n"))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from viewos.cli.options import HELP, UsageError, describe, parse
-from viewos.errors import SpecError, ViewosError
+from viewos.errors import SpecError, ViewosError, encoded
 
 HELP_LINE = "check the files that `viewos run -p` takes"
 
@@ -41,7 +41,7 @@ def main(argv: list[str]) -> int:
         raise UsageError("viewos profile check: which PROFILE?")
     said = [error for name in words[1:] for error in _errors(name)]
     for line in said:
-        os.write(2, os.fsencode(f"viewos: {line}\n"))
+        os.write(2, encoded(f"viewos: {line}\n"))
     return SpecError.status if said else 0
 
 

@@ -11,6 +11,7 @@ from typing import NoReturn
 
 from viewos.abi.nesting import VIEWOS_ENTER
 from viewos.control.client import Monitor
+from viewos.errors import encoded
 from viewos.launcher import environment
 from viewos.launcher.contact import ask
 from viewos.launcher.errors import FAILED
@@ -48,7 +49,7 @@ def run(
         for path in why:
             directory = os.fsdecode(here or b"/")
             told = monitor.ask("why", view=made["view"], path=path, directory=directory)
-            os.write(2, os.fsencode("\n".join(told) + "\n"))
+            os.write(2, encoded("\n".join(told) + "\n"))
     enter(made["view"], command, chdir=chdir, here=here, verbosity=verbosity, env=env)
 
 

@@ -15,7 +15,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import NoReturn
 
-from viewos.errors import reason
+from viewos.errors import encoded, reason
 from viewos.kernel import start_thread
 from viewos.launcher import raw
 from viewos.launcher.errors import CANNOT_EXECUTE, FAILED, NOT_FOUND, LaunchError
@@ -29,7 +29,7 @@ _GOES_ON = (errno.ENOENT, errno.ESTALE, errno.ENOTDIR, errno.ENODEV, errno.ETIME
 
 def say(text: str, error: OSError | None) -> None:
     """One line on stderr. Nothing is flushed."""
-    os.write(2, os.fsencode(f"viewos: {text}\n"))
+    os.write(2, encoded(f"viewos: {text}\n"))
 
 
 Report = Callable[[str, "OSError | None"], object]

@@ -15,6 +15,7 @@ import select
 import signal
 import struct
 
+from viewos.errors import encoded
 from viewos.launcher import errors, raw, side
 from viewos.launcher.errors import LaunchError
 from viewos.launcher.layout import Layout
@@ -253,5 +254,5 @@ def _program(flock: Flock, to_monitor: Wire) -> int:
         become(flock.program, to_monitor, lambda: flock.wire.send(STARTED))
     except LaunchError as error:
         to_monitor.send(FAILED)
-        flock.wire.send(FAILED + os.fsencode(str(error)))
+        flock.wire.send(FAILED + encoded(str(error)))
     return errors.FAILED

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from viewos import kernel
-from viewos.errors import ViewosError, reason
+from viewos.errors import ViewosError, encoded, reason
 from viewos.launcher import raw
 from viewos.launcher.errors import LaunchError
 from viewos.launcher.layout import Layout, Session
@@ -75,7 +75,7 @@ def or_say(wire: Wire, body: Callable[[], int], clean_up: Callable[[], object]) 
         return body()
     except (OSError, ViewosError) as error:
         clean_up()
-        wire.send(FAILED + os.fsencode(reason(error)))
+        wire.send(FAILED + encoded(reason(error)))
         return 1
 
 
@@ -87,7 +87,7 @@ def _traceback() -> str:
 
 def _write(fd: int, text: str) -> None:
     with suppress(OSError):
-        os.write(fd, os.fsencode(text))
+        os.write(fd, encoded(text))
 
 
 # ---- letting go ---------------------------------------------------------------------------------
@@ -174,7 +174,7 @@ def run_monitor(wire: Wire, service: Service, layout: Layout, alive: int) -> int
         if said_ready:
             say(pid, service.stderr, _traceback().rstrip())
         else:
-            wire.send(FAILED + os.fsencode(reason(error)))
+            wire.send(FAILED + encoded(reason(error)))
         return 1
     os.write(alive, LEFT)
     return 0

@@ -12,6 +12,7 @@ import socket
 import sys
 from typing import Any, NoReturn
 
+from viewos.errors import encoded
 from viewos.launcher import FAILED, LaunchError, Layout, Session, launch
 from viewos.launcher.side import say
 from viewos.monitor.helper.fixups import serve_fix_ups
@@ -49,7 +50,7 @@ def main(control_fd: int, failure_fd: int) -> NoReturn:
         else:
             where = IN_PROGRAM if error.filename is None else IN_DIRECTORY
         number = 0 if error is None else error.errno or 0
-        os.write(failure_fd, b"%c%d %s" % (where, number, os.fsencode(text)))
+        os.write(failure_fd, b"%c%d %s" % (where, number, encoded(text)))
 
     def serve(session: Session) -> None:
         os.close(failure_fd)  # its end tells the caller that the program runs

@@ -18,6 +18,7 @@ import select
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -251,7 +252,8 @@ class Engine:
         try:
             self._handle(notification)
         except BaseException:
-            self._log.exception("a bug in the monitor")
+            with suppress(Exception):  # an answer is owed, whatever becomes of the log
+                self._log.exception("a bug in the monitor")
             if not notification.answered:
                 notification.answer(error=errno.EIO)
         if self._seat.leader == me:

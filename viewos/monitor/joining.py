@@ -17,7 +17,7 @@ from typing import NoReturn
 
 from viewos.control import message, nested
 from viewos.control.client import Found
-from viewos.errors import ViewosError
+from viewos.errors import ViewosError, encoded
 from viewos.launcher import Layout, Session, choose, environment, launch
 from viewos.launcher.program import Program, become
 from viewos.launcher.program import say as tell
@@ -116,7 +116,7 @@ class _Wire:
         try:
             message.read_reply(data)
         except ViewosError as error:
-            return FAILED + os.fsencode(str(error))
+            return FAILED + encoded(str(error))
         return SERVING
 
     def close(self) -> None:

@@ -12,6 +12,8 @@ import threading
 import time
 from contextlib import suppress
 
+from viewos.errors import encoded
+
 QUIET, NORMAL, VERBOSE = 0, 1, 2
 
 
@@ -70,7 +72,7 @@ class Log:
         if self._file is not None:
             stamp = time.strftime("%Y-%m-%dT%H:%M:%S")
             with suppress(OSError):  # a full disk is no reason to fail a call
-                os.write(self._file, os.fsencode(f"{stamp} {text}\n"))
+                os.write(self._file, encoded(f"{stamp} {text}\n"))
         elif to_user:
             from viewos.launcher.side import say
 

@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import NoReturn
 
 from viewos import filter as bpf
-from viewos.errors import ViewosError
+from viewos.errors import ViewosError, encoded
 from viewos.filter import FilterPlan
 from viewos.launcher import Layout, Session, launch
 from viewos.launcher.program import say
@@ -59,7 +59,7 @@ def run(
             from viewos.monitor.why import explain
 
             told = explain(view, mounts, os.path.join(os.getcwdb(), os.fsencode(path)))
-            os.write(2, os.fsencode("\n".join(told) + "\n"))
+            os.write(2, encoded("\n".join(told) + "\n"))
         cookie = int.from_bytes(os.urandom(8), "big") | 1 << 63
         wanted = None if chdir is None else os.fsencode(chdir)
         directory = start_directory(view, mounts, wanted)
