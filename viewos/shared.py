@@ -47,6 +47,7 @@ class Waiting(Protocol):
 
     def wait(self, call: Call, fd: int, events: int, seconds: float | None) -> int: ...
     def blocking(self, call: Call, function: Callable[[], int]) -> int: ...
+    def has_room(self, call: Call) -> bool: ...
 
 
 def _failed(result: int) -> int:
@@ -174,8 +175,11 @@ class SharedSocket:
     def accept(self, flags: int = 0) -> SharedSocket:
         """accept4(2): a connection, to be returned as the answer to an accept.
 
-        Raises OSError (EAGAIN where the program does not want to wait), Interrupted.
+        Raises OSError (EAGAIN where the program does not want to wait, EMFILE where it has no
+        descriptor left), Interrupted.
         """
+        if not self._services.has_room(self._call):  # the client stays in the queue
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
         found: list[int] = []
 
         def attempt() -> int:

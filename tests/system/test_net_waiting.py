@@ -1,4 +1,4 @@
-"""net: a program that waits for datagrams is woken by whatever wakes it natively."""
+"""net: what a program waits for comes as it comes natively."""
 
 from __future__ import annotations
 
@@ -50,3 +50,35 @@ def test_receiving(program: str, rules: str, user: int) -> None:
     for modules in (None, [f"net:{rules}"]):
         result = run_in_view(modules, words, user=user, timeout=15)
         assert (result.stdout, result.stderr) == (EXPECTED[program], b""), modules
+
+
+FULL = """
+import ctypes, os, resource, socket
+s = socket.create_server(("127.0.0.1", 0))
+c = socket.create_connection(s.getsockname()); c.sendall(b"kept")
+name, size = ctypes.create_string_buffer(128), ctypes.c_int(128)
+libc = ctypes.CDLL(None, use_errno=True)
+print(libc.accept4(s.fileno(), name, ctypes.byref(size), 1), ctypes.get_errno())
+resource.setrlimit(resource.RLIMIT_NOFILE, (80, 80))
+held = []
+try:
+    while True: held.append(os.dup(0))
+except OSError as error: print(error.strerror)
+for _ in range(2):
+    try: s.accept()
+    except OSError as error: print(error.strerror)
+os.close(held.pop())
+connection, peer = s.accept()
+print(peer == c.getsockname(), connection.recv(9))
+"""
+
+
+@each_user
+@pytest.mark.parametrize("rules", ["ports=private", "none"])
+def test_accepting_without_a_descriptor(rules: str, user: int) -> None:
+    """The client stays in the queue."""
+    for modules in (None, [f"net:{rules}"]):
+        result = run_in_view(modules, ["python3", "-c", FULL], user=user, timeout=15)
+        assert result.stdout.decode() == (
+            "-1 22\n" + "Too many open files\n" * 3 + "True b'kept'\n"
+        ), (modules, result.stderr)

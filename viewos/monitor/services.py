@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any, cast
 from viewos import kernel
 from viewos.files import File
 from viewos.monitor import waiting
+from viewos.monitor.emulate import room_for_descriptor
 from viewos.monitor.memory import Fault, Memory
 from viewos.monitor.outcome import CONTINUE, Outcome
 from viewos.monitor.pathcalls import fix_up_paths, resolve_all
 from viewos.monitor.process import change_root
 from viewos.monitor.reach import reach, reach_parent, searched
-from viewos.monitor.task import refuse_code
+from viewos.monitor.task import read_status, refuse_code
 from viewos.shared import SharedSocket
 
 if TYPE_CHECKING:
@@ -175,6 +176,13 @@ class ModuleServices:
     def wait(self, call: Call, fd: int, events: int, seconds: float | None) -> int:
         """See `SharedSocket.wait`."""
         return waiting.wait(cast("Router", self), call, fd, events, seconds)
+
+    def has_room(self, call: Call) -> bool:
+        """Has the caller a descriptor left, as far as can be seen?"""
+        try:
+            return room_for_descriptor(call, read_status(call.tid))
+        except OSError:
+            return True
 
     def warn(self, text: str, once: str | None) -> None:
         """See `Call.warn`."""

@@ -224,6 +224,9 @@ class _Services:
     def blocking(self, call: Call, function: Callable[[], int]) -> int:
         return function()
 
+    def has_room(self, call: Call) -> bool:
+        return True
+
     def warn(self, text: str, once: str | None) -> None:
         self._process.told.append(text)
 

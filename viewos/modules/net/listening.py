@@ -134,7 +134,9 @@ class Listening:
         listener = call.socket()
         if listener.family not in INET:
             return PASS
-        flags = call.args.flags & SOCK_FLAGS if call.name == "accept4" else 0
+        flags = call.args.flags if call.name == "accept4" else 0
+        if flags & ~SOCK_FLAGS:
+            return PASS  # which the kernel refuses
         connection = listener.accept(flags)
         try:
             peer = self.peer(connection)
