@@ -205,6 +205,11 @@ class VirtualModule:
         """What a process is to see for the SCM_CREDENTIALS that it receives."""
         return received
 
+    def show_socket_names(self) -> Callable[[bytes], bytes] | None:
+        """How the names of AF_UNIX sockets are shown of which a process is told, by accept,
+        recvfrom, recvmsg, getsockname and their kin. None: as the layers below show them."""
+        return None
+
     def keeps_at_exec(self, kept: Any) -> bool:
         """Does execve(2) leave a process as it is for which the module keeps `kept`, where the
         program has no set-ID bit and `show_owners` has not told of it? Its auxiliary vector gets

@@ -193,6 +193,51 @@ except OSError as e: print(e.strerror)
 """
 
 
+TOLD = """
+import socket, sys
+def made(kind, name):
+    s = socket.socket(socket.AF_UNIX, kind); s.bind(name); return s
+one, other, third = (eval(name) for name in sys.argv[1:])
+s, c = made(socket.SOCK_DGRAM, one), made(socket.SOCK_DGRAM, other)
+for receive in (lambda: s.recvfrom(9)[1], lambda: s.recvmsg(9)[3]):
+    c.sendto(b"ping", one); sender = receive(); print(sender == other)
+    s.sendto(b"pong", sender); print(c.recvfrom(9) == (b"pong", one))
+s.setblocking(False)
+try: s.recvfrom(9)
+except BlockingIOError as e: print(e.strerror)
+l = made(socket.SOCK_STREAM, third); l.listen()
+for name in (one + type(one)(one[-1:]), ""):
+    c = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    if name and name[:1] in ("\\0", b"\\0"): c.bind(name)
+    c.connect(third); a, peer = l.accept()
+    print(peer == a.getpeername() == c.getsockname(), c.getpeername() == a.getsockname() == third)
+    c.sendall(b"x"); print(a.recvfrom(9)[0])
+"""
+
+
+@each_user
+def test_who_sent_and_who_connects(tmp_path: Path, user: int) -> None:
+    """Names come back as the view has them, so that an answer finds its way."""
+    os.chown(tmp_path, user, user)
+    for directory in (tmp_path, *tmp_path.parents[:3]):
+        directory.chmod(directory.stat().st_mode | 0o055)
+    moved = ",".join(f"unix=/run/{name}.sock={tmp_path}/{name}" for name in "abc")
+    paths = [f"'/run/{name}.sock'" for name in "abc"]
+    abstract = [f"b'\\0{name}-{os.getpid()}'" for name in "abc"]
+    expected = b"True\n" * 4 + b"Resource temporarily unavailable\n" + b"True True\nb'x'\n" * 2
+    for modules, names in (
+        (None, abstract),
+        (["net:ports=private"], abstract),
+        (["net:none", "vfs:/mnt=/usr"], abstract),
+        ([f"net:{moved}"], paths),
+        ([f"net:ports=private,{moved}", "vfs:/mnt=/usr"], paths),
+    ):
+        result = run_in_view(modules, ["python3", "-c", TOLD, *names], user=user, timeout=20)
+        assert (result.stdout, result.stderr) == (expected, b""), modules
+        for path in tmp_path.iterdir():
+            path.unlink()
+
+
 @each_user
 def test_a_name_that_stands_for_another(tmp_path: Path, user: int) -> None:
     os.chown(tmp_path, user, user)

@@ -107,6 +107,8 @@ class Router(ModuleServices, ProcessStates):
             if self.accelerator is not None:
                 self.accelerator.offer_libc()
         self._sockets: OrderedDict[bytes, bytes] = OrderedDict()
+        shown = [module.show_socket_names() for module in view.layers.values()]
+        self.shown_socket_names = [show for show in shown if show is not None]
         self._read_only = tuple(c for c in view.claims if c.read_only)
 
     def nested(self, view: View, number: int) -> Router:

@@ -24,6 +24,8 @@ from viewos.abi.socket import (
     SOCKADDR_UN_SIZE,
     SOL_SOCKET,
     SUN_PATH,
+    decode_unix,
+    encode_unix,
 )
 from viewos.monitor.namespaces import is_view
 from viewos.monitor.outcome import CONTINUE, Outcome
@@ -146,13 +148,20 @@ def _shared(router: Router, call: Call, fd: int) -> socket.socket | None:
 
 
 def virtual_sockaddr(router: Router, data: bytes) -> bytes | None:
-    """The same address with its path mapped back; None where nothing changes."""
-    if len(data) <= 2 or data[2:3] == b"\0":
+    """The same address with its name mapped back; None where nothing changes."""
+    name = decode_unix(data)
+    if not name:
         return None
-    path, nul, _rest = data[2:].partition(b"\0")
+    told = name if name[:1] == b"\0" else _virtual_path(router, name)
+    for show in router.shown_socket_names:
+        told = show(told)
+    return None if told == name else encode_unix(told[:SUN_PATH])
+
+
+def _virtual_path(router: Router, path: bytes) -> bytes:
     bound = router.socket_name(path)
     if bound is not None:
-        return data[:2] + bound + b"\0"
+        return bound
     if path[:2] == b"//":
         real = path[1:]
     elif router.view.scratch and path.startswith(router.view.scratch + b"/"):
@@ -160,13 +169,11 @@ def virtual_sockaddr(router: Router, data: bytes) -> bytes | None:
         try:
             real = os.readlink(link) + b"/" + name
         except OSError:
-            return None
+            return path
     else:
-        return None  # bound by this very name
+        return path  # bound by this very name
     virtual = router.view.claims.reverse(real) if real[:1] == b"/" else None
-    if virtual is None or virtual == path:
-        return None
-    return data[:2] + virtual[:SUN_PATH] + (b"\0" if nul else b"")
+    return virtual or path
 
 
 def _write_sockaddr(router: Router, call: Call, data: bytes, address: int, length_at: int) -> None:
@@ -188,7 +195,7 @@ def _sockaddr(found: socket.socket, function: str) -> bytes | None:
 
 def asked(router: Router, call: Call) -> int | Outcome:
     """getsockname(2), getpeername(2)."""
-    if not router.view.claims:
+    if not router.view.claims and not router.shown_socket_names:
         return CONTINUE
     found = _shared(router, call, signed32(call.raw[0]))
     if found is None:
@@ -293,5 +300,5 @@ def _dont_wait(call: Call) -> bool:
 
 
 def renames(router: Router) -> bool:
-    """Has the view a name that differs from its backing's? Else addresses need no mapping."""
-    return any(claim.renames for claim in router.view.claims)
+    """Has the view a name that differs from the kernel's? Else addresses need no mapping."""
+    return bool(router.shown_socket_names) or any(claim.renames for claim in router.view.claims)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Self
 
 from viewos import (
@@ -20,7 +20,6 @@ from viewos import (
 from viewos.modules.net import datagrams
 from viewos.modules.net.connecting import Connecting
 from viewos.modules.net.families import (
-    AF_UNIX,
     BYPASSES,
     INET,
     SOCK_STREAM,
@@ -109,9 +108,11 @@ class Net(VirtualModule):
             wanted.add("getsockopt")
         if self._listening or self._unix:
             wanted.update(("bind", "getsockname"))
+        if self._unix:
+            wanted.update((*RECEIVING, "accept"))
         wanted.update(self._faults.calls)
         if self._private is not None:
-            wanted.update(("listen", "accept"))
+            wanted.add("listen")
         return frozenset(wanted)
 
     def tests(self) -> Iterable[CallTest]:
@@ -120,15 +121,14 @@ class Net(VirtualModule):
         if self._rules.restricts:
             for family in (*INET, *BYPASSES.values()):
                 yield CallTest("socket", "family", "==", family)
-        if self._private is not None:
+        if self._unix:
             yield CallTest("accept", "addr", "!=", 0)
             yield CallTest("accept4", "addr", "!=", 0)
         if self._rules.proxies:
             yield CallTest("getsockopt", "optname", "==", SO_ERROR)
         yield CallTest("sendto", "flags", "&", MSG_FASTOPEN)
-        if self._rules.judges_udp:
-            yield CallTest("recvfrom", "addr", "!=", 0)
         if self._rules.judges_udp or self._unix:
+            yield CallTest("recvfrom", "addr", "!=", 0)
             yield CallTest("sendto", "addr", "!=", 0)
         if not self._rules.judges_udp:
             for name in ("sendmsg", "sendmmsg"):
@@ -146,6 +146,10 @@ class Net(VirtualModule):
                         "protocol": (0xFFFFFFFF, protocol),
                     },
                 )
+
+    def show_socket_names(self) -> Callable[[bytes], bytes] | None:
+        """Names of the view's own."""
+        return self._unix.shown if self._unix else None
 
     # ---- sockets --------------------------------------------------------------------------------
 
@@ -195,8 +199,6 @@ class Net(VirtualModule):
     def getpeername(self, call: Call) -> Verdict:
         """getpeername(2): the address that the program asked for."""
         socket = call.socket()
-        if socket.family == AF_UNIX:
-            return self._unix.told(call)
         if socket.family not in INET:
             return PASS
         socket.peer()  # ENOTCONN where it is not connected
@@ -225,9 +227,6 @@ class Net(VirtualModule):
 
     def getsockname(self, call: Call) -> Verdict:
         """getsockname(2): the address that the program has bound."""
-        socket = call.socket()
-        if socket.family == AF_UNIX:
-            return self._unix.told(call)
         return self._listening.name(call)
 
     def getsockopt(self, call: Call) -> Verdict:

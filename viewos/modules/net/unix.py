@@ -35,16 +35,12 @@ class UnixNames:
         real = self._real(call, address.name)
         return PASS if real is None else call.below(address=UnixAddress(real))
 
-    def told(self, call: Call) -> Verdict:
-        """getsockname(2), getpeername(2)."""
-        found = call.below()
-        if not isinstance(found, UnixAddress):
-            return found
-        name = found.name
+    def shown(self, name: bytes) -> bytes:
+        """What the program calls that name."""
         prefix = self._prefix()
         if prefix and name.startswith(prefix):
-            return UnixAddress(b"\0" + name[len(prefix) :])
-        return UnixAddress(self._asked.get(name, name))
+            return b"\0" + name[len(prefix) :]
+        return self._asked.get(name, name)
 
     def _real(self, call: Call, name: bytes) -> bytes | None:
         if name[:1] == b"\0":
