@@ -14,6 +14,7 @@ import os
 import struct
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
 from viewos import kernel
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 SOL_SOCKET = 1
 SO_TYPE, SO_ERROR, SO_PEERCRED = 3, 4, 17
 SO_PROTOCOL, SO_DOMAIN, SO_COOKIE = 38, 39, 57
+IPPROTO_IPV6, IPV6_V6ONLY = 41, 26
 MSG_DONTWAIT, MSG_NOSIGNAL = 0x40, 0x4000
 POLLIN, POLLOUT = 1, 4
 
@@ -198,7 +200,17 @@ class SharedSocket:
     def _suited(self, address: SocketAddress) -> SocketAddress:
         if isinstance(address, InetAddress) and address.family == self._call.given_family:
             return address  # it is of the kind that the program thinks right
-        return address.on(self.family) if isinstance(address, InetAddress) else address
+        if not isinstance(address, InetAddress):
+            return address
+        if (address.family, self.family) == (abi.AF_INET, abi.AF_INET6):
+            self.admit_ipv4()
+        return address.on(self.family)
+
+    def admit_ipv4(self) -> None:
+        """Let a socket of AF_INET6 have addresses of IPv4, in their mapped form."""
+        if self.option(IPPROTO_IPV6, IPV6_V6ONLY):
+            with suppress(OSError):  # it is bound: the kernel says what is wrong with the address
+                self.set_option(IPPROTO_IPV6, IPV6_V6ONLY, 0)
 
     def wait(self, events: int, seconds: float | None = None) -> int:
         """Wait for poll(2) events, others are served meanwhile; the events, 0 after `seconds`.

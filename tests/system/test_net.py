@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.system.command import USERS, said, viewos
+from tests.system.net.proxies import asking
 from tests.system.net.servers import (
     BODY,
     closed_port,
@@ -184,6 +185,39 @@ def test_a_denied_address() -> None:
         program = f"import socket; socket.create_connection(('127.0.0.1', {port}))"
         result = run_in_view(["net:deny=any"], ["python3", "-c", program])
         assert b"PermissionError: [Errno 13]" in result.stderr
+
+
+ONLY = """
+import socket, sys
+port = int(sys.argv[1])
+def made(kind):
+    s = socket.socket(socket.AF_INET6, kind); s.settimeout(9)
+    s.setsockopt(socket.IPPROTO_IPV6, 26, 1)  # IPV6_V6ONLY, as Go's "tcp6" sets it
+    return s
+def attempt(s, host):
+    try: s.connect((host, port)); s.send(b"x"); print(s.recv(9), s.getpeername()[0])
+    except OSError as e: print(e.strerror)
+attempt(made(socket.SOCK_STREAM), "fd00::1")
+attempt(made(socket.SOCK_STREAM), "::ffff:127.0.0.1")
+if len(sys.argv) > 2:
+    attempt(made(socket.SOCK_DGRAM), "fd00::1")
+    d = made(socket.SOCK_DGRAM); d.sendto(b"y", ("fd00::1", port)); print(d.recvfrom(9)[1][0])
+"""
+
+
+@each_user
+def test_a_socket_of_ipv6_only(user: int) -> None:
+    """Which cannot see that an address of IPv4 stands for its peer."""
+    words = ["python3", "-c", ONLY]
+    told = b"b'x' fd00::1\nNetwork is unreachable\n"
+    with serving(echo) as port, datagrams() as udp, asking(to=port) as (proxy, _):
+        rules = f"map=[fd00::/8]=127.0.0.1,map=[fd00::/8]/udp=127.0.0.1:{udp}"
+        result = run_in_view([f"net:{rules}"], [*words, str(port), "udp"], user=user)
+        assert (result.stdout, result.stderr) == (told + b"b'x' fd00::1\nfd00::1\n", b"")
+        for mode in ("", ",proxy-mode=relay"):
+            rules = f"proxy=socks5://127.0.0.1:{proxy}{mode}"
+            result = run_in_view([f"net:{rules}"], [*words, str(port)], user=user)
+            assert result.stdout == told, result.stderr
 
 
 def test_denied_datagrams() -> None:

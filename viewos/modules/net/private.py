@@ -109,8 +109,8 @@ class Private:
         return None
 
     def _at(self, last: int, port: int, socket: SharedSocket) -> InetAddress:
-        if socket.family == AF_INET6 and self._takes_only_six(socket):
-            socket.set_option(IPPROTO_IPV6, IPV6_V6ONLY, 0)  # or it could not have the mapped form
+        if socket.family == AF_INET6:
+            socket.admit_ipv4()
         return InetAddress(self._network + bytes((last,)), port)
 
     def _takes_only_six(self, socket: SharedSocket) -> bool:
