@@ -168,6 +168,7 @@ class SharedSocket:
     def disconnect(self) -> None:
         """Make it unconnected again, as after a connect that failed (connect(2), AF_UNSPEC)."""
         _raise(_failed(_libc.connect(self._fd, bytes(16), 16)))
+        _ = self.error  # ECONNRESET where it was connected, and its program has lost nothing
 
     def bind(self, address: SocketAddress) -> None:
         """bind(2), with the monitor's capabilities. Raises OSError."""

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 POLLOUT = 4
 MSG_PEEK = 2
+CLOSED = "it closed the connection"
 _MOST_HEAD = 1 << 16
 """Bytes of an HTTP proxy's answer."""
 
@@ -85,8 +86,7 @@ def socks5(target: Target, who: Credentials | None) -> Words:
     methods = b"\0\2" if who is not None else b"\0"
     yield bytes((5, len(methods))) + methods
     version, method = yield Exactly(2)
-    if version != 5:
-        raise Refused(errno.ECONNREFUSED, "it does not speak SOCKS5")
+    _check_socks5(version == 5)
     if method == 2 and who is not None:
         yield (bytes((1, len(who.user))) + who.user + bytes((len(who.password),)) + who.password)
         _, status = yield Exactly(2)
@@ -95,12 +95,19 @@ def socks5(target: Target, who: Credentials | None) -> Words:
     elif method:
         raise Refused(errno.EACCES, "it wants a user and a password (proxy-auth=env:VARIABLE)")
     yield b"\5\1\0" + _destination(target)
-    _, reply, _, kind = yield Exactly(4)
+    version, reply, _, kind = yield Exactly(4)
+    _check_socks5(version == 5)
     if reply:
         number = _SOCKS5.get(reply, errno.ECONNREFUSED)
         raise Refused(number, _REPLIES.get(reply, f"reply {reply}"))
+    _check_socks5(kind in (1, 3, 4))
     length = {1: 4, 4: 16}.get(kind) or (yield Exactly(1))[0]
     yield Exactly(length + 2)
+
+
+def _check_socks5(speaks: bool) -> None:
+    if not speaks:
+        raise Refused(errno.ECONNREFUSED, "it does not speak SOCKS5")
 
 
 def _destination(target: Target) -> bytes:
@@ -139,19 +146,25 @@ def http(target: Target, who: Credentials | None) -> Words:
         word = base64.b64encode(who.user + b":" + who.password)
         lines.append(b"Proxy-Authorization: Basic " + word)
     yield b"\r\n".join([*lines, b"", b""])
-    head = yield Until(b"\r\n\r\n")
-    words = head.split(b"\r\n")[0].split(None, 2)
-    if len(words) < 2 or not words[0].startswith(b"HTTP/") or not words[1].isdigit():
-        raise Refused(errno.ECONNREFUSED, "it does not speak HTTP")
-    status = int(words[1])
+    status, reason = 100, ""
+    while status // 100 == 1:  # they announce another one
+        status, reason = _status((yield Until(b"\r\n\r\n")))
     if status == 407:
         hint = "it refuses the user or the password of proxy-auth"
         if who is None:
             hint = "it wants a user and a password (proxy-auth=env:VARIABLE)"
         raise Refused(errno.EACCES, hint)
     if status // 100 != 2:
-        reason = words[2].decode(errors="replace") if len(words) > 2 else ""
         raise Refused(_HTTP.get(status, errno.ECONNREFUSED), f"{status} {reason}".strip())
+
+
+def _status(head: bytes) -> tuple[int, str]:
+    """The status of a response, and the phrase behind it as it may be shown."""
+    words = head.split(b"\r\n")[0].split(None, 2)
+    if len(words) < 2 or not words[0].startswith(b"HTTP/") or not words[1].isdigit():
+        raise Refused(errno.ECONNREFUSED, "it does not speak HTTP")
+    phrase = b"".join(words[2:]).decode(errors="replace")
+    return int(words[1]), "".join(filter(str.isprintable, phrase))
 
 
 # ---- on a socket --------------------------------------------------------------------------------
@@ -224,5 +237,5 @@ class Handshake:
     def _take(self, socket: SharedSocket, most: int, flags: int = 0) -> bytes:
         data = socket.receive(most, self.left, flags)
         if not data:
-            raise Refused(errno.ECONNRESET, "it closed the connection")
+            raise Refused(errno.ECONNRESET, CLOSED)
         return data

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from viewos import InetAddress
 from viewos.modules.net import handshake
-from viewos.modules.net.handshake import Credentials, Handshake, Target, Words
+from viewos.modules.net.handshake import CLOSED, Credentials, Handshake, Target, Words
 from viewos.modules.net.memory import Memory
 from viewos.modules.net.patterns import parse_port
 from viewos.modules.net.relay import Relays
@@ -211,6 +211,8 @@ class Proxies:
 def _tell(call: Call, chain: Chain, error: OSError, *, reached: bool) -> None:
     number = errno.ETIMEDOUT if isinstance(error, TimeoutError) else error.errno
     text = error.strerror or os.strerror(number or errno.ECONNREFUSED)
+    if reached and number == errno.ECONNRESET:  # as one who closes it with nothing left to read
+        text = CLOSED
     way = " and ".join(map(str, chain))
     text = text if reached else f"cannot be reached: {text}"
-    call.warn(f"net: the proxy {way}: {text}", once=f"net proxy {way} {reached} {number}")
+    call.warn(f"net: the proxy {way}: {text}", once=f"net proxy {way} {text}")

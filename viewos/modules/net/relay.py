@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 
 from viewos import InetAddress, SocketAddress
-from viewos.modules.net.handshake import Exactly, Refused, Words
+from viewos.modules.net.handshake import CLOSED, Exactly, Refused, Words
 from viewos.modules.net.threads import begin
 
 _CHUNK = 1 << 16
@@ -159,7 +159,7 @@ def _until(peer: socket.socket, end: bytes) -> bytes:
 
 def _some(data: bytes) -> bytes:
     if not data:
-        raise Refused(errno.ECONNRESET, "it closed the connection")
+        raise Refused(errno.ECONNRESET, CLOSED)
     return data
 
 
