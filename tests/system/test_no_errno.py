@@ -25,6 +25,11 @@ class Text(VirtualModule):
     def look(self, call):
         raise ValueError("gro\\xdf \\u20ac \\udcff \\ud800")
 
+class Restarts(VirtualModule):
+    @hook("uname")
+    def look(self, call):
+        raise OSError(512, "ERESTARTSYS, which is the kernel's own")
+
 class NoHost(VirtualModule):
     async def uname(self, call):
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
@@ -61,6 +66,7 @@ def here(request: pytest.FixtureRequest) -> Iterator[Place]:
     ("words", "told"),
     [
         ("Hook uname", "TimeoutError"),
+        ("Restarts uname", "OSError: [Errno 512] ERESTARTSYS, which is the kernel's own"),
         ("NoHost uname", "socket.gaierror: [Errno -2] Name or service not known"),
         ("Tree cat /net/a", "TimeoutError"),
         ("Tree ls /net/dir", "io.UnsupportedOperation: no list"),

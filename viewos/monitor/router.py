@@ -49,6 +49,9 @@ def _continue(router: Router, call: Call) -> Outcome:
 
 
 MAX_ERRNO = 4095
+_ERRNOS = errno.errorcode.keys() | {524}
+"""What programs see natively. 524 is ENOTSUPP, the only one that the kernel lets out of those that
+it has for itself (include/linux/errno.h): 512, ERESTARTSYS, would be a restart."""
 MOST_SOCKETS = 4096
 """Sockets whose exact names are remembered; of others the canonical one is told."""
 
@@ -211,7 +214,7 @@ class Router(ModuleServices, ProcessStates):
     def _failed(self, call: Call, error: BaseException) -> int:
         number = error.errno if isinstance(error, OSError) else None
         # TimeoutError() and URLError have none, and that of a gaierror is no errno.
-        if isinstance(number, int) and 0 < number <= MAX_ERRNO:
+        if isinstance(number, int) and number in _ERRNOS:
             return -number
         self.log.exception(f"{call.name} by process {call.tid} fails with EIO")
         return -errno.EIO
