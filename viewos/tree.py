@@ -13,10 +13,11 @@ import threading
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Final, Literal, Self
+from typing import Any, BinaryIO, Final, Literal, Self
 
 from viewos.module import FileModule
 
+_LONGEST_NAME, _LONGEST_TARGET = 255, 4095
 _KINDS: Final = {"file": 0o644, "directory": 0o755, "symlink": 0o777}
 
 
@@ -39,6 +40,10 @@ class Entry:
     def __post_init__(self) -> None:
         if self.name in (b"", b".", b"..") or b"/" in self.name or b"\0" in self.name:
             raise ValueError(f"{self.name!r} is no name of a directory entry")
+        if len(self.name) > _LONGEST_NAME or len(self.target) > _LONGEST_TARGET:
+            raise ValueError(f"{self.name!r}: its name, or its target, is too long")
+        if not 0 <= (self.size or 0) < 1 << 63:
+            raise ValueError(f"{self.name!r}: {self.size} bytes are no size of a file")
         if self.kind not in _KINDS:
             raise ValueError(f"{self.kind!r} is no kind of entry: {', '.join(_KINDS)}")
         if (self.kind == "symlink") is not bool(self.target) or b"\0" in self.target:
@@ -199,11 +204,20 @@ class TreeModule(FileModule):
             fd = os.open(real, flags)
         with open(fd, "wb", buffering=0) as file:
             rest = memoryview(data or b"")
-            file.truncate(entry.size or 0 if data is None else len(data))
+            self._resize(file, entry, entry.size or 0 if data is None else len(data))
             while rest:
                 rest = rest[file.write(rest) :]
             os.fchmod(fd, entry.permissions)
             self._set_time(fd, entry)
+
+    def _resize(self, file: BinaryIO, entry: Entry, size: int) -> None:
+        try:
+            file.truncate(size)
+        except OSError as error:
+            if error.errno != errno.EFBIG:
+                raise
+            # Of the scratch directory; the program has asked for nothing of that size.
+            raise ValueError(f"{self.name}: no room for {entry.name!r} of {size} bytes") from error
 
     def _set_time(self, where: bytes | int, entry: Entry) -> None:
         when = self._started_ns if entry.mtime_ns is None else entry.mtime_ns

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import stat
 import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import pytest
 
@@ -187,6 +189,38 @@ def test_a_slow_file_holds_up_no_other(notes: Notes) -> None:
 def test_names_that_no_directory_holds(name: bytes) -> None:
     with pytest.raises(ValueError, match="is no name"):
         Entry.file(name)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [{"name": b"x" * 256}, {"size": -5}, {"size": 1 << 63},
+     {"kind": "symlink", "target": b"x" * 4096}],
+    ids=["name", "negative", "size", "target"],
+)  # fmt: skip
+def test_what_is_too_much_for_any_directory(more: dict[str, Any]) -> None:
+    """No errno of a file system, which the program would take for its own mistake."""
+    with pytest.raises(ValueError, match=r"is too long|no size of a file"):
+        Entry(**{"name": b"a", **more})
+    Entry(b"x" * 255, size=(1 << 63) - 1)
+    Entry.symlink(b"a", b"x" * 4095)
+
+
+def test_a_size_that_the_file_system_has_not() -> None:
+    class Big(TreeModule):
+        mount_point = b"/big"
+
+        def entries(self, path: bytes) -> Iterable[Entry]:
+            return [Entry.file(b"a", 1 << 30)]
+
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    module = Big()
+    with started(module):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, limits[1]))
+        try:
+            with pytest.raises(ValueError, match="no room for b'a' of 1073741824 bytes"):
+                module.locate(b"/a", "look")
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 def test_only_a_link_has_a_target() -> None:
