@@ -5,6 +5,7 @@ Where it lies in the program's memory is read once; `SharedSocket` sends and rec
 
 from __future__ import annotations
 
+import errno
 import struct
 from typing import TYPE_CHECKING
 
@@ -15,12 +16,12 @@ from viewos.tuples import NamedTuple
 if TYPE_CHECKING:
     from viewos.call import Call
 
-_HEADER = struct.Struct("=QI4xQQQQi4x")
+_HEADER = struct.Struct("=Qi4xQQQQi4x")
 """struct msghdr: name, its length, vectors, their number, control, its length, flags."""
 _MULTIPLE = 64
 """sizeof(struct mmsghdr): a header, and how much was sent or received."""
 _NAMELEN_AT, _CONTROLLEN_AT, _FLAGS_AT, _LENGTH_AT = 8, 40, 48, 56
-_U32, _U64 = struct.Struct("=I"), struct.Struct("=Q")
+_INT, _U32, _U64 = struct.Struct("=i"), struct.Struct("=I"), struct.Struct("=Q")
 IOV_MAX = 1024
 MOST = 1 << 16
 """Bytes: no datagram is longer, and what is longer is no datagram."""
@@ -90,13 +91,15 @@ class Message:
             self._call.write(self._header + _LENGTH_AT, _U32.pack(count))
 
     def deliver(self, what: Received) -> None:
-        """Put what was received where the program wants it. Raises OSError EFAULT."""
+        """Put what was received where the program wants it. Raises OSError EFAULT, EINVAL."""
         data = what.data
         for address, length in self._vectors:
             if data:
                 self._call.write(address, data[:length])
             data = data[length:]
         if self._name_at:
+            if self.name_size < 0:
+                raise OSError(errno.EINVAL, "the length of an address")
             self._call.write(self._name_at, what.address[: self.name_size])
             at = self._length_at or self._header + _NAMELEN_AT
             self._call.write(at, _U32.pack(len(what.address)))
@@ -111,13 +114,13 @@ class Message:
 
 
 def messages(call: Call) -> list[Message]:
-    """The messages of a call. Raises OSError EFAULT."""
+    """The messages of a call. Raises OSError EFAULT, EINVAL."""
     raw = call.raw
     if call.name in ("sendto", "recvfrom"):
         name, length_at = (raw[4], raw[5] & 0xFFFFFFFF), 0
         if call.name == "recvfrom":
             length_at = raw[5]
-            name = (raw[4], _U32.unpack(call.read(length_at, 4))[0] if raw[4] else 0)
+            name = (raw[4], _INT.unpack(call.read(length_at, 4))[0] if raw[4] else 0)
         return [Message(call, name, [(raw[1], min(raw[2], MOST))], length_at=length_at)]
     count = min(raw[2] & 0xFFFFFFFF, IOV_MAX) if call.name.endswith("mmsg") else 1
     data = call.read(raw[1], count * _MULTIPLE - (_MULTIPLE - _HEADER.size) * (count == 1))
@@ -129,6 +132,8 @@ def messages(call: Call) -> list[Message]:
 
 def _message(call: Call, at: int, header: bytes) -> Message:
     name, name_size, vectors_at, count, control, control_size, _ = _HEADER.unpack(header)
+    if name and name_size < 0:
+        raise OSError(errno.EINVAL, "the length of an address")
     name_size = min(name_size, abi.MOST)  # what is longer is cut; sendto(2) refuses it
     size = 16 * min(count, IOV_MAX)
     vectors = list(struct.iter_unpack("=QQ", call.read(vectors_at, size))) if size else []

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tests.system.command import USERS
 from tests.system.net.servers import closed_port
 from tests.system.view import run_in_view
 
+HERE = Path(__file__).parent / "net"
 pytestmark = pytest.mark.timeout(60)
 each_user = pytest.mark.parametrize("user", USERS, ids=lambda user: f"as-{user}")
 
@@ -82,3 +85,14 @@ def test_accepting_without_a_descriptor(rules: str, user: int) -> None:
         assert result.stdout.decode() == (
             "-1 22\n" + "Too many open files\n" * 3 + "True b'kept'\n"
         ), (modules, result.stderr)
+
+
+@each_user
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "::1"])
+def test_rare_words(host: str, user: int) -> None:
+    words = ["python3", str(HERE / "odd.py"), host]
+    native = run_in_view(None, words, user=user, check=True)
+    assert b"Invalid argument" in native.stdout and b"'answer' " + host.encode() in native.stdout
+    for rules in ("ports=private", "none"):
+        seen = run_in_view([f"net:{rules}"], words, user=user, timeout=15)
+        assert (seen.stdout.decode(), seen.stderr) == (native.stdout.decode(), b"")

@@ -6,20 +6,25 @@ sent to a mapped address.
 
 from __future__ import annotations
 
+import errno
+import struct
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from viewos import PASS, InetAddress
+from viewos import PASS, InetAddress, Interrupted
 from viewos.modules.net.families import INET, SOCK_DGRAM
 from viewos.modules.net.memory import Memory
 from viewos.modules.net.patterns import is_loopback
+from viewos.modules.net.pktinfo import translated
 
 if TYPE_CHECKING:
     from viewos import Call, Message, SharedSocket, Verdict
 
 MSG_DONTWAIT, MSG_WAITFORONE, MSG_ZEROCOPY = 0x40, 0x10000, 0x4000000
 _FLAGS_AT = {"recvfrom": 3, "recvmsg": 2, "recvmmsg": 3, "sendto": 3, "sendmsg": 2, "sendmmsg": 3}
+_TIMESPEC = struct.Struct("=qq")
+SECOND = 10**9
 MOST_NAMES = 1024
 """Mapped addresses that are remembered of one socket."""
 
@@ -61,24 +66,38 @@ def _put(
     memory.keep(identity, new)  # another dict: other threads may be reading the old one
 
 
-Told = Callable[["SharedSocket", InetAddress], InetAddress]
-"""What the program is told of a sender that it has not heard of."""
+Host = Callable[[bytes], bytes]
+"""From an address in ancillary data to the one that stands for it."""
+
+
+class Told(NamedTuple):
+    """What the program is told that has a loopback interface of its own."""
+
+    sender: Callable[[SharedSocket, InetAddress], InetAddress]
+    """Of one that it has not heard of."""
+    host: Host
 
 
 def _flags(call: Call) -> int:
     return call.raw[_FLAGS_AT[call.name]] & 0xFFFFFFFF
 
 
-def send(call: Call, targets: list[InetAddress | None], messages: list[Message]) -> int:
-    """Send messages to addresses (None: the socket's peer). Raises OSError, Interrupted."""
+def send(
+    call: Call, targets: list[InetAddress | None], messages: list[Message], source: Host | None
+) -> int:
+    """Send messages to addresses (None: the socket's peer). `source`: what stands for the address
+    that one is to come from. Raises OSError, Interrupted."""
     socket, done, last = call.socket(), 0, 0
     flags = _flags(call) & ~MSG_ZEROCOPY
     for target, message in zip(targets, messages, strict=True):
+        control = message.control()
+        if source is not None:
+            control = translated(control, source)
         try:
             last = socket.send_message(
-                message.payload(), target, control=message.control(), flags=flags, wait=True
+                message.payload(), target, control=control, flags=flags, wait=True
             )
-        except OSError:
+        except (OSError, Interrupted):
             if not done:
                 raise
             return done  # the next call gets the error, as sendmmsg(2) says
@@ -101,56 +120,60 @@ def receive(call: Call, senders: Senders, told: Told | None) -> Verdict:
     def name(real: InetAddress) -> InetAddress:
         asked = (senders.of(socket) or {}).get(real.plain)
         if asked is None and told is not None:
-            asked = told(socket, real)
+            asked = told.sender(socket, real)
             if asked.plain != real.plain or is_loopback(asked.plain):
                 senders.keep(socket, asked, real)
         return real if asked is None else asked
 
+    def one(message: Message, flags: int) -> int:
+        got = socket.receive_message(
+            message.size, name_size=28, control_size=message.control_size, flags=flags, wait=True
+        )
+        sender = InetAddress.decode(got.address)
+        if sender is not None:
+            got = got._replace(address=name(sender).on(socket.family).encode())
+        if told is not None:
+            got = got._replace(control=translated(got.control, told.host))
+        message.deliver(got)
+        return got.length
+
     messages = call.messages()
     if call.name != "recvmmsg":
-        return _receive_one(socket, messages[0], _flags(call), name)
-    return _receive_many(call, socket, messages, name)
+        return one(messages[0], _flags(call))
+    return _receive_many(call, messages, one)
 
 
 def _is_udp(socket: SharedSocket) -> bool:
     return socket.family in INET and socket.type == SOCK_DGRAM
 
 
-Name = Callable[[InetAddress], InetAddress]
-
-
-def _receive_many(call: Call, socket: SharedSocket, messages: list[Message], name: Name) -> int:
-    flags, deadline, done = _flags(call), _deadline(call), 0
+def _receive_many(call: Call, messages: list[Message], one: Callable[[Message, int], int]) -> int:
+    flags, end, done, left = _flags(call), _end(call), 0, 0
     for message in messages:
         try:
-            _receive_one(socket, message, flags & ~MSG_WAITFORONE, name)
-        except OSError:
+            one(message, flags & ~MSG_WAITFORONE)
+        except (OSError, Interrupted):
             if not done:
                 raise
             break
         done += 1
         if flags & MSG_WAITFORONE:
             flags |= MSG_DONTWAIT
-        if deadline is not None and time.monotonic() >= deadline:
-            break
+        if end is not None:
+            left = max(end - time.monotonic_ns(), 0)
+            if not left:
+                break
+    if end is not None:
+        call.write(call.raw[4], _TIMESPEC.pack(*divmod(left, SECOND)))
     return done
 
 
-def _deadline(call: Call) -> float | None:
-    """recvmmsg's timeout counts after each datagram only (recvmmsg(2), BUGS)."""
+def _end(call: Call) -> int | None:
+    """recvmmsg's time limit, which counts after each datagram only (recvmmsg(2), BUGS). Raises
+    OSError EFAULT, EINVAL."""
     if not call.raw[4]:
         return None
-    data = call.read(call.raw[4], 16)
-    seconds, nano = int.from_bytes(data[:8], "little"), int.from_bytes(data[8:], "little")
-    return time.monotonic() + seconds + nano / 1e9
-
-
-def _receive_one(socket: SharedSocket, message: Message, flags: int, name: Name) -> int:
-    got = socket.receive_message(
-        message.size, name_size=28, control_size=message.control_size, flags=flags, wait=True
-    )
-    sender = InetAddress.decode(got.address)
-    if sender is not None:
-        got = got._replace(address=name(sender).on(socket.family).encode())
-    message.deliver(got)
-    return got.length
+    seconds, nano = _TIMESPEC.unpack(call.read(call.raw[4], _TIMESPEC.size))
+    if seconds < 0 or not 0 <= nano < SECOND:
+        raise OSError(errno.EINVAL, "timeout")
+    return time.monotonic_ns() + int(seconds * SECOND + nano)

@@ -277,7 +277,9 @@ class Net(VirtualModule):
         return self._receive(call)
 
     def _receive(self, call: Call) -> Verdict:
-        told = None if self._private is None else self._listening.sender
+        told = None
+        if self._private is not None:
+            told = datagrams.Told(self._listening.sender, self._private.told_host)
         return datagrams.receive(call, self._connecting.senders, told)
 
     def _send(self, call: Call) -> Verdict:
@@ -303,7 +305,8 @@ class Net(VirtualModule):
                 raise  # else those before it are sent, and the next call gets the error
         if targets == addresses:
             return PASS
-        return datagrams.send(call, targets, messages[: len(targets)])
+        source = None if self._private is None else self._private.source
+        return datagrams.send(call, targets, messages[: len(targets)], source)
 
     def _open_fast(self, call: Call, message: Message) -> Verdict:
         """MSG_FASTOPEN: a plain connect, and then the data."""

@@ -127,6 +127,14 @@ class Private:
                 return error.errno == errno.EADDRINUSE
         return False
 
+    def source(self, host: bytes) -> bytes:
+        """What stands for an address of the loopback interface, in the same family."""
+        plain = InetAddress(host, 0).plain.host
+        last = _SIX if host == _LOOPBACK6 else plain[3]
+        if host != _LOOPBACK6 and (plain != b"\x7f\0\0" + plain[3:4] or last == _SIX):
+            return host
+        return _in_family_of(host, InetAddress(self._network + bytes((last,)), 0))
+
     # ---- and back -------------------------------------------------------------------------------
 
     def told(self, real: InetAddress, family: int, near: InetAddress | None = None) -> InetAddress:
@@ -138,6 +146,11 @@ class Private:
             plain = InetAddress(b"\x7f\0\0" + plain.host[3:], plain.port)
             return plain.on(family)
         return real
+
+    def told_host(self, host: bytes) -> bytes:
+        """The same of an address alone, in the same family."""
+        family = AF_INET6 if len(host) == 16 else sockets.AF_INET
+        return _in_family_of(host, self.told(InetAddress(host, 0), family))
 
     def _is_six(self, plain: InetAddress, near: InetAddress | None) -> bool:
         six = self._network + bytes((_SIX,))
@@ -154,6 +167,10 @@ class Private:
     def network(self) -> str:
         """The network as the user reads it: 127.V.W."""
         return ".".join(map(str, self._network))
+
+
+def _in_family_of(host: bytes, address: InetAddress) -> bytes:
+    return address.on(AF_INET6).host if len(host) == 16 else address.plain.host
 
 
 def is_wildcard(address: InetAddress) -> bool:
