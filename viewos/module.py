@@ -210,6 +210,11 @@ class VirtualModule:
         recvfrom, recvmsg, getsockname and their kin. None: as the layers below show them."""
         return None
 
+    def lead_socket_names(self) -> Callable[[Call, bytes], bytes] | None:
+        """Where names of AF_UNIX sockets lead to which a process sends by sendmsg and sendmmsg,
+        that have no address of their own (`Call.below`). None: where the layers below lead them."""
+        return None
+
     def keeps_at_exec(self, kept: Any) -> bool:
         """Does execve(2) leave a process as it is for which the module keeps `kept`, where the
         program has no set-ID bit and `show_owners` has not told of it? Its auxiliary vector gets

@@ -202,6 +202,7 @@ s, c = made(socket.SOCK_DGRAM, one), made(socket.SOCK_DGRAM, other)
 for receive in (lambda: s.recvfrom(9)[1], lambda: s.recvmsg(9)[3]):
     c.sendto(b"ping", one); sender = receive(); print(sender == other)
     s.sendto(b"pong", sender); print(c.recvfrom(9) == (b"pong", one))
+    s.sendmsg([b"pong"], [], 0, sender); print(c.recvfrom(9) == (b"pong", one))
 s.setblocking(False)
 try: s.recvfrom(9)
 except BlockingIOError as e: print(e.strerror)
@@ -224,7 +225,7 @@ def test_who_sent_and_who_connects(tmp_path: Path, user: int) -> None:
     moved = ",".join(f"unix=/run/{name}.sock={tmp_path}/{name}" for name in "abc")
     paths = [f"'/run/{name}.sock'" for name in "abc"]
     abstract = [f"b'\\0{name}-{os.getpid()}'" for name in "abc"]
-    expected = b"True\n" * 4 + b"Resource temporarily unavailable\n" + b"True True\nb'x'\n" * 2
+    expected = b"True\n" * 6 + b"Resource temporarily unavailable\n" + b"True True\nb'x'\n" * 2
     for modules, names in (
         (None, abstract),
         (["net:ports=private"], abstract),

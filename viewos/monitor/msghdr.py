@@ -43,7 +43,7 @@ def sent(router: Router, call: Call) -> int | Outcome:
     blob = bytearray(b"".join(headers))
     for index, header in enumerate(headers):
         address, length = _HEAD.unpack_from(header)
-        name = sockets.real_name(router, call, address, length, create=False)
+        name = sockets.sent_name(router, call, address, length)
         if name is not None:
             pointers[index * size] = name
             struct.pack_into("=i", blob, index * size + _NAMELEN, len(name))

@@ -110,8 +110,9 @@ class Router(ModuleServices, ProcessStates):
             if self.accelerator is not None:
                 self.accelerator.offer_libc()
         self._sockets: OrderedDict[bytes, bytes] = OrderedDict()
-        shown = [module.show_socket_names() for module in view.layers.values()]
-        self.shown_socket_names = [show for show in shown if show is not None]
+        modules = list(view.layers.values())
+        self.show_names = [show for m in modules if (show := m.show_socket_names())]
+        self.lead_names = [lead for m in reversed(modules) if (lead := m.lead_socket_names())]
         self._read_only = tuple(c for c in view.claims if c.read_only)
 
     def nested(self, view: View, number: int) -> Router:

@@ -125,6 +125,23 @@ def named(router: Router, call: Call, other: bytes | None = None) -> int | Outco
     return router.fix_up(call, rewrite, None, plain=False)
 
 
+def sent_name(router: Router, call: Call, address: int, length: int) -> bytes | None:
+    """The sockaddr_un to which a message goes; None where the tracee's own will do. Raises OSError
+    as `real_name`."""
+    given = b""
+    if router.lead_names and address and 2 < length <= SOCKADDR_UN_SIZE:
+        given = decode_unix(router.memory.read_exact(call.tid, address, length)) or b""
+    name = given
+    for lead in router.lead_names if given else ():
+        name = lead(call, name)
+    if name == given:
+        return real_name(router, call, address, length, create=False)
+    if name[:1] == b"\0":
+        return encode_unix(name)
+    real = real_name(router, call, address, length, create=False, path=name)
+    return encode_unix(name) if real is None else real
+
+
 # ---- names that come out ----------------------------------------------------------------------
 
 
@@ -153,7 +170,7 @@ def virtual_sockaddr(router: Router, data: bytes) -> bytes | None:
     if not name:
         return None
     told = name if name[:1] == b"\0" else _virtual_path(router, name)
-    for show in router.shown_socket_names:
+    for show in router.show_names:
         told = show(told)
     return None if told == name else encode_unix(told[:SUN_PATH])
 
@@ -195,7 +212,7 @@ def _sockaddr(found: socket.socket, function: str) -> bytes | None:
 
 def asked(router: Router, call: Call) -> int | Outcome:
     """getsockname(2), getpeername(2)."""
-    if not router.view.claims and not router.shown_socket_names:
+    if not router.view.claims and not router.show_names:
         return CONTINUE
     found = _shared(router, call, signed32(call.raw[0]))
     if found is None:
@@ -301,4 +318,4 @@ def _dont_wait(call: Call) -> bool:
 
 def renames(router: Router) -> bool:
     """Has the view a name that differs from the kernel's? Else addresses need no mapping."""
-    return bool(router.shown_socket_names) or any(claim.renames for claim in router.view.claims)
+    return bool(router.show_names) or any(claim.renames for claim in router.view.claims)

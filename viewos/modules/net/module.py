@@ -130,7 +130,7 @@ class Net(VirtualModule):
         if self._rules.judges_udp or self._unix:
             yield CallTest("recvfrom", "addr", "!=", 0)
             yield CallTest("sendto", "addr", "!=", 0)
-        if not self._rules.judges_udp:
+        if not self._rules.judges_udp and not self._unix:
             for name in ("sendmsg", "sendmmsg"):
                 yield CallTest(name, "flags", "&", MSG_FASTOPEN)
 
@@ -150,6 +150,10 @@ class Net(VirtualModule):
     def show_socket_names(self) -> Callable[[bytes], bytes] | None:
         """Names of the view's own."""
         return self._unix.shown if self._unix else None
+
+    def lead_socket_names(self) -> Callable[[Call, bytes], bytes] | None:
+        """The same on the way in."""
+        return self._unix.led if self._unix else None
 
     # ---- sockets --------------------------------------------------------------------------------
 

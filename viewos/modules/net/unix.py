@@ -35,6 +35,10 @@ class UnixNames:
         real = self._real(call, address.name)
         return PASS if real is None else call.below(address=UnixAddress(real))
 
+    def led(self, call: Call, name: bytes) -> bytes:
+        """Where a message to that name goes."""
+        return self._real(call, name) or name
+
     def shown(self, name: bytes) -> bytes:
         """What the program calls that name."""
         prefix = self._prefix()
