@@ -16,6 +16,7 @@ from viewos.abi.row import Row
 from viewos.abi.seccomp import AUDIT_ARCH_AARCH64, AUDIT_ARCH_X86_64, X32_SYSCALL_BIT
 from viewos.abi.syscalls import BY_NUMBER
 from viewos.call import Call
+from viewos.filter import MAX_ERRNO
 from viewos.monitor import accelerator, answers, fixup, inplace, links, namespaces, waiting
 from viewos.monitor.accelerator import ours
 from viewos.monitor.engine import Notification
@@ -48,7 +49,6 @@ def _continue(router: Router, call: Call) -> Outcome:
     return CONTINUE
 
 
-MAX_ERRNO = 4095
 _ERRNOS = errno.errorcode.keys() | {524}
 """What programs see natively. 524 is ENOTSUPP, the only one that the kernel lets out of those that
 it has for itself (include/linux/errno.h): 512, ERESTARTSYS, would be a restart."""

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from viewos.abi.syscalls import TABLE
 from viewos.errors import reason
+from viewos.monitor.inproc.memfd import FUTURE_WRITE, NAME, NOTES_NAME, label, memfd, seal
 from viewos.monitor.memory import Fault, TraceeGone, Unreadable
 from viewos.monitor.plan import trapped_with_paths
 from viewos.monitor.task import is_like_us
@@ -39,17 +40,13 @@ if TYPE_CHECKING:
 
 _LIBRARY = rb"/libc(\.so\.6|-2\.\d+\.so)$"
 _LOADER = rb"/ld-(linux-x86-64\.so\.2|2\.\d+\.so)$"
-_NAME = "viewos-libc"
-NOTES_NAME = b"viewos-notes"
 _AT_SECURE = 23
 MOST_COPIES = 32
 """Each takes 2 MB to the end; programs of more nested views make no calls themselves."""
 _DESCRIPTORS = 128
 _CODE = 32
 """OFFER_CODE of accelerator.h."""
-_MFD_EXEC = 0x10
 _RX = mmap.PROT_READ | mmap.PROT_EXEC
-_F_ADD_SEALS = 1033
 _OFF, _NO_ROOT = 0, 4
 """Words of struct here (code.h)."""
 _NOTED = (
@@ -57,8 +54,6 @@ _NOTED = (
     rb"|^[0-9a-f]+ [^\n]*file=/memfd:%s\\040\(deleted\)[^\n]*\n" % (NOTES_NAME, NOTES_NAME)
 )
 """What maps, smaps and numa_maps say of them."""
-_SIZE_SEALS, _FUTURE_WRITE = 0x2 | 0x4 | 0x1, 0x10
-"""F_SEAL_SHRINK, _GROW and _SEAL; F_SEAL_FUTURE_WRITE (linux/fcntl.h)."""
 
 
 def lacking() -> str:
@@ -222,16 +217,16 @@ class InProcess:
     def _new_copy(self, library: _Library, is_root: bool) -> _Copy:
         from viewos.monitor.inproc.shared import SIZE, Shared
 
-        descriptor = _memfd()
+        descriptor = memfd()
         with open(library.path, "rb", buffering=0) as file:
             library.image.write(file.fileno(), library.found.st_size, descriptor)
         memory = mmap.mmap(descriptor, SIZE, offset=library.image.shared)
         with mmap.mmap(descriptor, mmap.PAGESIZE, flags=mmap.MAP_PRIVATE, prot=_RX):
             pass  # a security module may forbid it: to us, and not to a program's loader
-        seal(descriptor, _FUTURE_WRITE)
+        seal(descriptor, FUTURE_WRITE)
         found = os.fstat(descriptor)
-        label = _label(found.st_dev, found.st_ino)
-        return _Copy(library, is_root, descriptor, Shared(memory, self._cookie), label)
+        said, name = Shared(memory, self._cookie), label(found.st_dev, found.st_ino)
+        return _Copy(library, is_root, descriptor, said, name)
 
     def close(self) -> None:
         """No program will be given a copy any more."""
@@ -349,7 +344,7 @@ class InProcess:
             text = re.sub(_NOTED, b"", text)
         for copy in list(self._copies.values()):
             library = copy.library
-            place = _label(library.found.st_dev, library.found.st_ino) + b" "
+            place = label(library.found.st_dev, library.found.st_ino) + b" "
 
             def named(
                 match: re.Match[bytes], place: bytes = place, path: bytes = library.path
@@ -357,32 +352,11 @@ class InProcess:
                 return (match[1] + place).ljust(73) + path
 
             lines = rb"(?m)^([0-9a-f]+-\S+ \S+ \S+ )%s +/memfd:%s \(deleted\)$"
-            text = re.sub(lines % (copy.label, _NAME.encode()), named, text)
+            text = re.sub(lines % (copy.label, NAME.encode()), named, text)
             text = text.replace(
-                b"file=/memfd:%s\\040(deleted)" % _NAME.encode(), b"file=" + library.path
+                b"file=/memfd:%s\\040(deleted)" % NAME.encode(), b"file=" + library.path
             )
         return text
-
-
-def _label(device: int, inode: int) -> bytes:
-    """A file, as /proc/PID/maps names it."""
-    return b"%02x:%02x %d" % (os.major(device), os.minor(device), inode)
-
-
-def _memfd() -> int:
-    flags = os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING
-    try:
-        return os.memfd_create(_NAME, flags | _MFD_EXEC)
-    except OSError:  # before Linux 6.3
-        return os.memfd_create(_NAME, flags)
-
-
-def seal(descriptor: int, more: int = 0) -> None:
-    """It keeps its size. `more`: further seals; with _FUTURE_WRITE nobody but the monitor, which
-    has it mapped, can write to it from now on."""
-    import fcntl
-
-    fcntl.fcntl(descriptor, _F_ADD_SEALS, _SIZE_SEALS | more)
 
 
 def _filters(pid: str) -> int:

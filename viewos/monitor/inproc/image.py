@@ -25,7 +25,7 @@ from viewos.monitor.inproc.elf import (
     Elf,
     Segment,
 )
-from viewos.monitor.inproc.shared import KINDS, NAMES, OPENS, PAIRS
+from viewos.monitor.inproc.shared import KINDS, MAKES, NAMES, OPENS, PAIRS
 from viewos.monitor.inproc.shared import SIZE as SHARED_SIZE
 from viewos.monitor.inproc.sites import Found, Site
 from viewos.tuples import NamedTuple
@@ -33,7 +33,7 @@ from viewos.tuples import NamedTuple
 _E_PHOFF, _E_PHNUM = 32, 56
 """Where they stand in the header of the file (elf(5))."""
 _RETRIED = frozenset(
-    TABLE[name].number for name, kind in KINDS.items() if kind not in (OPENS, NAMES, PAIRS)
+    TABLE[name].number for name, kind in KINDS.items() if kind not in (OPENS, NAMES, MAKES, PAIRS)
 )
 """Calls that never give EINTR natively, and may be made twice: before Linux 5.19 a signal may come
 while the monitor makes one."""

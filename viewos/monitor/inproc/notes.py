@@ -9,7 +9,7 @@ from __future__ import annotations
 import mmap
 import os
 
-from viewos.monitor.inproc import NOTES_NAME, seal
+from viewos.monitor.inproc.memfd import NOTES_NAME, seal
 
 SIZE = 640 * 1024
 
