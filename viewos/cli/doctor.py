@@ -38,7 +38,9 @@ def main(argv: list[str]) -> int:
     if words:
         raise UsageError(f"viewos doctor: takes no arguments, not {words[0]}")
     from viewos.doctor import State, examine
+    from viewos.launcher.program import heed_children
 
+    heed_children()
     findings = []
     for finding in examine():
         findings.append(finding)

@@ -136,12 +136,16 @@ def _become(values: dict[str, Any], command: list[str], log: str | None) -> NoRe
 
 def _run_and_save(values: dict[str, Any], command: list[str]) -> int:
     """Run the command as a child, as fakeroot's own script does; then save."""
+    from viewos.launcher.program import heed_children, ignore
+
     with tempfile.TemporaryDirectory(prefix="viewos-fakeroot-") as directory:
         log = os.path.join(directory, "log")
+        ignored = heed_children()
         child = os.fork()
         if child == 0:
             status = 1
             try:
+                ignore(ignored)
                 _become(values, command, log)
             except ViewosError as error:
                 _say(str(error))

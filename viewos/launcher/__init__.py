@@ -21,7 +21,7 @@ from typing import NoReturn
 from viewos.launcher import side
 from viewos.launcher.errors import CANNOT_EXECUTE, FAILED, NOT_FOUND, LaunchError
 from viewos.launcher.layout import Layout, Session, choose
-from viewos.launcher.program import Program, Report, say
+from viewos.launcher.program import Program, Report, heed_children, say
 
 __all__ = [
     "CANNOT_EXECUTE", "FAILED", "NOT_FOUND", "LaunchError", "Layout", "Session", "choose",
@@ -70,7 +70,7 @@ def launch(
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     program = Program(
         argv, environment(env, pwd), chdir, program_filter, {int(n) for n in mask}, paths, report,
-        prepare,
+        prepare, heed_children(),
     )  # fmt: skip
     service = side.Service(serve, warm_up, clean_up, _stderr_identity())
     for stream in (sys.stdout, sys.stderr):

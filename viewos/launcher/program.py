@@ -52,6 +52,8 @@ class Program(NamedTuple):
     """Where a failure is reported after the filter is in: no call of it may be trapped."""
     prepare: Callable[[], object] = lambda: None
     """The last thing before the execve; what it calls is answered by the view."""
+    ignored: Sequence[int] = ()
+    """The signals that it starts with ignored, and that this process does not ignore meanwhile."""
 
 
 def become(program: Program, wire: Line, started: Callable[[], object] = lambda: None) -> NoReturn:
@@ -77,7 +79,7 @@ def become(program: Program, wire: Line, started: Callable[[], object] = lambda:
 
 def execute(program: Program) -> NoReturn:
     """Become the program; it is searched for in the view in which this process is."""
-    restore_signals(program.mask)
+    restore_signals(program)
     try:
         program.prepare()
     except OSError as error:
@@ -95,11 +97,27 @@ def die(program: Program, text: str, status: int, error: OSError | None = None) 
         os._exit(status)
 
 
-def restore_signals(mask: set[int]) -> None:
-    """Take back what Python changed of the signals at its start."""
+def heed_children() -> Sequence[int]:
+    """Let this process wait for its children, which nobody can who ignores SIGCHLD; what it has
+    ignored, for `Program.ignored` or `ignore`."""
+    if signal.getsignal(signal.SIGCHLD) is not signal.SIG_IGN:
+        return ()
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    return (signal.SIGCHLD,)
+
+
+def ignore(numbers: Sequence[int]) -> None:
+    """Ignore signals."""
+    for number in numbers:
+        signal.signal(number, signal.SIG_IGN)
+
+
+def restore_signals(program: Program) -> None:
+    """Take back what Python changed of the signals at its start, and the launcher since."""
     for number in (signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(number, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    ignore(program.ignored)
+    signal.pthread_sigmask(signal.SIG_SETMASK, program.mask)
 
 
 # ---- the filter ---------------------------------------------------------------------------------

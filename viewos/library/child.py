@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 
 from viewos.errors import encoded
 from viewos.launcher import FAILED, LaunchError, Layout, Session, launch
+from viewos.launcher.program import ignore
 from viewos.launcher.side import say
 from viewos.monitor.helper.fixups import serve_fix_ups
 from viewos.monitor.helper.wire import Hangup, receive, send
@@ -75,8 +76,7 @@ def main(control_fd: int, failure_fd: int) -> NoReturn:
 
 def _prepare(options: dict[str, Any]) -> None:
     """What `subprocess` does between chdir and execve, in its order."""
-    for number in options["ignored"]:
-        signal.signal(number, signal.SIG_IGN)
+    ignore(options["ignored"])
     groups, gid, uid = options["identity"]
     if groups is not None:
         os.setgroups(groups)
