@@ -12,6 +12,7 @@ from typing import Any
 
 from viewos import kernel
 from viewos.claims import Claim, ClaimMap
+from viewos.errors import ViewosError
 from viewos.module import VirtualModule
 from viewos.tuples import NamedTuple
 
@@ -19,6 +20,9 @@ RLIMIT_LOCKS = 10
 """Unused by the kernel since 2.4, inherited over fork and exec: its soft value carries the
 token."""
 RLIM_INFINITY = (1 << 64) - 1
+_USUAL_TOKENS = 0x5649 << 48
+_LEAST = 1 << 17
+"""Hard limits below that have no room for tokens."""
 
 
 class ProcessState(NamedTuple):
@@ -40,7 +44,7 @@ class ProcessState(NamedTuple):
     root: bytes | None = None
     """The virtual path of the root directory that it entered where the kernel would not let it."""
     locks: tuple[int, int] | None = None
-    """The RLIMIT_LOCKS that the process believes it has."""
+    """The RLIMIT_LOCKS that the process believes it has; None: no limit."""
 
     def of(self, layer: int, default: Any = None) -> Any:
         """The value that the module of that layer keeps."""
@@ -56,7 +60,7 @@ class States:
     all, or by that of the main program (see `mark`)."""
 
     def __init__(self, initial: ProcessState) -> None:
-        self.base = 0x5649 << 48 | int.from_bytes(os.urandom(3), "big") << 24
+        self.base = _first_token(initial.locks)
         """The token of the initial state; of another monitor it is another one."""
         self._lock = threading.Lock()
         self.changing = threading.Lock()
@@ -115,14 +119,19 @@ class States:
         try:
             soft, _ = kernel.prlimit(pid, RLIMIT_LOCKS)
         except PermissionError:
-            soft = _limit_of_proc(pid)
+            soft, _ = limit_of_proc(pid)
         return self.of_limit(soft)
 
     def write(self, pid: int, state: ProcessState) -> None:
         """Make it the state of a process. Raises PermissionError where only the process itself
         can."""
         _, hard = kernel.prlimit(pid, RLIMIT_LOCKS)
-        kernel.prlimit(pid, RLIMIT_LOCKS, (self.token(state), hard))
+        kernel.prlimit(pid, RLIMIT_LOCKS, self.limit(state, hard))
+
+    def limit(self, state: ProcessState, hard: int) -> tuple[int, int]:
+        """The soft and the hard limit of a process that carries the state."""
+        token = self.token(state)
+        return token, hard if token <= hard else RLIM_INFINITY
 
     def mark(self, pid: int) -> None:
         """Make a process, and what it starts, known as one of this monitor's, where that may be
@@ -136,7 +145,7 @@ class States:
             soft, _ = kernel.prlimit(pid, RLIMIT_LOCKS)
         except PermissionError:
             try:
-                soft = _limit_of_proc(pid)
+                soft, _ = limit_of_proc(pid)
             except OSError:
                 return None
         except OSError:
@@ -148,14 +157,51 @@ class States:
         return 0 <= soft - self.base < len(self._states)
 
 
-def _limit_of_proc(pid: int) -> int:
-    # prlimit(2) needs equal ids or CAP_SYS_RESOURCE; this file may be read by anybody.
+def limit_of_proc(pid: int) -> tuple[int, int]:
+    """RLIMIT_LOCKS of any process: prlimit(2) needs equal ids or CAP_SYS_RESOURCE."""
     with open(f"/proc/{pid}/limits", "rb", buffering=0) as file:
         for line in file.read().splitlines():
             if line.startswith(b"Max file locks"):
-                soft = line[26:].split()[0]
-                return RLIM_INFINITY if soft == b"unlimited" else int(soft)
-    return RLIM_INFINITY
+                words = line[26:].split()[:2]
+                soft, hard = (RLIM_INFINITY if w == b"unlimited" else int(w) for w in words)
+                return soft, hard
+    return RLIM_INFINITY, RLIM_INFINITY
+
+
+def locks_of(pid: int) -> tuple[int, int] | None:
+    """RLIMIT_LOCKS of a process that carries no state yet; None: no limit. Raises OSError."""
+    try:
+        limit = kernel.prlimit(pid, RLIMIT_LOCKS)
+    except PermissionError:
+        limit = limit_of_proc(pid)
+    return None if limit == (RLIM_INFINITY, RLIM_INFINITY) else limit
+
+
+def _first_token(locks: tuple[int, int] | None) -> int:
+    """A number behind which tokens fit into this process's limits. Raises ViewosError."""
+    chance = int.from_bytes(os.urandom(6), "big")
+    if locks is not None and _LEAST <= locks[1] < _USUAL_TOKENS + (1 << 48):
+        return locks[1] // 2 - chance % (locks[1] // 4)
+    if locks is not None and locks[1] < _LEAST:
+        _try_to_raise(*locks)
+    return _USUAL_TOKENS | (chance & 0xFFFFFF) << 24
+
+
+def _try_to_raise(soft: int, hard: int) -> None:
+    """Raises ViewosError where `States.write` will not be able to raise a limit."""
+    try:
+        kernel.prlimit(0, RLIMIT_LOCKS, (soft, RLIM_INFINITY))
+    except OSError:
+        raise ViewosError(
+            f"the hard limit of file locks (`ulimit -Hx`) is {hard}: views keep what they know"
+            f" of a process in that limit, and need {_LEAST}, or CAP_SYS_RESOURCE"
+        ) from None
+    kernel.prlimit(0, RLIMIT_LOCKS, (soft, hard))
+
+
+def initial_state() -> ProcessState:
+    """The state of the program that this process becomes, or starts."""
+    return ProcessState(cwd=b"", locks=locks_of(os.getpid()))
 
 
 _NAMES = itertools.count(1)
@@ -192,7 +238,7 @@ class View:
         self.claims: ClaimMap = ClaimMap() if below is None else below.claims
         self.listed: dict[bytes, tuple[tuple[bytes, int], ...]] = {}
         """Real directory -> (name, DT_*) of the mount points that it lacks."""
-        self.states: States = States(ProcessState(cwd=b"")) if below is None else below.states
+        self.states: States = below.states if below else States(initial_state())
         self.mounted: dict[bytes, bytes] = {}
         """Real path of several names -> the one by which a program has mounted something there."""
         self.scratch = b""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 import sys
 import threading
@@ -12,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from viewos import View, ViewosError, VirtualModule
+from viewos import View, ViewosError, VirtualModule, kernel
 from viewos.kernel import prlimit
-from viewos.view import RLIM_INFINITY, RLIMIT_LOCKS, ProcessState, States, _limit_of_proc
+from viewos.view import RLIM_INFINITY, RLIMIT_LOCKS, ProcessState, States, limit_of_proc
 
 states_of = st.builds(
     ProcessState,
@@ -89,13 +90,44 @@ def test_a_process_carries_its_state() -> None:
         states.write(pid, state)
         assert states.read(pid) is state or states.read(pid) == state
         assert prlimit(pid, RLIMIT_LOCKS) == (states.token(state), hard)
-        assert _limit_of_proc(pid) == states.token(state)
+        assert limit_of_proc(pid) == (states.token(state), hard)
         assert states.read(other) is states.initial
-        assert _limit_of_proc(other) == RLIM_INFINITY
+        assert limit_of_proc(other) == (RLIM_INFINITY, RLIM_INFINITY)
         states.write(pid, states.initial)
         assert states.read(pid) is states.initial
     with pytest.raises(OSError, match="process"):
         states.read(pid)
+
+
+@pytest.mark.parametrize("hard", [1 << 17, 1_000_000, 1 << 60, RLIM_INFINITY])
+def test_tokens_are_below_a_hard_limit(hard: int) -> None:
+    states = States(ProcessState(locks=(7, hard)))
+    tokens = [states.limit(ProcessState(cwd=b"/%d" % number), hard) for number in range(300)]
+    assert {limit for _, limit in tokens} == {hard}
+    assert all(0 < token < hard for token, _ in tokens)
+
+
+def test_one_who_may_raises_a_hard_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[tuple[int, int] | None] = []
+
+    def raised(pid: int, resource: int, new: tuple[int, int] | None = None) -> tuple[int, int]:
+        made.append(new)
+        return 5, 7
+
+    monkeypatch.setattr(kernel, "prlimit", raised)
+    states = States(ProcessState(locks=(5, 7)))
+    assert made == [(5, RLIM_INFINITY), (5, 7)]
+    states.mark(1)
+    assert made[-1] == (states.base, RLIM_INFINITY)
+
+
+def test_one_who_may_not_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*args: object) -> tuple[int, int]:
+        raise PermissionError(errno.EPERM, "prlimit")
+
+    monkeypatch.setattr(kernel, "prlimit", refused)
+    with pytest.raises(ViewosError, match=r"the hard limit of file locks .* is 7: "):
+        States(ProcessState(locks=(5, 7)))
 
 
 def test_what_modules_keep() -> None:

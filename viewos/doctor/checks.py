@@ -118,6 +118,12 @@ CHECKS = (
         remedy=f"{_CONTAINER} nothing",
     ),
     Check(
+        "tokens", "RLIMIT_LOCKS has room for what is remembered of processes", processes.tokens,
+        cost="no view starts",
+        remedy="let root raise the limit (`ulimit -x unlimited`, limits.conf(5): locks)",
+        needed=True,
+    ),
+    Check(
         "limits", "prlimit(2) of a child", processes.limits,
         cost="what is remembered of a process is set by that process itself, by fix-up",
         remedy=f"{_CONTAINER} nothing",

@@ -13,7 +13,7 @@ from viewos.doctor.finding import Missing
 from viewos.doctor.trial import attempt, child
 from viewos.errors import ViewosError
 from viewos.launcher.layout import Layout, choose, ptrace_scope
-from viewos.view import RLIMIT_LOCKS
+from viewos.view import RLIMIT_LOCKS, States, initial_state
 
 NOBODY = 65534
 _SECRET = b"in memory"
@@ -201,6 +201,15 @@ def limits() -> str:
         return ""
 
     return attempt(body)
+
+
+def tokens() -> str:
+    """Find numbers for what is remembered of processes, within the hard limit."""
+    try:
+        States(initial_state())
+    except ViewosError as error:
+        raise Missing(str(error)) from error
+    return ""
 
 
 # ---- descriptors --------------------------------------------------------------------------------

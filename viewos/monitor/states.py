@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import errno
+import struct
 from typing import TYPE_CHECKING, cast
 
 from viewos.abi.syscalls import TABLE
 from viewos.monitor.rewrite import Rewrite
+from viewos.view import limit_of_proc
 
 if TYPE_CHECKING:
     from viewos.call import Call
@@ -64,7 +66,8 @@ class ProcessStates:
             raise OSError(errno.EPERM, "prlimit")
 
     def _set_state_within(self, call: Call, state: ProcessState) -> None:
-        pair = self.view.states.token(state).to_bytes(8, "little") + b"\xff" * 8
+        _, hard = limit_of_proc(call.tid)
+        pair = struct.pack("=QQ", *self.view.states.limit(state, hard))
         row = TABLE["prlimit64"]
         rewrite = Rewrite(
             row.number, [0, 10, pair, 0], row.cookie.arg, row.cookie.shift, again=True

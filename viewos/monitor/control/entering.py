@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from viewos import filter as bpf
 from viewos.errors import ViewosError
 from viewos.monitor.helper.looks import Helper
+from viewos.view import locks_of
 
 if TYPE_CHECKING:
     from viewos.monitor.nesting import Nesting
@@ -80,7 +81,13 @@ def attach(
     helper = Helper(socket.socket(fileno=others[0])) if others else None
     states = router.view.states
     # The process carries its state before the first call is answered.
-    states.write(pid, states.initial._replace(view=number) if number else states.initial)
+    try:
+        states.write(pid, states.initial._replace(view=number, locks=locks_of(pid)))
+    except PermissionError as error:
+        raise ViewosError(
+            "the RLIMIT_LOCKS of the process cannot be set, in which views keep what they know of"
+            " one: its hard limit is low, or prlimit(2) forbidden"
+        ) from error
     serving.add(listener, helper)
 
 
