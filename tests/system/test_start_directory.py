@@ -85,3 +85,20 @@ def test_exec_too(ground: Ground, top: Path, layout: str) -> None:
         shell = ("bash", "-c", "pwd")
         told = ground.says(*run, "/mnt", NAME, *shell, cwd="/usr/share", env={"PWD": "/usr/share"})
         assert told == "/mnt\n"
+
+
+@pytest.mark.parametrize("claim", ["vfs:/=/", "vfs:/mnt=/usr"])
+@pytest.mark.parametrize("way", [*WAYS, "exec"])
+def test_a_directory_to_which_no_path_may_be_searched(
+    ground: Ground, top: Path, way: str, claim: str
+) -> None:
+    """The caller is in it all the same, as it is natively."""
+    (top / "deep" / "there").touch()
+    top.chmod(0o700)
+    words = [*VIEWOS, "exec", NAME] if way == "exec" else [*WAYS[way], "-m", claim]
+    with ground.view([claim] if way == "exec" else [], SLEEP):
+        done = run_in_view(
+            None, [*words, "--", "ls"], cwd=top / "deep", env=ground.env,
+            user=ground.user,
+        )  # fmt: skip
+    assert (done.stdout, done.stderr) == (b"there\n", b"")

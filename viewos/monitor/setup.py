@@ -247,4 +247,12 @@ def start_directory(view: View, mounts: MountTable, wanted: bytes | None = None)
     from viewos.monitor.paths import Resolver
 
     _, real = Resolver(view.claims, mounts).canonical(here)
-    return here if os.path.isdir(real) else b"/"
+    return entered(here, real)
+
+
+def entered(here: bytes, real: bytes) -> bytes | None:
+    """Where a program starts that comes from `here`, which a claim shows as `real`; None: where it
+    is, as that may be a directory to which no path leads that it may search."""
+    if os.path.isdir(real):
+        return here
+    return None if real == here else b"/"

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from viewos import filter as bpf
 from viewos.errors import ViewosError
 from viewos.monitor.helper.looks import Helper
+from viewos.monitor.setup import entered
 from viewos.view import locks_of
 
 if TYPE_CHECKING:
@@ -60,10 +61,12 @@ def enter(
         with nesting.lock:
             program = bpf.build(nesting.trapped)
     virtual, real = router.resolver.canonical(directory)
-    chdir = None
-    if router.view.claims.find(virtual) is not None:
-        chdir = os.fsdecode(directory if os.path.isdir(real) else b"/")
-    return {"filter": base64.b64encode(program).decode(), "chdir": chdir}
+    is_claimed = router.view.claims.find(virtual) is not None
+    chdir = entered(directory, real) if is_claimed else None
+    return {
+        "filter": base64.b64encode(program).decode(),
+        "chdir": None if chdir is None else os.fsdecode(chdir),
+    }
 
 
 def attach(
