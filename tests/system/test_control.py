@@ -63,6 +63,16 @@ def test_the_id_is_the_process_that_was_started(ground: Ground, layout: str) -> 
         assert ground.says("exec", str(process.pid), "cat", "/mnt/a") == "in a\n"
 
 
+def test_control_characters_stay_from_the_terminal(ground: Ground) -> None:
+    odd = ground.path / "a\x1b[31m\u202eb"
+    odd.mkdir()
+    with ground.view([f"vfs:/mnt\x07={odd}"], SLEEP, name="odd\x1b[2J") as process:
+        text = ground.says("ps") + ground.says("info", str(process.pid))
+        text += ground.says("module", "-V", str(process.pid), "ls")
+    assert text.replace("\n", "").isprintable(), text
+    assert text.count("a?[31m?b") == 4 and text.count("odd?[2J") == 2
+
+
 def test_a_name_is_given_and_taken(ground: Ground) -> None:
     with ground.view([], SLEEP) as process, ground.view([], SLEEP, name="other"):
         assert ground.says("name", NAME, "new name") == ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from viewos.cli.options import HELP, UsageError, describe, parse
 from viewos.cli.ps import JSON
-from viewos.cli.tables import as_json, command, duration, table
+from viewos.cli.tables import as_json, command, duration, printable, table
 
 HELP_LINE = "say what a view is made of, and what runs in it"
 
@@ -41,7 +41,7 @@ def main(argv: list[str]) -> int:
         return 0
     print(f"view      {about['id']}")
     if about.get("name"):
-        print(f"name      {about['name']}")
+        print(f"name      {printable(about['name'])}")
     if about.get("outer"):
         print(f"in        {about['outer']}")
     if about.get("command"):

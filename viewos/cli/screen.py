@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
+from rich.markup import escape
 from textual.app import App, ComposeResult
 from textual.binding import Binding
 from textual.containers import Horizontal, Vertical
 from textual.widgets import DataTable, Footer, Static
 
 from viewos.cli.rates import Rates, between
-from viewos.cli.tables import duration
+from viewos.cli.tables import duration, printable
 from viewos.control.client import Found, figures, find, views
 from viewos.errors import ViewosError
 
@@ -111,4 +112,4 @@ class Screen(App[None]):
         table = self.query_one(f"#{name}", DataTable)
         table.clear()
         for row in rows[:_MOST_ROWS]:
-            table.add_row(*map(str, row))
+            table.add_row(*(escape(printable(str(cell))) for cell in row))

@@ -15,7 +15,7 @@ def as_json(value: Any) -> str:
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """Columns as wide as they have to be; those that hold numbers alone stand to the right."""
-    texts = [[str(cell) for cell in row] for row in rows]
+    texts = [[printable(str(cell)) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(head, *texts, strict=True)]
     to_right = [
         bool(texts) and all(isinstance(cell, str) and _is_number(cell) for cell in column)
@@ -49,6 +49,10 @@ def duration(seconds: float) -> str:
 
 def command(words: Sequence[str], most: int = 60) -> str:
     """A command as one would type it, cut where it is long."""
-    text = shlex.join(words)
-    text = "".join(one if one.isprintable() else "?" for one in text)
+    text = printable(shlex.join(words))
     return text if len(text) <= most else text[: most - 3] + "..."
+
+
+def printable(text: str) -> str:
+    """A name as a terminal may get it: whoever gave it may have put control characters there."""
+    return "".join(one if one.isprintable() else "?" for one in text)
