@@ -106,6 +106,16 @@ def test_why_in_a_nested_view(ground: Ground) -> None:
     assert "layer 1, vfs:/media=/mnt: does not claim it" in done.stderr.decode()
 
 
+@pytest.mark.parametrize("way", [[], ["run", "--nestable", "--"]], ids=["outermost", "nested"])
+def test_why_alone_runs_nothing(ground: Ground, way: list[str]) -> None:
+    """In this view there is no program at all."""
+    viewos = [python(ground.user), "-m", "viewos"]
+    words = [*viewos, *way, *viewos * bool(way), "run", "-m", f"vfs:/={ground.path}/a", "-C", "/"]
+    done = run_in_view(None, [*words, "--why", "/a"], user=ground.user, env=ground.env)
+    assert (done.returncode, done.stdout) == (0, b"")
+    assert done.stderr.decode().splitlines()[-1] == f"  is {ground.path}/a/a"
+
+
 # ---- other names ----
 
 

@@ -92,9 +92,7 @@ def main(argv: list[str]) -> int:
 
 
 def _run(values: dict[str, Any], command: list[str]) -> NoReturn:
-    if not command and values["why"]:
-        command = ["true"]
-    if not command:
+    if not command and not values["why"]:
         raise UsageError("viewos run: which COMMAND? (see `viewos run --help`)")
 
     if MACHINE != "x86_64":

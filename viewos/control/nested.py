@@ -6,6 +6,7 @@ import ctypes
 import errno
 import os
 import signal
+import sys
 from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
@@ -31,7 +32,8 @@ def run(
     why: Sequence[str] = (),
     env: Mapping[bytes, bytes] | None = None,
 ) -> NoReturn:
-    """Become the program in a nested view of these modules; `monitor` is that of our own view.
+    """Become the program in a nested view of these modules, or end where there is none, after
+    `why` has been told; `monitor` is that of our own view.
 
     Raises ViewosError.
     """
@@ -50,6 +52,8 @@ def run(
             directory = os.fsdecode(here or b"/")
             told = monitor.ask("why", view=made["view"], path=path, directory=directory)
             os.write(2, encoded("\n".join(told) + "\n"))
+    if not command:
+        sys.exit()
     enter(made["view"], command, chdir=chdir, here=here, verbosity=verbosity, env=env)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import sys
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -50,7 +51,8 @@ def run(
     env: Mapping[bytes, bytes] | None = None,
 ) -> NoReturn:
     """Become the program (or the process that waits for it). `trace`: show every call that reaches
-    the monitor; `why`: paths whose resolution is explained first. Raises ViewosError."""
+    the monitor; `why`: paths whose resolution is explained first, and then this process ends if
+    there is no command. Raises ViewosError."""
     if log is not None:
         log = _writable(log, verbosity)
     mounts = set_up(view)
@@ -60,6 +62,8 @@ def run(
 
             told = explain(view, mounts, os.path.join(os.getcwdb(), os.fsencode(path)))
             os.write(2, encoded("\n".join(told) + "\n"))
+        if not command:
+            sys.exit()
         cookie = int.from_bytes(os.urandom(8), "big") | 1 << 63
         wanted = None if chdir is None else os.fsencode(chdir)
         directory = start_directory(view, mounts, wanted)
