@@ -92,3 +92,12 @@ def test_seeking_behind_each(parent: Path, directory: str | None) -> None:
 
 def test_no_room_for_one(parent: Path) -> None:
     assert listed(parent, ALL, "217", "32", user=USERS[-1]) == errno.EINVAL
+
+
+@pytest.mark.parametrize("user", USERS)
+@pytest.mark.parametrize("claim", ["mount/none/..", "link/none/../mount", "none/../link/mount"])
+def test_a_mount_point_behind_what_does_not_exist(parent: Path, claim: str, user: int) -> None:
+    (parent / "link").symlink_to(".")
+    (parent / "here" / "file").touch()
+    module, command = f"vfs:{parent}/{claim}={parent}/here", ["ls", f"{parent}/mount"]
+    assert run_in_view([module], command, user=user, check=True).stdout == b"file\n"

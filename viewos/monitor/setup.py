@@ -7,6 +7,7 @@ import os
 import stat
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from typing import TYPE_CHECKING
 
 from viewos.claims import Claim, ClaimMap, RealPath, VirtualPath
 from viewos.errors import ViewosError, short
@@ -15,6 +16,9 @@ from viewos.monitor import authors, inproc
 from viewos.monitor.mounts import MountTable
 from viewos.monitor.scratch import scratch_directory
 from viewos.view import View
+
+if TYPE_CHECKING:
+    from viewos.monitor.paths import Resolver
 
 _DT = {stat.S_IFDIR: 4, stat.S_IFREG: 8}
 
@@ -121,10 +125,10 @@ def with_layer(
     placed: list[Claim] = []
     prefixes: set[bytes] = set()
     for claim in wanted:
-        prefix, place = below.canonical(claim.prefix)
+        prefix, place = _canonical(below, claim.prefix)
         if _passes(claim.prefix, prefixes) or _passes(prefix, prefixes):
             here = Resolver(claims.with_layer(placed, height), mounts)
-            prefix, place = here.canonical(claim.prefix)
+            prefix, place = _canonical(here, claim.prefix)
         backing = claim.backing
         if claim.module is None and not claim.scratch:
             virtual, real = below.canonical(os.path.abspath(backing))
@@ -133,6 +137,14 @@ def with_layer(
         placed.append(claim._replace(prefix=VirtualPath(prefix), backing=backing))
         prefixes.add(prefix)
     return claims.with_layer(placed, height)
+
+
+def _canonical(resolver: Resolver, path: bytes) -> tuple[bytes, bytes]:
+    """As the resolver has it. Behind what does not exist no link can be: there, `..` leads back."""
+    virtual, real = resolver.canonical(path)
+    if b".." in virtual.split(b"/"):
+        return resolver.canonical(os.path.normpath(virtual))
+    return virtual, real
 
 
 def _passes(path: bytes, prefixes: set[bytes]) -> bool:
