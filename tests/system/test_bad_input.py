@@ -61,6 +61,8 @@ SPECS = {
     "hostname:a,b": (2, "module hostname: 'b': expected one NAME[.DOMAIN]..."),
     "uid:no-such-user": (2, "module uid: 'no-such-user': there is no user 'no-such-user' (for..."),
     "uid:4294967295": (2, "module uid: '4294967295': 4294967295 is no uid: it lies between..."),
+    "tmpfs:/a,mode=10000": (2, "module tmpfs: 'mode=10000': a mode is an octal number up to..."),
+    "tmpfs:/a,mode=77777": (2, "module tmpfs: 'mode=77777': a mode is an octal number up to..."),
     # backings
     "vfs:/mnt=/no/where": (125, "vfs: /no/where: no such file or directory (it should stand..."),
     "vfs:/x=tree,/y=nowhere": (125, "vfs: .../nowhere: no such file or directory (it should ..."),

@@ -76,4 +76,5 @@ class Tmpfs(VirtualModule):
 
 
 def _octal(text: str) -> int:
-    return int(text, 8) if text.isdigit() and set(text) <= set("01234567") and len(text) < 6 else -1
+    mode = int(text, 8) if text and set(text) <= set("01234567") else -1
+    return mode if mode <= 0o7777 else -1
