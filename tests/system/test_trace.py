@@ -108,6 +108,7 @@ def test_a_nested_view_has_its_number() -> None:
     (["-e", "!open,zz", "--", "true"], 2, "-e !open,zz: 'zz' is no system call"),
     (["-e", "", "--", "true"], 2, "-e '': '' is no system call"),
     (["-o", "/no/such/file", "--", "true"], 125, "/no/such/file: No such file or directory"),
+    (["-o", "", "--", "true"], 125, "viewos: '': No such file or directory"),
     ([], 2, "which COMMAND?"),
 ])  # fmt: skip
 def test_bad_input(words: list[str], status: int, said: str) -> None:

@@ -104,10 +104,11 @@ def _run(values: dict[str, Any], command: list[str]) -> NoReturn:
 
 def _writable(file: str | None) -> str | None:
     """The file's absolute path. Raises ViewosError when nothing can be written there."""
-    path = "/proc/self/fd/2" if file is None else os.path.abspath(file)
+    path = "/proc/self/fd/2" if file is None else file and os.path.abspath(file)
     try:
         os.close(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644))
     except OSError as error:
         hint = " (name a file with -o)" if file is None else ""
-        raise ViewosError(f"{file or 'stderr'}: {error.strerror}{hint}") from error
+        shown = "stderr" if file is None else file or "''"
+        raise ViewosError(f"{shown}: {error.strerror}{hint}") from error
     return None if file is None else path
