@@ -62,6 +62,16 @@ def test_the_host_name(here: Place, argv: list[str]) -> None:
     assert output(here, ["hostname:box.example.org"], argv) == "box\n"
 
 
+@pytest.mark.parametrize("module", ["hostname:box", "hostname:box,noproc"])
+@pytest.mark.parametrize("personality", ["i686", "linux64", "--uname-2.6"])
+def test_the_personality_of_a_program_shows(here: Place, personality: str, module: str) -> None:
+    argv = ["sh", "-c", f"uname -mr; setarch {personality} uname -mr; uname -mr"]
+    wanted = run_in_view(None, argv, check=True).stdout.decode()
+    assert output(here, [module], argv) == wanted
+    assert output(here, [module], ["setarch", "i686", "uname", "-n"]) == "box\n"
+    assert output(here, [module + ",machine=arm"], ["uname", "-m"]) == "arm\n"
+
+
 def test_the_domain_name(here: Place) -> None:
     modules = ["hostname:box.example.org"]
     assert output(here, modules, ["domainname"]) == "example.org\n"

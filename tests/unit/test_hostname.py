@@ -127,3 +127,18 @@ def test_too_long() -> None:
         Hostname("x" * 65)
     with pytest.raises(ValueError, match="at most 64 bytes"):
         Hostname("x", "y" * 65)
+
+
+@pytest.mark.parametrize(
+    ("persona", "release", "machine"),
+    [
+        (0, b"6.18.44-x", b"x86_64"),
+        (0x8000008, b"6.18.44-x", b"i686"),
+        (0x20000, b"2.6.78-x", b"x86_64"),
+        (0x20008, b"2.6.78-x", b"i686"),
+    ],
+)
+def test_a_personality(persona: int, release: bytes, machine: bytes) -> None:
+    shown = HOST.replace(release=b"6.18.44-x").of_personality(persona)
+    assert shown == HOST.replace(release=release, machine=machine)
+    assert shown.of_personality(persona) == shown

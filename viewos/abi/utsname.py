@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 import struct
 
 from viewos.tuples import NamedTuple
 
 LENGTH = 64
 """Bytes of a field without its terminating zero (__NEW_UTS_LEN)."""
+PER_LINUX32 = 0x0008
+PER_MASK = 0x00FF
+UNAME26 = 0x0020000
+"""Of personality(2): the machine is i686; the release is one of 2.6."""
+_VERSION = re.compile(rb"(\d+)\.(\d+)(?:\.\d*)?")
 UTSNAME = struct.Struct("=" + f"{LENGTH + 1}s" * 6)
 
 
@@ -50,3 +56,14 @@ class Utsname(NamedTuple):
         except OSError:
             domain = b"(none)"
         return cls(host[0], host[1], host[2], host[3], host[4], domain)
+
+    def of_personality(self, persona: int) -> Utsname:
+        """The same as the kernel shows it to a process with this personality."""
+        shown = self
+        if persona & PER_MASK == PER_LINUX32:
+            shown = shown.replace(machine=b"i686")
+        version = _VERSION.match(self.release)
+        if persona & UNAME26 and version is not None and version[1] != b"2":
+            rest = self.release[version.end() :]
+            shown = shown.replace(release=b"2.6.%d%s" % (int(version[2]) + 60, rest))
+        return shown

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 LENGTH = 64
 """The most bytes of a name (__NEW_UTS_LEN, linux/utsname.h)."""
 PROC = b"/proc/sys/kernel/"
+ASK = 0xFFFFFFFF
+"""What personality(2) takes to change nothing."""
 FIELDS = ("sysname", "release", "version", "machine")
 """Fields of uname(2) that an item can set."""
 
@@ -103,6 +105,8 @@ class Hostname(VirtualModule):
         self._name_space = ""
         self._named: set[str] = set()
         """Other UTS name spaces that have got a name in the view."""
+        self._is_one_for_all = True
+        """No program has a personality, in which uname(2) may say other things."""
 
     @classmethod
     def from_items(cls, items: Items) -> Self:
@@ -194,7 +198,7 @@ class Hostname(VirtualModule):
     def _tell(self) -> None:
         """Tell who watches what uname(2) says now."""
         shown = None
-        if not self._named:
+        if self._is_one_for_all and not self._named:
             read = {key: name.read() for key, name in self._names.items()}
             utsname = self._with_names(Utsname.of_host(), read)
             shown = Names(utsname, tuple(name.source for name in self._names.values()))
@@ -220,6 +224,14 @@ class Hostname(VirtualModule):
                 self._tell()
         below: Utsname = call.below()
         return self._with_names(below, names)
+
+    def personality(self, call: Call) -> Verdict:
+        """personality(2): from now on `uname` is asked, if it says other things to this program."""
+        wanted, host = call.args.personality, Utsname.of_host()
+        if self._is_one_for_all and wanted != ASK and host.of_personality(wanted) != host:
+            self._is_one_for_all = False
+            self._tell()
+        return PASS
 
     def sethostname(self, call: Call) -> Verdict:
         """sethostname(2), for everybody: it changes nothing outside of the view. Where there is a

@@ -234,8 +234,16 @@ def _native_priority(kind: int) -> Callable[[Router, Call], int]:
     return change
 
 
+def _native_uname(router: Router, call: Call) -> Utsname:
+    try:
+        with open(f"/proc/{call.tid}/personality", "rb", buffering=0) as file:
+            return Utsname.of_host().of_personality(int(file.read(), 16))
+    except OSError:  # another user's process
+        return Utsname.of_host()
+
+
 _NATIVE: dict[str, Callable[[Router, Call], Any]] = {
-    "uname": lambda router, call: Utsname.of_host(),
+    "uname": _native_uname,
     "getuid": lambda router, call: _UIDS(router, call)[0],
     "geteuid": lambda router, call: _UIDS(router, call)[1],
     "getgid": lambda router, call: _GIDS(router, call)[0],

@@ -40,7 +40,7 @@ _ADDRESSES = [
 _READ_ONLY = [ArgumentRule("ioctl", 1, "==", request) for request in CHANGING_IOCTLS]
 _BY_NAME = ArgumentRule("utimensat", 1, "!=", 0)
 """With no name it is futimens(3), which means a descriptor."""
-_RARE = frozenset({"uname", "sethostname", "setdomainname"})
+_RARE = frozenset({"uname", "sethostname", "setdomainname", "personality"})
 _RARE_BESIDE_PATHS = frozenset(
     "getuid geteuid getgid getegid getresuid getresgid getgroups capget prctl".split()
 )
