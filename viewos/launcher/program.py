@@ -113,7 +113,8 @@ def ignore(numbers: Sequence[int]) -> None:
 
 
 def restore_signals(program: Program) -> None:
-    """Take back what Python changed of the signals at its start, and the launcher since."""
+    """Take back what Python changed of the signals at its start, and the launcher since. Whether
+    the caller ignored these two nobody can know any more."""
     for number in (signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(number, signal.SIG_DFL)
     ignore(program.ignored)
