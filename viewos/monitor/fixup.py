@@ -110,12 +110,13 @@ def _at_stop(session: Session, stop: Stop, rewrite: Rewrite) -> Result:
         if stop.status >> 16 == PTRACE_EVENT_EXEC:
             session.tid = stop.tid  # a non-leader's exec is reported at the group's id
             session.prepare_exec()
+            at_exec = ExecStop(session)
             try:
                 if rewrite.at_exec is not None:
-                    at_exec = ExecStop(session)
                     rewrite.at_exec(at_exec)
                     at_exec.finish()
             finally:
+                at_exec.close()
                 session.detach()
             return Result(Ending.EXEC)
         session.abandon(stop)

@@ -8,11 +8,11 @@ from __future__ import annotations
 import errno
 import os
 import struct
+from functools import cache
 from typing import TYPE_CHECKING
 
 from viewos.abi.prctl import PR_SET_MM, PR_SET_MM_MAP
 from viewos.abi.syscalls import TABLE
-from viewos.monitor.task import auxiliary
 
 if TYPE_CHECKING:
     from viewos.monitor.traced import ExecStop
@@ -40,7 +40,7 @@ def hide_loader(stop: ExecStop) -> None:
     )
     _, arg_end, env_start, env_end = (int(word) for word in fields[_ARG_START : _ARG_START + 4])
     start_brk = int(fields[_START_BRK])
-    if not arg_end or _filters(stop.pid) > _filters(os.getpid()) + 1:
+    if not arg_end or _filters(stop.pid) > _own_filters(os.getpid()) + 1:
         return
     pointers = struct.unpack("=4Q", stop.read(stop.stack + 8, 32))
     words = stop.read(pointers[2], arg_end - pointers[2])
@@ -64,11 +64,16 @@ def _filters(pid: int) -> int:
     return 0
 
 
+@cache
+def _own_filters(pid: int) -> int:
+    return _filters(pid)  # a monitor adds none
+
+
 def patch_auxiliary(stop: ExecStop, changes: dict[int, int], name: bytes | None) -> None:
     """Give the new program the ids and the file name (AT_EXECFN) that it has in the view."""
     if not changes and name is None:
         return
-    entries = auxiliary(stop.pid)
+    entries = stop.auxiliary
     if name is not None and AT_EXECFN in entries:
         stop.write(entries[AT_EXECFN], name + b"\0")
     wanted = {key: value for key, value in changes.items() if entries.get(key) != value}

@@ -8,6 +8,7 @@ import signal
 import struct
 import time
 from collections.abc import Sequence
+from functools import cached_property
 
 from viewos import kernel
 from viewos.abi.ptrace import (
@@ -33,7 +34,7 @@ from viewos.abi.ptrace import (
     USER_REGS,
 )
 from viewos.monitor.rewrite import Argument, Scratch
-from viewos.monitor.task import due_signals, read_status
+from viewos.monitor.task import auxiliary, due_signals, read_status
 
 M64 = (1 << 64) - 1
 _ALL_SIGNALS = struct.pack("=Q", M64)
@@ -226,6 +227,11 @@ def is_interrupted(tid: int, blocked: int | None = None) -> bool:
         return True
 
 
+_AT_SYSINFO_EHDR, _VDSO, _SYSCALL = 33, 8192, b"\x0f\x05"
+_in_vdso = [0]
+"""One element: where such an instruction was last."""
+
+
 class ExecStop:
     """A process whose execve has just succeeded, stopped before its first instruction."""
 
@@ -235,22 +241,27 @@ class ExecStop:
         self._start: dict[str, int] = {}
         self._instruction = 0
 
-    @property
+    @cached_property
+    def auxiliary(self) -> dict[int, int]:
+        """The auxiliary vector as the kernel has made it."""
+        return auxiliary(self.pid)
+
+    @cached_property
     def stack(self) -> int:
         """The initial stack pointer: argc stands there (System V ABI)."""
         return self._session.registers()["rsp"]
 
+    @cached_property
+    def _memory(self) -> int:
+        return os.open(f"/proc/{self.pid}/mem", os.O_RDWR | os.O_CLOEXEC)
+
     def read(self, address: int, size: int) -> bytes:
         """Read the new program's memory; less where it ends."""
-        fd = os.open(f"/proc/{self.pid}/mem", os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            return os.pread(fd, size, address)
-        finally:
-            os.close(fd)
+        return os.pread(self._memory, size, address)
 
     def write(self, address: int, data: bytes) -> None:
         """Write to the new program's memory."""
-        write_memory(self.pid, address, data)
+        os.pwrite(self._memory, data, address)
 
     def remote_call(self, number: int, args: Sequence[Argument]) -> int:
         """Let the new program make a system call, by the instruction in its vdso; its result."""
@@ -258,40 +269,38 @@ class ExecStop:
             kernel.ptrace(PTRACE_SYSCALL, self.pid, 0, 0)  # on to the exit stop of execve
             self._session.expect_syscall_stop(*self._session.wait())
             self._start = self._session.registers()
-            self._instruction = _vdso_syscall(self.pid)
+            self._instruction = self._system_call()
         scratch = Scratch(args)
         base = (self._start["rsp"] - RED_ZONE - scratch.size) & ~15
         values, blob = scratch.place(base)
         if blob:
-            write_memory(self.pid, base, blob)
+            self.write(base, blob)
         values += [0] * (5 - len(values)) + [self._session.cookie]
         self._session.original = {
             **self._start, "rip": self._instruction + SYSCALL_INSTRUCTION_SIZE, "orig_rax": M64,
         }  # fmt: skip
         return signed(self._session.run(number, values[:6], first=False))
 
+    def _system_call(self) -> int:
+        """The address of an instruction for it, which stands at the same place in all vdsos."""
+        first = self.auxiliary.get(_AT_SYSINFO_EHDR)
+        if first is None:
+            raise Lost
+        if self.read(first + _in_vdso[0], 2) != _SYSCALL:
+            _in_vdso[0] = self.read(first, _VDSO).find(_SYSCALL)
+            if _in_vdso[0] < 0:
+                raise Lost
+        return first + _in_vdso[0]
+
     def finish(self) -> None:
         """Put the registers of the program's start back."""
         if self._start:
             self._session.set_registers({**self._start, "orig_rax": M64})
 
-
-def _vdso_syscall(pid: int) -> int:
-    with open(f"/proc/{pid}/maps", "rb") as maps:
-        for line in maps:
-            if line.rstrip().endswith(b"[vdso]"):
-                first, last = (int(part, 16) for part in line.split(b" ")[0].split(b"-"))
-                break
-        else:
-            raise Lost
-    fd = os.open(f"/proc/{pid}/mem", os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        at = os.pread(fd, last - first, first).find(b"\x0f\x05")
-    finally:
-        os.close(fd)
-    if at < 0:
-        raise Lost
-    return first + at
+    def close(self) -> None:
+        """Nothing more is done to its memory."""
+        if "_memory" in self.__dict__:
+            os.close(self._memory)
 
 
 def write_memory(tid: int, address: int, data: bytes) -> None:
