@@ -49,14 +49,17 @@ SCRIPTS = {
 }
 
 
-@pytest.fixture(scope="module")
-def root() -> Iterator[Path]:
-    """A small system of musl's loader and busybox."""
+@pytest.fixture(scope="module", params=["argv0", "none"])
+def root(request: pytest.FixtureRequest) -> Iterator[Path]:
+    """A small system of musl's loader and busybox. "none": the loader knows no `--argv0`, like
+    glibc's before 2.33."""
     top = Path(tempfile.mkdtemp(prefix="viewos-foreign-"))
     for name in ("bin", "etc", "lib", "proc", "dev", "tmp"):
         (top / name).mkdir()
     (top / "etc" / "release").write_text("a foreign system\n")
-    shutil.copy(os.path.realpath(LOADER), top / LOADER[1:])
+    loader = Path(LOADER).read_bytes()
+    assert b"\0argv0\0" in loader
+    (top / LOADER[1:]).write_bytes(loader.replace(b"argv0", request.param.encode().ljust(5, b"0")))
     shutil.copy(shutil.which("busybox") or "", top / "bin" / "busybox")
     for name in ("sh", "ls", "cat", "ln", "readlink", "env", "find", "xargs", "pwd"):
         (top / "bin" / name).symlink_to("busybox")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from viewos.tuples import NamedTuple
@@ -17,6 +18,7 @@ ELF64 = struct.Struct("<16sHHIQQQIHHH")
 _PROGRAM_HEADER = struct.Struct("<IIQQQQQQ")
 _PT_INTERP = 3
 _LONGEST = 4096
+_LARGEST_LOADER = 16 << 20
 
 
 def read_head(real: bytes) -> bytes:
@@ -92,6 +94,21 @@ def loader_header(file: FileIO) -> LoaderHeader | None:
             data = table[at : at + _PROGRAM_HEADER.size]
             return LoaderHeader(data, at, int(table_at) + at)
     return None
+
+
+def takes_argv0(real: bytes) -> bool:
+    """Can a loader be told the argv[0] of a program? glibc's before 2.33 cannot."""
+    try:
+        found = os.stat(real)
+        return _has_argv0(real, found.st_dev, found.st_ino, found.st_mtime_ns)
+    except OSError:
+        return True  # the kernel says what it thinks of it
+
+
+@lru_cache(maxsize=64)
+def _has_argv0(real: bytes, *_identity: int) -> bool:
+    with open(real, "rb") as file:
+        return b"argv0" in file.read(_LARGEST_LOADER)
 
 
 def loader_of(real: bytes) -> bytes | None:

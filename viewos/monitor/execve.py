@@ -1,37 +1,40 @@
-"""execve in a view: `#!` interpreters, program loaders, and the names that the new program sees.
-
-The kernel runs the program in the tracee, by fix-up. What it would look up by itself, outside of
-the view, is resolved here first: the interpreter of a script (binfmt_script's rules: 256 bytes, one
-argument, nesting of 4), and the loader of an ELF file.
+"""execve in a view: the kernel runs the program in the tracee, by fix-up, with the names that it
+is to see. What really is executed says interpreters.py.
 """
 
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from viewos.abi.fcntl import AT_EXECVE_CHECK
 from viewos.abi.row import signed32
 from viewos.abi.syscalls import TABLE
-from viewos.claims import join
 from viewos.files import File
-from viewos.kernel import AT_FDCWD, NR, syscall
-from viewos.monitor.binfmt import ELF64, loader_of, parse_shebang, read_head
+from viewos.kernel import AT_FDCWD
+from viewos.monitor.binfmt import parse_shebang, read_head
 from viewos.monitor.initial import hide_loader, patch_auxiliary
-from viewos.monitor.links import below_root
+from viewos.monitor.interpreters import (
+    MAX_NESTING,
+    NoInterpreterError,
+    Program,
+    look_through,
+    named,
+    refuse_32_bits,
+)
 from viewos.monitor.outcome import CONTINUE, FIX_UP, Outcome
 from viewos.monitor.pathcalls import (
     fix_up_paths,
     may_continue,
     resolve_all,
-    resolve_path,
     tracee_string,
 )
 from viewos.monitor.paths import KERNEL, Place
 from viewos.monitor.rewrite import Argument, Rewrite, vector
 from viewos.monitor.standins import linked, relinked, scripted, undisguise
+from viewos.monitor.task import is_like_us
 from viewos.monitor.traced import ExecStop
 from viewos.tuples import NamedTuple
 from viewos.view import ProcessState
@@ -40,30 +43,10 @@ if TYPE_CHECKING:
     from viewos.call import Call
     from viewos.monitor.router import Router
 
-MAX_NESTING = 4
 AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW = 0x1000, 0x100
 PR_SET_NAME = 15
 _MOST_LINKS = 1000
 """In the scratch directory, of all names that programs have had."""
-_EM_386, _EM_X86_64, _ELFCLASS64 = 3, 62, 2
-
-
-class Program:
-    """What is to be executed, after all scripts and loaders have been looked through."""
-
-    def __init__(self, place: Place, name: bytes, argv: list[bytes | int]) -> None:
-        """`name` is the caller's string: what scripts and AT_EXECFN see."""
-        self.place, self.name, self.argv = place, name, argv
-        self.rebuilt = False
-        """argv is not the caller's own array any more."""
-        self.comm: bytes | None = None
-        """The name of the process, where the kernel would take another."""
-        self.executable: bytes | None = None
-        """The program behind a loader: what /proc/self/exe has to show."""
-        self.words: list[bytes] = []
-        """What scripts put in the place of the caller's argv[0]."""
-        self.elsewhere = False
-        """An interpreter or a loader is another one in the view than outside."""
 
 
 def execve(router: Router, call: Call) -> int | Outcome:
@@ -89,7 +72,13 @@ def execve(router: Router, call: Call) -> int | Outcome:
     if dirfd != -100 and name[:1] != b"/":  # as the kernel names it for scripts
         name = b"/dev/fd/%d/%s" % (dirfd, name)
     program = Program(place, name, [])
-    natural = look_through(router, call, program, at + 1)
+    try:
+        natural = look_through(router, call, program, at + 1)
+    except NoInterpreterError as error:
+        if is_like_us(call, call.task) or os.path.lexists(error.filename):
+            raise
+        # The kernel knows what such a program may execute, and does not find it either.
+        return CONTINUE if may_continue(router, place) else fix_up_paths(router, call, places)
     after = _after(router, call, program)
     if natural and may_continue(router, place) and after == After(call.process_state, {}):
         _forget(router, call)
@@ -116,12 +105,8 @@ def _without_claims(router: Router, call: Call) -> int | Outcome:
             break
         start = b"root" if line[0][:1] == b"/" else b"cwd/"
         path = b"/proc/%d/%s%s" % (call.tid, start, line[0])
-    _refuse_32_bits(router, name, head)
-    return _run_unchanged(router, call, _after(router, call, Program(_place(path), name, [])))
-
-
-def _place(real: bytes) -> Place:
-    return Place(real, real, None, True)
+    refuse_32_bits(router, name, head)
+    return _run_unchanged(router, call, _after(router, call, Program(named(path), name, [])))
 
 
 def _as_the_kernel_finds_it(router: Router, call: Call) -> tuple[bytes, bytes]:
@@ -133,130 +118,6 @@ def _as_the_kernel_finds_it(router: Router, call: Call) -> tuple[bytes, bytes]:
         return name, b"/proc/%d/root%s" % (call.tid, name)
     start = b"cwd" if dirfd == AT_FDCWD else b"fd/%d" % dirfd
     return name, b"/proc/%d/%s%s" % (call.tid, start, b"/" + name if name else b"")
-
-
-# ---- looking through scripts and loaders --------------------------------------------------------
-
-
-def look_through(router: Router, call: Call, program: Program, argv_at: int) -> bool:
-    """Resolve interpreters in the view; True where the kernel would find the same by itself."""
-    natural = True
-    for nesting in range(MAX_NESTING + 2):
-        head = read_head(program.place.real)
-        if head[:2] == b"#!":
-            line = parse_shebang(head)
-            if line is None:
-                return natural
-            if nesting > MAX_NESTING:
-                raise OSError(errno.ELOOP, "interpreters")
-            natural = _through_script(router, call, program, argv_at, line) and natural
-        elif head[:4] == b"\x7fELF":
-            return _through_loader(router, call, program, argv_at, head) and natural
-        else:
-            return natural
-    return natural
-
-
-def _through_script(
-    router: Router, call: Call, program: Program, argv_at: int, line: tuple[bytes, bytes | None]
-) -> bool:
-    interpreter, argument = line
-    place = resolve_path(router, call, interpreter, intent="read")
-    natural = place.plain and program.place.plain
-    program.elsewhere |= not place.plain
-    if not program.rebuilt:
-        program.argv = list(router.memory.read_pointers(call.tid, call.raw[argv_at]))
-        program.comm = os.path.basename(program.name)[:15]
-    words = [interpreter]
-    if argument is not None:
-        words.append(argument)
-    words.append(program.name)
-    program.argv = [*words, *program.argv[1:]]
-    program.words = [*words, *program.words[1:]]
-    program.rebuilt = True
-    script = program.place.real
-    program.place, program.name = place, interpreter
-    if not os.path.lexists(place.real):
-        _check(script)
-        raise OSError(errno.ENOENT, "interpreter")
-    return natural
-
-
-def _check(real: bytes) -> None:
-    """Raise what the kernel says of a file before it looks at what is in it (ETXTBSY)."""
-    try:
-        syscall(NR["execveat"], AT_FDCWD, real, None, None, AT_EXECVE_CHECK)
-    except OSError as error:
-        if error.errno != errno.EINVAL:  # before Linux 6.14
-            raise
-
-
-def _refuse_32_bits(router: Router, name: bytes, head: bytes) -> None:
-    """Raise OSError ENOEXEC for a 32-bit program: its system calls would all fail."""
-    if head[:4] != b"\x7fELF" or len(head) < ELF64.size:
-        return
-    ident, _kind, machine = ELF64.unpack_from(head)[:3]
-    if machine == _EM_386 or (machine == _EM_X86_64 and ident[4] != _ELFCLASS64):
-        router.log.warning(
-            f"{os.fsdecode(name)}: a 32-bit program cannot run in a view (its system calls have"
-            " another table): use a 64-bit one"
-        )
-        raise OSError(errno.ENOEXEC, "32-bit program")
-
-
-def _through_loader(
-    router: Router, call: Call, program: Program, argv_at: int, head: bytes
-) -> bool:
-    """Resolve PT_INTERP in the view; refuse a 32-bit program."""
-    if len(head) < ELF64.size:
-        return True
-    _refuse_32_bits(router, program.name, head)
-    interpreter = loader_of(program.place.real)
-    if interpreter is None:
-        return True
-    place = resolve_path(router, call, interpreter, intent="read")
-    if place.plain or _same_file(place.real, interpreter):
-        return True
-    path = below_root(router, call, program.place.virtual)
-    if not program.rebuilt:
-        program.argv = list(router.memory.read_pointers(call.tid, call.raw[argv_at]))
-        path = _relative(router, call, program) or path
-    if program.comm is None:
-        program.comm = os.path.basename(program.name)[:15]
-    program.executable = program.place.real
-    program.elsewhere = True
-    first: bytes | int = program.argv[0] if program.argv else b""
-    program.argv = [
-        interpreter,
-        b"--argv0",
-        first,
-        path,
-        *program.argv[1:],
-    ]
-    program.rebuilt = True
-    program.place = place
-    router.view.loaders.add(place.real)
-    return False
-
-
-def _relative(router: Router, call: Call, program: Program) -> bytes | None:
-    """The caller's string, where the loader finds the program by it as the kernel would:
-    directories above the working directory ask for nothing. None: links are in it, which $ORIGIN
-    is not to show."""
-    name = program.name
-    if call.name != "execve" or name[:1] == b"/":
-        return None
-    start = router.resolver.start(call.task, AT_FDCWD, router.cwd_hint(call))
-    if start is None or os.path.normpath(join(start.virtual, b"/" + name)) != program.place.virtual:
-        return None
-    return name if b"/" in name else b"./" + name
-
-
-def _same_file(one: bytes, other: bytes) -> bool:
-    try:
-        return os.path.samefile(one, other)
-    except OSError:
-        return False
 
 
 # ---- running it -----------------------------------------------------------------------------
@@ -323,6 +184,9 @@ def _run(
             stop.remote_call(157, [PR_SET_NAME, program.comm + b"\0"])
         if program.executable is not None:
             hide_loader(stop)
+        if program.is_copy:
+            with suppress(OSError):
+                undisguise(router.view, stop.pid, name)
         _write_state(router, stop, after.state)
         _forget(router, call)
 
@@ -348,7 +212,10 @@ def _run(
 
 def _named(router: Router, call: Call, program: Program, real: bytes) -> bytes:
     """A path of the loader by which the kernel itself gives the process its name, which saves two
-    stops of the program; else `real`."""
+    stops of the program; else `real`. A copy has the name already."""
+    if program.is_copy:
+        program.comm = None
+        return real
     task, root = router.tasks.get(call.tid)
     if not program.executable or not program.comm or root != b"/" or not task.like_us:
         return real

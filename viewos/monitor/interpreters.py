@@ -1,0 +1,189 @@
+"""What an execve really runs: scripts and loaders, resolved in the view.
+
+What the kernel would look up by itself, outside of the view, is resolved here first: the
+interpreter of a script (binfmt_script's rules: 256 bytes, one argument, nesting of 4), and the
+loader of an ELF file.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import TYPE_CHECKING
+
+from viewos.abi.fcntl import AT_EXECVE_CHECK
+from viewos.claims import join
+from viewos.kernel import AT_FDCWD, NR, syscall
+from viewos.monitor.binfmt import ELF64, loader_of, parse_shebang, read_head, takes_argv0
+from viewos.monitor.links import below_root
+from viewos.monitor.pathcalls import resolve_path
+from viewos.monitor.paths import Place
+from viewos.monitor.standins import relinked
+
+if TYPE_CHECKING:
+    from viewos.call import Call
+    from viewos.monitor.router import Router
+
+MAX_NESTING = 4
+_EM_386, _EM_X86_64, _ELFCLASS64 = 3, 62, 2
+
+
+class Program:
+    """What is to be executed, after all scripts and loaders have been looked through."""
+
+    def __init__(self, place: Place, name: bytes, argv: list[bytes | int]) -> None:
+        """`name` is the caller's string: what scripts and AT_EXECFN see."""
+        self.place, self.name, self.argv = place, name, argv
+        self.rebuilt = False
+        """argv is not the caller's own array any more."""
+        self.comm: bytes | None = None
+        """The name of the process, where the kernel would take another."""
+        self.executable: bytes | None = None
+        """The program behind a loader: what /proc/self/exe has to show."""
+        self.words: list[bytes] = []
+        """What scripts put in the place of the caller's argv[0]."""
+        self.elsewhere = False
+        """An interpreter or a loader is another one in the view than outside."""
+        self.is_copy = False
+        """`place` is a copy that names the loader by its real path."""
+
+
+class NoInterpreterError(OSError):
+    """The view does not have it."""
+
+
+def named(real: bytes) -> Place:
+    """A file that has the same name in the view and outside."""
+    return Place(real, real, None, True)
+
+
+def look_through(router: Router, call: Call, program: Program, argv_at: int) -> bool:
+    """Resolve interpreters in the view; True where the kernel would find the same by itself."""
+    natural = True
+    for nesting in range(MAX_NESTING + 2):
+        head = read_head(program.place.real)
+        if head[:2] == b"#!":
+            line = parse_shebang(head)
+            if line is None:
+                return natural
+            if nesting > MAX_NESTING:
+                raise OSError(errno.ELOOP, "interpreters")
+            natural = _through_script(router, call, program, argv_at, line) and natural
+        elif head[:4] == b"\x7fELF":
+            return _through_loader(router, call, program, argv_at, head) and natural
+        else:
+            return natural
+    return natural
+
+
+def _through_script(
+    router: Router, call: Call, program: Program, argv_at: int, line: tuple[bytes, bytes | None]
+) -> bool:
+    interpreter, argument = line
+    place = resolve_path(router, call, interpreter, intent="read")
+    natural = place.plain and program.place.plain
+    program.elsewhere |= not place.plain
+    if not program.rebuilt:
+        program.argv = list(router.memory.read_pointers(call.tid, call.raw[argv_at]))
+        program.comm = os.path.basename(program.name)[:15]
+    words = [interpreter]
+    if argument is not None:
+        words.append(argument)
+    words.append(program.name)
+    program.argv = [*words, *program.argv[1:]]
+    program.words = [*words, *program.words[1:]]
+    program.rebuilt = True
+    script = program.place.real
+    program.place, program.name = place, interpreter
+    if not os.path.lexists(place.real):
+        _check(script)
+        raise NoInterpreterError(errno.ENOENT, "interpreter", interpreter)
+    return natural
+
+
+def _check(real: bytes) -> None:
+    """Raise what the kernel says of a file before it looks at what is in it (ETXTBSY)."""
+    try:
+        syscall(NR["execveat"], AT_FDCWD, real, None, None, AT_EXECVE_CHECK)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # before Linux 6.14
+            raise
+
+
+def refuse_32_bits(router: Router, name: bytes, head: bytes) -> None:
+    """Raise OSError ENOEXEC for a 32-bit program: its system calls would all fail."""
+    if head[:4] != b"\x7fELF" or len(head) < ELF64.size:
+        return
+    ident, _kind, machine = ELF64.unpack_from(head)[:3]
+    if machine == _EM_386 or (machine == _EM_X86_64 and ident[4] != _ELFCLASS64):
+        router.log.warning(
+            f"{os.fsdecode(name)}: a 32-bit program cannot run in a view (its system calls have"
+            " another table): use a 64-bit one"
+        )
+        raise OSError(errno.ENOEXEC, "32-bit program")
+
+
+def _through_loader(
+    router: Router, call: Call, program: Program, argv_at: int, head: bytes
+) -> bool:
+    """Resolve PT_INTERP in the view; refuse a 32-bit program."""
+    if len(head) < ELF64.size:
+        return True
+    refuse_32_bits(router, program.name, head)
+    interpreter = loader_of(program.place.real)
+    if interpreter is None:
+        return True
+    place = resolve_path(router, call, interpreter, intent="read")
+    if place.plain or _same_file(place.real, interpreter):
+        return True
+    if not takes_argv0(place.real):
+        _take_copy(router, program, place.real)
+        return False
+    path = below_root(router, call, program.place.virtual)
+    if not program.rebuilt:
+        program.argv = list(router.memory.read_pointers(call.tid, call.raw[argv_at]))
+        path = _relative(router, call, program) or path
+    if program.comm is None:
+        program.comm = os.path.basename(program.name)[:15]
+    program.executable = program.place.real
+    program.elsewhere = True
+    first: bytes | int = program.argv[0] if program.argv else b""
+    program.argv = [
+        interpreter,
+        b"--argv0",
+        first,
+        path,
+        *program.argv[1:],
+    ]
+    program.rebuilt = True
+    program.place = place
+    router.view.loaders.add(place.real)
+    return False
+
+
+def _take_copy(router: Router, program: Program, loader: bytes) -> None:
+    """Execute what names the loader by its real path, where that could not be told argv[0]."""
+    name = program.comm or os.path.basename(program.name)[:15]
+    copy = relinked(router.view, program.place.real, loader, name)
+    program.place = named(copy)
+    program.comm, program.elsewhere, program.is_copy = name, True, True
+
+
+def _relative(router: Router, call: Call, program: Program) -> bytes | None:
+    """The caller's string, where the loader finds the program by it as the kernel would:
+    directories above the working directory ask for nothing. None: links are in it, which $ORIGIN
+    is not to show."""
+    name = program.name
+    if call.name != "execve" or name[:1] == b"/":
+        return None
+    start = router.resolver.start(call.task, AT_FDCWD, router.cwd_hint(call))
+    if start is None or os.path.normpath(join(start.virtual, b"/" + name)) != program.place.virtual:
+        return None
+    return name if b"/" in name else b"./" + name
+
+
+def _same_file(one: bytes, other: bytes) -> bool:
+    try:
+        return os.path.samefile(one, other)
+    except OSError:
+        return False
