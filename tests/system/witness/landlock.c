@@ -52,7 +52,7 @@ int main(int argc, char **argv)
     try("chdir denied", chdir("no"));
     try("read denied from there", open("file", O_RDONLY));
     try("execute", execl("/bin/true", "true", NULL));
-    try("execute without an interpreter", execl("ok/script", "script", NULL));
+    try("execute without an interpreter", execl("../ok/script", "script", NULL));
     try("etc", open("/etc/passwd", O_RDONLY));
     try("maps", open("/proc/self/maps", O_RDONLY));
     try("mounts", open("/proc/self/mountinfo", O_RDONLY));
