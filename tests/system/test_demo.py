@@ -26,7 +26,7 @@ def scratch() -> Iterator[Path]:
 
 
 def demo(user: int, scratch: Path, path: str) -> subprocess.CompletedProcess[str]:
-    env = {"PATH": path, "HOME": "/nonexistent", "TMPDIR": str(scratch), "LC_ALL": "C.UTF-8"}
+    env = {"PATH": path, "HOME": "/proc/none", "TMPDIR": str(scratch), "LC_ALL": "C.UTF-8"}
     return subprocess.run(
         as_user(user, [str(REPOSITORY / "script" / "demo")]),
         env={**os.environ, **env},
