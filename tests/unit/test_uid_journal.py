@@ -223,6 +223,21 @@ def test_a_log_is_written_anew(tmp_path: Path) -> None:
     other.close()
 
 
+def test_who_begins_forgets_what_is_gone(tmp_path: Path) -> None:
+    log = Journal(str(tmp_path / "log"))
+    _write(log, 2)
+    _write_one(log, 2, SOME._replace(gone=True))
+    log.close()
+    table = Table(Journal(str(tmp_path / "log")))
+    table.refresh()
+    table.forget_gone()
+    told: list[int] = []
+    table.watch(lambda inode, known: bool(told.append(inode)))
+    assert told == [0, 1]
+    assert len(table) == 2
+    table.close()
+
+
 def test_another_file_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "precious"
     path.write_text("do not touch\n")

@@ -121,6 +121,7 @@ class Uid(ExecModule, ScheduleModule):
             if log.damage:
                 _say(log.damage)
             self._table.refresh()
+            self._table.forget_gone()
             log.tidy(self._table, len(self._table))
         for path in self._load:
             _load(self._table, path)

@@ -234,6 +234,13 @@ class Table:
             with self._lock:
                 self._learn(changing.taken())
 
+    def forget_gone(self) -> None:
+        """At the start of a view, which has none of these files open: another file gets its inode
+        number, of which programs would ask in vain."""
+        with self._held():
+            kept = {place: one for place, one in self._records.items() if not one[1].gone}
+            self._records = kept
+
     def adopt(self, records: Iterable[tuple[Place, Record]]) -> None:
         """Take records that are found by (st_dev, inode), until their files are seen."""
         for place, record in records:
