@@ -8,7 +8,6 @@ import signal
 import struct
 import time
 from collections.abc import Sequence
-from functools import cached_property
 
 from viewos import kernel
 from viewos.abi.ptrace import (
@@ -33,6 +32,7 @@ from viewos.abi.ptrace import (
     SYSCALL_INSTRUCTION_SIZE,
     USER_REGS,
 )
+from viewos.kept import kept
 from viewos.monitor.rewrite import Argument, Scratch
 from viewos.monitor.task import auxiliary, due_signals, read_status
 
@@ -241,17 +241,17 @@ class ExecStop:
         self._start: dict[str, int] = {}
         self._instruction = 0
 
-    @cached_property
+    @kept
     def auxiliary(self) -> dict[int, int]:
         """The auxiliary vector as the kernel has made it."""
         return auxiliary(self.pid)
 
-    @cached_property
+    @kept
     def stack(self) -> int:
         """The initial stack pointer: argc stands there (System V ABI)."""
         return self._session.registers()["rsp"]
 
-    @cached_property
+    @kept
     def _memory(self) -> int:
         return os.open(f"/proc/{self.pid}/mem", os.O_RDWR | os.O_CLOEXEC)
 
