@@ -52,25 +52,21 @@ def unpack(data: bytes, at: int = 0) -> Iterator[tuple[int, Entry]]:
         yield at, _entry(data[start:at])
 
 
-def salvage(data: bytes) -> tuple[list[Entry], int]:
-    """All entries that are whole, and how many bytes between and behind them are none."""
+def salvage(data: bytes, size: int) -> tuple[list[Entry], int]:
+    """All entries that are whole, and how many of the first `size` bytes are none, or not there:
+    what stands behind them was being written when its writer died."""
     entries = []
-    at = lost = 0
+    at, lost = 0, max(0, size - len(data))
     while at < len(data):
         for end, entry in unpack(data, at):
             entries.append(entry)
+            lost += size - at if at < size < end else 0
             at = end
         start = at
         while at < len(data) and next(unpack(data, at), None) is None:
             at += 1
-        lost += at - start
+        lost += max(0, min(at, size) - start)
     return entries, lost
-
-
-def damage(data: bytes, size: int) -> int:
-    """How many of the first `size` bytes of all entries are none, or not there: what stands behind
-    them was being written when its writer died."""
-    return salvage(data[: max(0, size)])[1] + max(0, size - len(data))
 
 
 def _entry(body: bytes) -> Entry:
@@ -102,6 +98,7 @@ def read(
             return None
         size = WORD.unpack_from(header.ljust(HEADER, b"\0"), END * WORD.size)[0] - HEADER
         data = file.read()
-    if lost := damage(data, size):
+    entries, lost = salvage(data, size)
+    if lost:
         report(f"{os.fsdecode(path)}: {lost} bytes of it are damaged, and {LOST}")
-    return salvage(data)[0]
+    return entries

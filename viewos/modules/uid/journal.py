@@ -19,7 +19,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from viewos import Identity, ViewosError, Watched
-from viewos.modules.uid.entries import END, HEADER, LOST, MAGIC, WORD, damage, pack, salvage, unpack
+from viewos.modules.uid.entries import END, HEADER, LOST, MAGIC, WORD, pack, salvage, unpack
 from viewos.modules.uid.lease import Lease
 
 if TYPE_CHECKING:
@@ -117,13 +117,13 @@ class Journal:
         """Take out what are no entries; the log is kept as it was beside it."""
         with self.locked():
             head, data = os.pread(self._fd, HEADER, 0), self._entries()
-            lost = damage(data, self._state()[0] - HEADER)
+            entries, lost = salvage(data, self._state()[0] - HEADER)
             if not lost:
                 return
             kept = self._path + b".damaged-%d" % time.time_ns()
             with open(kept, "xb", opener=_private) as file:
                 file.write(head + data)
-            self._replace(pack(*entry) for entry in salvage(data)[0])
+            self._replace(pack(*entry) for entry in entries)
         self.damage = (
             f"{os.fsdecode(self._path)}: {lost} bytes of it were damaged, and {LOST}"
             f" ({os.fsdecode(kept)} is how it was)"

@@ -83,16 +83,14 @@ SECTION bool is_unknown_file(const struct shared *shared, struct here *here, int
 SECTION bool is_unknown_parent(const struct shared *shared, struct here *here, int directory,
                                const char *path, const volatile char *single)
 {
-    char parent[ROOM];
+    char parent[ROOM]; /* with the slash at its end: a link there is followed */
     size_t size = 0;
-    struct stat s;
     for (size_t i = 0; path[i]; i++) {
         parent[i] = path[i];
         size = path[i] == '/' ? i + 1 : size;
     }
     parent[size] = 0;
-    struct file file = {(uint64_t)(int64_t)directory, (uint64_t)parent, AT_EMPTY_PATH};
-    return look_at(shared, &file, &s) && is_unknown(shared, here, s.st_ino, single);
+    return is_unknown_file(shared, here, directory, size ? parent : NULL, single);
 }
 
 SECTION bool may_lose(const struct shared *shared, struct here *here, uint32_t calls, int directory,
