@@ -16,6 +16,8 @@ from .view import run_in_view
 pytestmark = pytest.mark.timeout(60)
 
 LOADER = "/lib/ld-musl-x86_64.so.1"
+THEIRS = "/lib/ld-mine-x86_64.so.1"
+"""A name that the machine does not have."""
 SOURCE = Path(__file__).parent / "witness" / "foreign.c"
 CHROOT = 'mount --rbind /proc "$1/proc" && mount --rbind /dev "$1/dev" && exec chroot "$@"'
 SCRIPTS = {
@@ -45,6 +47,11 @@ SCRIPTS = {
     "a traced program whose words lie together": "cd /tmp; SHARED=x foreign traced",
     "a traced script": """cd /tmp; for s in script scripted ../bin/nested; do
         SCRIPT=$s foreign traced | busybox sed s,execfn.*,,; done; ls -A /tmp""",
+    "by a descriptor": """cd /tmp; for p in foreign script nested scripted; do
+        for how in open closed memory procfs; do echo $p $how; foreign $how /bin/$p; done; done
+        busybox cp /bin/foreign gone; foreign removed gone; foreign procfs-closed /bin/foreign
+        for p in foreign scripted; do for how in procfs-memory procfs-closed-memory; do
+        foreign $how /bin/$p; done; done""",
     "comm": "cat /proc/$$/comm; sh -c 'cat /proc/$$/comm; readlink /proc/$$/exe'",
 }
 
@@ -59,13 +66,14 @@ def root(request: pytest.FixtureRequest) -> Iterator[Path]:
     (top / "etc" / "release").write_text("a foreign system\n")
     loader = Path(LOADER).read_bytes()
     assert b"\0argv0\0" in loader
-    (top / LOADER[1:]).write_bytes(loader.replace(b"argv0", request.param.encode().ljust(5, b"0")))
+    (top / THEIRS[1:]).write_bytes(loader.replace(b"argv0", request.param.encode().ljust(5, b"0")))
     shutil.copy(shutil.which("busybox") or "", top / "bin" / "busybox")
     for name in ("sh", "ls", "cat", "ln", "readlink", "env", "find", "xargs", "pwd"):
         (top / "bin" / name).symlink_to("busybox")
     program = top / "bin" / "foreign"
     subprocess.run(["musl-gcc", "-O1", "-o", program, SOURCE], check=True, timeout=60)
-    broken = program.read_bytes().replace(b"/lib/ld-musl", b"/lib/ld-none")
+    program.write_bytes(program.read_bytes().replace(LOADER.encode(), THEIRS.encode()))
+    broken = program.read_bytes().replace(b"/lib/ld-mine", b"/lib/ld-none")
     (top / "bin" / "foreign-broken").write_bytes(broken)
     (top / "bin" / "script").write_text('#!/bin/sh\necho "$0 $# $*"\n')
     (top / "bin" / "nested").write_text("#!/bin/script of-its-own\n")
@@ -101,6 +109,42 @@ def test_it_is_as_in_a_chroot(name: str, user: int, root: Path) -> None:
     expected = says(root, "chroot", 0, SCRIPTS[name])
     assert expected
     assert says(root, "view", user, SCRIPTS[name]) == expected
+
+
+SECURE = r"""
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+int main(int argc, char **argv)
+{
+    if (argc == 1) {
+        if (setenv("TMPDIR", "/x", 1) || setenv("LD_LIBRARY_PATH", "/x", 1)) return 1;
+        if (setgid(1000) || setuid(1000)) return 1;
+        execl("/bin/secure", "secure", "x", NULL);
+        return 2;
+    }
+    printf("%s: %d %d, %s\n", argv[0], getuid(), geteuid(), getenv("TMPDIR"));
+}
+"""
+
+
+@pytest.mark.parametrize("user", [None, 65534])
+def test_a_program_with_the_set_user_id_bit(user: int | None) -> None:
+    """glibc's loader takes variables from it, which it does not survive when it was told of the
+    program."""
+    with tempfile.TemporaryDirectory(prefix="viewos-foreign-") as name:
+        top = Path(name)
+        for below in ("bin", "lib64", "lib/x86_64-linux-gnu"):
+            (top / below).mkdir(parents=True)
+        argv = ["gcc", "-x", "c", "-", "-o", top / "bin/secure"]
+        subprocess.run(argv, input=SECURE, text=True, check=True, timeout=60)
+        for below in ("lib64/ld-linux-x86-64.so.2", "lib/x86_64-linux-gnu/libc.so.6"):
+            shutil.copy(f"/{below}", top / below)
+        (top / "bin/secure").chmod(0o4755)
+        top.chmod(0o755)
+        modules = [f"vfs:/={top}", "uid:0"]
+        done = run_in_view(modules, ["/bin/secure"], user=user, cwd="/", timeout=30)
+    assert done.stdout == b"secure: 1000 0, (null)\n"
 
 
 def test_a_directory_that_is_not_in_the_view(root: Path) -> None:

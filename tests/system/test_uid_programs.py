@@ -75,3 +75,24 @@ def test_an_archive_of_ten_thousand_owners(scratch: Path) -> None:
     assert virtual == native
     packed, listed, packed_again, listed_again, count = native.splitlines()
     assert (packed_again, listed_again, count) == (packed, listed, str(MANY + MANY // 100 + 1))
+
+
+BY_DESCRIPTOR = """
+import os
+def run(program):
+    if os.fork() == 0:
+        os.setgid(7); os.setuid(7); os.execve(program, ["id", "-u"], {})
+    os.wait()
+fd = os.open("id", os.O_RDONLY)
+for program in "id", fd, f"/proc/self/fd/{fd}", f"/dev/fd/{fd}":
+    run(program)
+"""
+
+
+@pytest.mark.parametrize("modules", [["uid:0"], ["vfs:/=/", "uid:0"], ["uid:0,drop"]])
+def test_the_set_user_id_bit_by_a_descriptor(scratch: Path, modules: list[str]) -> None:
+    script = 'cp /usr/bin/id id; chown 5 id; chmod 4755 id; exec python3 -IS -c "$0"'
+    os.chown(scratch, NOBODY, NOBODY)
+    argv = ["sh", "-c", script, BY_DESCRIPTOR]
+    done = run_in_view(modules, argv, user=NOBODY, cwd=scratch, timeout=60)
+    assert done.stdout.split() == [b"5"] * 4

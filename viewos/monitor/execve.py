@@ -20,8 +20,11 @@ from viewos.monitor.interpreters import (
     MAX_NESTING,
     NoInterpreterError,
     Program,
+    is_closed_on_exec,
+    linked_to,
     look_through,
     named,
+    opened,
     refuse_32_bits,
 )
 from viewos.monitor.outcome import CONTINUE, FIX_UP, Outcome
@@ -45,6 +48,12 @@ if TYPE_CHECKING:
 
 AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW = 0x1000, 0x100
 PR_SET_NAME = 15
+AT_SECURE = 23
+_OF_THE_READER = (
+    (b"/proc/self/", b"/proc/%d/"), (b"/proc/thread-self/", b"/proc/%d/"),
+    (b"/dev/fd/", b"/proc/%d/fd/"),
+)  # fmt: skip
+"""Names that lead to something else for the monitor."""
 _MOST_LINKS = 1000
 """In the scratch directory, of all names that programs have had."""
 
@@ -54,36 +63,74 @@ def execve(router: Router, call: Call) -> int | Outcome:
     if not router.view.claims:
         return _without_claims(router, call)
     places = resolve_all(router, call)
-    if places is None or places[0] is KERNEL:
+    if places is None:
         return CONTINUE
-    place = places[0]
+    place, flags = places[0], 0
     at = 0 if call.name == "execve" else 1
     if call.name == "execveat":
         flags = signed32(call.raw[4])
         if flags & ~(AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW | AT_EXECVE_CHECK):
             return CONTINUE  # it fails, and the kernel knows of what
-        if flags & AT_SYMLINK_NOFOLLOW and os.path.islink(place.real):
-            return CONTINUE if may_continue(router, place) else fix_up_paths(router, call, places)
+    if place is KERNEL:
+        return _of_descriptor(router, call, flags)
+    if flags & AT_EXECVE_CHECK or (flags & AT_SYMLINK_NOFOLLOW and os.path.islink(place.real)):
+        return CONTINUE if may_continue(router, place) else fix_up_paths(router, call, places)
     name = router.memory.read_string(call.tid, call.raw[at])
     if name in router.view.originals:  # what stood in for a script comes to its interpreter
         _forget(router, call)
         return CONTINUE
-    dirfd = signed32(call.raw[0]) if at else -100
-    if dirfd != -100 and name[:1] != b"/":  # as the kernel names it for scripts
-        name = b"/dev/fd/%d/%s" % (dirfd, name)
     program = Program(place, name, [])
+    if place.target is not None:
+        linked_to(router, place.real, program)
+    if place.best and at == 0 and name[:1] != b"/":  # below a directory that may not be searched
+        program.readable = b"/proc/%d/cwd/%s" % (call.tid, name)
+        shown = os.path.normpath(place.virtual), os.path.normpath(place.real)
+        program.place = place._replace(virtual=shown[0], real=shown[1])
+    dirfd = signed32(call.raw[0]) if at else AT_FDCWD
+    if dirfd != AT_FDCWD and name[:1] != b"/":
+        program = Program(place, b"/dev/fd/%d/%s" % (dirfd, name), [])
+        program.is_hidden = is_closed_on_exec(call, dirfd)
     try:
-        natural = look_through(router, call, program, at + 1)
+        natural, after = _look(router, call, program, at + 1)
     except NoInterpreterError as error:
         if is_like_us(call, call.task) or os.path.lexists(error.filename):
             raise
         # The kernel knows what such a program may execute, and does not find it either.
         return CONTINUE if may_continue(router, place) else fix_up_paths(router, call, places)
-    after = _after(router, call, program)
     if natural and may_continue(router, place) and after == After(call.process_state, {}):
         _forget(router, call)
         return CONTINUE
     return _run(router, call, program, place, at, after)
+
+
+def _of_descriptor(router: Router, call: Call, flags: int) -> int | Outcome:
+    """execveat(2) with AT_EMPTY_PATH: the kernel has the file, and the view its interpreters."""
+    if call.name != "execveat" or not flags & AT_EMPTY_PATH or flags & AT_EXECVE_CHECK:
+        return CONTINUE
+    if router.memory.read_string(call.tid, call.raw[1]):
+        return CONTINUE
+    program = opened(router, call, signed32(call.raw[0]))
+    if program is None:
+        return CONTINUE
+    place = program.place
+    natural, after = _look(router, call, program, 2)
+    if not natural:
+        return _run(router, call, program, place, 1, after)
+    _forget(router, call)
+    if after == After(call.process_state, {}):
+        return CONTINUE
+    return _run_unchanged(router, call, after)
+
+
+def _look(router: Router, call: Call, program: Program, argv_at: int) -> tuple[bool, After]:
+    """See `look_through`, and `After`."""
+    before = dict(vars(program))
+    natural = look_through(router, call, program, argv_at)
+    after = _after(router, call, program)
+    if program.executable is not None and after.auxiliary.get(AT_SECURE):
+        vars(program).update(before, is_secure=True)
+        look_through(router, call, program, argv_at)
+    return natural, after
 
 
 def _forget(router: Router, call: Call) -> None:
@@ -96,6 +143,8 @@ def _forget(router: Router, call: Call) -> None:
 def _without_claims(router: Router, call: Call) -> int | Outcome:
     _forget(router, call)
     if not any(getattr(module, "executed", None) for module in router.view.modules):
+        return CONTINUE
+    if call.name == "execveat" and call.raw[4] & AT_EXECVE_CHECK:
         return CONTINUE
     name, path = _as_the_kernel_finds_it(router, call)
     for _ in range(MAX_NESTING + 2):
@@ -115,6 +164,9 @@ def _as_the_kernel_finds_it(router: Router, call: Call) -> tuple[bytes, bytes]:
     name = router.memory.read_string(call.tid, call.raw[at])
     dirfd = signed32(call.raw[0]) if at else AT_FDCWD
     if name[:1] == b"/":
+        for of_reader, of_caller in _OF_THE_READER:
+            if name.startswith(of_reader):
+                return name, of_caller % call.tid + name[len(of_reader) :]
         return name, b"/proc/%d/root%s" % (call.tid, name)
     start = b"cwd" if dirfd == AT_FDCWD else b"fd/%d" % dirfd
     return name, b"/proc/%d/%s%s" % (call.tid, start, b"/" + name if name else b"")
@@ -169,13 +221,14 @@ def _padded(real: bytes, length: int) -> bytes:
 def _run(
     router: Router, call: Call, program: Program, place: Place, at: int, after: After
 ) -> int | Outcome:
-    name = router.memory.read_string(call.tid, call.raw[at])
+    name = program.given
     real = tracee_string(router, call, program.place)
+    wanted = program.comm or os.path.basename(name)[:15]
     string = _padded(_named(router, call, program, real), len(name))
-    if place.plain and not program.rebuilt and (at == 0 or name[:1] == b"/"):
+    if place.plain and not (program.rebuilt or program.is_copy) and name[:8] != b"/dev/fd/":
         string = name  # a link at its end gives the process its name
-    elif program.comm is None and os.path.basename(string) != os.path.basename(name):
-        program.comm = os.path.basename(name)[:15]
+    elif program.comm is None and os.path.basename(string)[:15] != wanted:
+        program.comm = wanted
     row = TABLE["execve"]
 
     def at_exec(stop: ExecStop) -> None:

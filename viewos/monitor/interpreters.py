@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+from functools import cache
 from typing import TYPE_CHECKING
 
 from viewos.abi.fcntl import AT_EXECVE_CHECK
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from viewos.monitor.router import Router
 
 MAX_NESTING = 4
+_DELETED = b" (deleted)"
 _EM_386, _EM_X86_64, _ELFCLASS64 = 3, 62, 2
 
 
@@ -32,8 +34,12 @@ class Program:
     """What is to be executed, after all scripts and loaders have been looked through."""
 
     def __init__(self, place: Place, name: bytes, argv: list[bytes | int]) -> None:
-        """`name` is the caller's string: what scripts and AT_EXECFN see."""
+        """`name` is the caller's string, or the kernel's for what a descriptor leads to: what
+        scripts and AT_EXECFN see."""
         self.place, self.name, self.argv = place, name, argv
+        self.given = name
+        self.readable = place.real
+        """A path by which we reach the file."""
         self.rebuilt = False
         """argv is not the caller's own array any more."""
         self.comm: bytes | None = None
@@ -46,6 +52,15 @@ class Program:
         """An interpreter or a loader is another one in the view than outside."""
         self.is_copy = False
         """`place` is a copy that names the loader by its real path."""
+        self.is_hidden = False
+        """No interpreter will find it by `given`, whose descriptor is closed then."""
+        self.is_nameless = False
+        """The view has no name of it: a memfd, or a file that was removed."""
+        self.is_secure = False
+        """It will have more rights than its caller (AT_SECURE)."""
+        self.is_known_by_file = False
+        """The process gets the name of the file that is executed, and not of the descriptor (Linux
+        6.14)."""
 
 
 class NoInterpreterError(OSError):
@@ -61,7 +76,7 @@ def look_through(router: Router, call: Call, program: Program, argv_at: int) -> 
     """Resolve interpreters in the view; True where the kernel would find the same by itself."""
     natural = True
     for nesting in range(MAX_NESTING + 2):
-        head = read_head(program.place.real)
+        head = read_head(program.readable)
         if head[:2] == b"#!":
             line = parse_shebang(head)
             if line is None:
@@ -80,12 +95,19 @@ def _through_script(
     router: Router, call: Call, program: Program, argv_at: int, line: tuple[bytes, bytes | None]
 ) -> bool:
     interpreter, argument = line
+    if program.is_hidden:
+        raise OSError(errno.ENOENT, "closed on exec")
     place = resolve_path(router, call, interpreter, intent="read")
     natural = place.plain and program.place.plain
     program.elsewhere |= not place.plain
     if not program.rebuilt:
         program.argv = list(router.memory.read_pointers(call.tid, call.raw[argv_at]))
+        if program.argv:  # the kernel reads it, and drops it then
+            router.memory.read(call.tid, int(program.argv[0]), 1)
         program.comm = os.path.basename(program.name)[:15]
+    if program.is_known_by_file:
+        program.comm = os.path.basename(place.real)[:15]
+    program.is_nameless = False
     words = [interpreter]
     if argument is not None:
         words.append(argument)
@@ -93,8 +115,8 @@ def _through_script(
     program.argv = [*words, *program.argv[1:]]
     program.words = [*words, *program.words[1:]]
     program.rebuilt = True
-    script = program.place.real
-    program.place, program.name = place, interpreter
+    script = program.readable
+    program.place, program.readable, program.name = place, place.real, interpreter
     if not os.path.lexists(place.real):
         _check(script)
         raise NoInterpreterError(errno.ENOENT, "interpreter", interpreter)
@@ -130,13 +152,13 @@ def _through_loader(
     if len(head) < ELF64.size:
         return True
     refuse_32_bits(router, program.name, head)
-    interpreter = loader_of(program.place.real)
+    interpreter = loader_of(program.readable)
     if interpreter is None:
         return True
     place = resolve_path(router, call, interpreter, intent="read")
     if place.plain or _same_file(place.real, interpreter):
         return True
-    if not takes_argv0(place.real):
+    if program.is_nameless or program.is_secure or not takes_argv0(place.real):
         _take_copy(router, program, place.real)
         return False
     path = below_root(router, call, program.place.virtual)
@@ -162,9 +184,14 @@ def _through_loader(
 
 
 def _take_copy(router: Router, program: Program, loader: bytes) -> None:
-    """Execute what names the loader by its real path, where that could not be told argv[0]."""
+    """Execute what names the loader by its real path, where that could not be told argv[0], or what
+    to execute. glibc's dies of an assertion when it drops variables of a secure program that it was
+    told of."""
     name = program.comm or os.path.basename(program.name)[:15]
-    copy = relinked(router.view, program.place.real, loader, name)
+    copy = relinked(router.view, program.readable, loader, name)
+    router.view.originals[copy] = program.place.real
+    if program.is_nameless:
+        router.view.originals[copy] = os.readlink(program.readable).removesuffix(_DELETED)
     program.place = named(copy)
     program.comm, program.elsewhere, program.is_copy = name, True, True
 
@@ -180,6 +207,53 @@ def _relative(router: Router, call: Call, program: Program) -> bytes | None:
     if start is None or os.path.normpath(join(start.virtual, b"/" + name)) != program.place.virtual:
         return None
     return name if b"/" in name else b"./" + name
+
+
+def opened(router: Router, call: Call, fd: int) -> Program | None:
+    """The program that a descriptor of the caller leads to; None: it is none that runs."""
+    link, name = b"/proc/%d/fd/%d" % (call.tid, fd), b"/dev/fd/%d" % fd
+    program = linked_to(router, link, Program(named(link), name, []))
+    if program is None:
+        return None
+    program.is_hidden = is_closed_on_exec(call, fd)
+    program.is_known_by_file = _names_by_file()
+    if program.is_known_by_file:
+        program.comm = os.path.basename(os.readlink(link).removesuffix(_DELETED))[:15]
+    return program
+
+
+def linked_to(router: Router, link: bytes, program: Program) -> Program | None:
+    """The same with the file's own name in its place, which outlives the descriptor that a magic
+    link stands for."""
+    try:
+        text = os.readlink(link)
+        if not os.path.isfile(link):
+            return None
+    except OSError:
+        return None
+    virtual = router.resolver.claims.reverse(text)
+    is_nameless = virtual is None or not _same_file(text, link)
+    if virtual is not None and not is_nameless:
+        program.place = program.place._replace(virtual=virtual, real=text)
+        program.readable = text
+    program.is_nameless = is_nameless
+    return program
+
+
+def is_closed_on_exec(call: Call, fd: int) -> bool:
+    """Is it so of a descriptor of the caller? See proc_pid_fdinfo(5)."""
+    try:
+        with open(f"/proc/{call.tid}/fdinfo/{fd}", "rb", buffering=0) as file:
+            words = file.read().split()
+    except OSError:
+        return False  # the kernel says of what it fails
+    return bool(int(words[words.index(b"flags:") + 1], 8) & os.O_CLOEXEC)
+
+
+@cache
+def _names_by_file() -> bool:
+    major, minor = os.uname().release.split(".")[:2]
+    return (int(major), int(minor)) >= (6, 14)
 
 
 def _same_file(one: bytes, other: bytes) -> bool:

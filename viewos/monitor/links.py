@@ -114,7 +114,7 @@ def virtual_name(router: Router, text: bytes, pid: int, what: bytes) -> bytes:
         hint = state.cwd if what == b"cwd" else None
         program = _program(router, state, text) if what == b"exe" else None
         if program is not None:
-            text = program if os.path.lexists(program) else program + _DELETED
+            text = program + _DELETED if _is_gone(program) else program
     tail = _DELETED if text.endswith(_DELETED) else b""
     name = router.resolver.claims.reverse(text[: len(text) - len(tail)], hint)
     return text if name is None else name + tail
@@ -129,9 +129,19 @@ def stands_for(router: Router, link: bytes, text: bytes) -> bytes | None:
         return None
     if match[2] == b"exe":
         program = _program(router, state, text)
-        return None if program is None else router.resolver.claims.reverse(program)
+        if program is None or (text in router.view.originals and _is_gone(program)):
+            return None  # of a program without a name the copy is what is left
+        return router.resolver.claims.reverse(program)
     is_shown = state.view == router.number and text == b"/"
     return (state.root or b"/") if is_shown else None
+
+
+def _is_gone(path: bytes) -> bool:
+    try:
+        os.lstat(path)
+    except OSError as error:
+        return error.errno in (errno.ENOENT, errno.ENOTDIR)
+    return False
 
 
 def _program(router: Router, state: ProcessState, executed: bytes) -> bytes | None:

@@ -168,6 +168,7 @@ NAMES = (
     "openat2",
     "statx",
     "execveat",
+    "execfd",
     "renameat2",
     "linkat",
     "raw",

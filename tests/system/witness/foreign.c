@@ -1,4 +1,5 @@
 // A program of a foreign root, started by a loader that is found there alone: what it knows of itself.
+#define _GNU_SOURCE
 #include <fcntl.h>
 #include <signal.h>
 #include <spawn.h>
@@ -6,7 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/auxv.h>
+#include <sys/mman.h>
 #include <sys/ptrace.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -23,6 +26,24 @@ static void file(const char *name)
     close(fd);
 }
 
+static void by_descriptor(const char *how, const char *name)
+{
+    char data[65536];
+    int is_memory = !!strstr(how, "memory"), is_closed = !!strstr(how, "closed");
+    int fd = open(name, is_closed ? O_RDONLY | O_CLOEXEC : O_RDONLY), from = fd;
+    if (is_memory) fd = memfd_create("memory", 0);
+    for (ssize_t n; is_memory && (n = read(from, data, sizeof data)) > 0;) write(fd, data, n);
+    if (strcmp(how, "removed") == 0) unlink(name);
+    if (strncmp(how, "procfs", 6) == 0) {
+        char link[64];
+        snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+        fcntl(fd, F_SETFD, is_closed ? FD_CLOEXEC : 0);
+        execv(link, (char *const[]){"first", "last", NULL});
+    }
+    syscall(SYS_execveat, fd, "", (char *const[]){"first", "last", NULL}, environ, AT_EMPTY_PATH);
+    perror(how);
+}
+
 int main(int argc, char **argv)
 {
     char path[4096] = "";
@@ -35,6 +56,7 @@ int main(int argc, char **argv)
     file("/etc/release");
     for (int i = 0; i < argc && argv[i + 1]; i++)
         if (argv[i + 1] != argv[i] + strlen(argv[i]) + 1) puts("the words are not in one piece");
+    if (argc == 3) by_descriptor(argv[1], argv[2]);
     if (argc > 2) {  // a title, as setproctitle writes it
         memset(argv[0], 't', argv[argc - 1] + strlen(argv[argc - 1]) - argv[0]);
         file("/proc/self/cmdline");
