@@ -8,6 +8,8 @@ import shutil
 import signal
 import socket
 import tempfile
+import threading
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -16,10 +18,13 @@ import pytest
 
 from tests.system.control import NAME, SLEEP, Ground, converse, ground, reply, until
 from tests.system.users import python
-from tests.system.view import run_in_view
+from tests.system.view import SLOWER, run_in_view
+from viewos.control.client import Monitor, Silent
 
 __all__ = ["ground"]  # the fixture
 pytestmark = pytest.mark.timeout(120)
+BRIEF = 6.0 * SLOWER
+"""Seconds in which a command ends that waits for a silent monitor, two of them here."""
 
 
 # ---- clients that misbehave ----
@@ -154,3 +159,70 @@ def test_the_view_ends_while_it_is_entered(ground: Ground) -> None:
             assert "filter" in converse(client, "enter", view=0, directory="/")["result"]
         process.communicate(b"")
         assert reply(client) is None
+
+
+# ---- monitors that do not answer ----
+
+
+def test_a_stopped_monitor_holds_up_no_other(ground: Ground) -> None:
+    """It took 30 seconds each, and nobody was told why."""
+    with ground.view([], SLEEP, name="stopped"), ground.view([], SLEEP) as process:
+        about = ground.json("info", "stopped")
+        said = f"viewos: the monitor of view {about['id']} does not answer (is it stopped?)\n"
+        os.kill(about["monitor"], signal.SIGSTOP)
+        try:
+            start = time.monotonic()
+            assert ground.says("exec", str(process.pid), "--", "echo", "in") == "in\n"
+            assert time.monotonic() - start < BRIEF / 2  # nobody else is asked
+            assert ground.says("exec", NAME, "--", "echo", "in") == f"in\n{said}"
+            done = ground.ask("ps", "--json")
+            assert [one["name"] for one in json.loads(done.stdout)] == [NAME]
+            assert done.stderr.decode() == said
+            assert ground.says("info", "stopped") == (
+                f"{said}viewos: there is no view stopped (`viewos ps` lists: {process.pid})\n"
+                "status 125\n"
+            )
+            assert ground.says("completion", "words", "stop", "") == f"none\n{NAME}\n"
+            assert time.monotonic() - start < 5 * BRIEF
+        finally:
+            os.kill(about["monitor"], signal.SIGCONT)
+        assert ground.says("exec", "stopped", "--", "echo", "in") == "in\n"
+
+
+def test_sockets_that_say_nothing(ground: Ground) -> None:
+    """Whoever makes many of them holds up nobody for longer than one would."""
+    silent = [socket.socket(socket.AF_UNIX) for _ in range(20)]
+    with ground.view([], SLEEP):
+        for number, one in enumerate(silent):
+            path = f"{ground.path}/run/{10**8 + number}.sock"
+            one.bind(path)
+            os.chown(path, ground.user, ground.user)
+            one.listen(0)
+        full = socket.socket(socket.AF_UNIX)
+        full.connect(path)
+        start = time.monotonic()
+        done = ground.ask("ps", "--json")
+        assert time.monotonic() - start < BRIEF
+        assert [one["name"] for one in json.loads(done.stdout)] == [NAME]
+        assert len(done.stderr.splitlines()) == 8  # a few are enough
+        for one in (*silent, full):
+            one.close()
+
+
+def test_a_socket_that_brings_a_byte_now_and_then() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        stop = threading.Event()
+
+        def drip() -> None:
+            while not stop.wait(0.05):
+                theirs.send(b" ")
+
+        dripping = threading.Thread(target=drip)
+        dripping.start()
+        start = time.monotonic()
+        with pytest.raises(Silent, match="the monitor of view 7 does not answer"):
+            Monitor(ours, "/run/7.sock").receive(0.3)
+        stop.set()
+        dripping.join()
+        assert time.monotonic() - start < BRIEF

@@ -205,7 +205,9 @@ def _views() -> list[str]:
     from viewos.errors import ViewosError
 
     try:
-        return [str(one.about["name"] or one.about["id"]) for one in views()]
+        return [
+            str(one.about["name"] or one.about["id"]) for one in views(tell=lambda silent: None)
+        ]
     except ViewosError:
         return []
 

@@ -70,8 +70,12 @@ class Screen(App[None]):
     def _look(self) -> None:
         if self._paused:
             return
+        silent: list[ViewosError] = []
         try:
-            found = list(views()) if self._view is None else [find(self._view)]
+            if self._view is None:
+                found = list(views(silent.append))
+            else:
+                found = [find(self._view, silent.append)]
         except ViewosError as error:
             self.query_one("#status", Static).update(f"viewos: {error}")
             return
@@ -80,9 +84,9 @@ class Screen(App[None]):
             one.monitor.close()
         rates = [between(self._before.get(key, told), told) for key, told in now.items()]
         self._before = now
-        self._show(found, rates)
+        self._show(found, rates, "".join(f"; {one}" for one in silent[:1]))
 
-    def _show(self, found: list[Found], rates: list[Rates]) -> None:
+    def _show(self, found: list[Found], rates: list[Rates], silent: str) -> None:
         by_view = {key: value for one in rates for key, value in one.views.items()}
         self._fill(
             "views",
@@ -105,7 +109,7 @@ class Screen(App[None]):
         self._fill("processes", [(p, n, f"{r:.0f}") for one in rates for p, n, r in one.processes])
         total = sum(by_view.values())
         self.query_one("#status", Static).update(
-            f"{len(found)} views, {total:.0f} calls/s{', paused' if self._paused else ''}"
+            f"{len(found)} views, {total:.0f} calls/s{', paused' if self._paused else ''}{silent}"
         )
 
     def _fill(self, name: str, rows: Sequence[tuple[object, ...]]) -> None:

@@ -49,7 +49,16 @@ def sockets(uid: int) -> Iterator[str]:
     """The sockets of that user's monitors, also those that nobody serves any more."""
     for path in directories(uid):
         if is_safe(path, uid):
-            yield from (os.path.join(path, name) for name in _names(path) if name.endswith(SUFFIX))
+            yield from (os.path.join(path, name) for name in _names(path) if _is_ours(name))
+
+
+def _is_ours(name: str) -> bool:
+    return name.endswith(SUFFIX) and name.removesuffix(SUFFIX).isdecimal()
+
+
+def identity(path: str) -> str:
+    """The id of the view whose monitor has that socket."""
+    return os.path.basename(path).removesuffix(SUFFIX)
 
 
 def _names(path: str) -> list[str]:
