@@ -46,9 +46,14 @@ def read_status(tid: int) -> bytes:
 
 
 def field(status: bytes, name: bytes) -> bytes:
-    """A line of /proc/TID/status (proc_pid_status(5)), behind the colon."""
-    at = status.index(b"\n" + name + b":") + len(name) + 2
-    return status[at : status.index(b"\n", at)].strip()
+    """A line of /proc/TID/status (proc_pid_status(5)), behind the colon.
+
+    Raises OSError ESRCH when the task was exiting: then it has some of them no more.
+    """
+    _, found, rest = status.partition(b"\n" + name + b":")
+    if not found:
+        raise ProcessLookupError(errno.ESRCH, "the task is exiting")
+    return rest.partition(b"\n")[0].strip()
 
 
 def due_signals(status: bytes, blocked: int | None = None) -> bool:
@@ -111,7 +116,7 @@ class Task:
             return file.read()
 
     def umask(self) -> int:
-        """The task's file mode creation mask."""
+        """The task's file mode creation mask. Raises OSError."""
         return int(field(self.read("status"), b"Umask"), 8)
 
     def may_follow(self, link: bytes) -> bool:
