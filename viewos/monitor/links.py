@@ -12,6 +12,7 @@ from viewos.abi.row import signed32
 from viewos.claims import lies_in
 from viewos.kernel import AT_FDCWD, NR, syscall
 from viewos.monitor.emulate import readlink as emulated_readlink
+from viewos.monitor.memory import Fault
 from viewos.monitor.outcome import CONTINUE, Outcome
 from viewos.monitor.pathcalls import (
     emulable,
@@ -40,6 +41,8 @@ def readlink(router: Router, call: Call) -> int | Outcome:
     if places is None:
         return CONTINUE
     place = places[0]
+    if place is KERNEL and call.name == "readlinkat":
+        place = _opened_link(router, call)
     match = router.mounts.match_proc(_NAMES, place.real) if place.native else None
     if match is not None:
         answer = _names(router, call, place, int(match[1]), match[2])
@@ -50,6 +53,16 @@ def readlink(router: Router, call: Call) -> int | Outcome:
     if emulable(call, places):
         return emulated_readlink(router, call, places)
     return fix_up_paths(router, call, places)
+
+
+def _opened_link(router: Router, call: Call) -> Place:
+    """The link that an empty path means: one that was opened with O_PATH | O_NOFOLLOW."""
+    try:
+        if router.memory.read_string(call.tid, call.raw[1]):
+            return KERNEL
+        return KERNEL._replace(real=call.task.link(f"fd/{signed32(call.raw[0])}"))
+    except (Fault, OSError):
+        return KERNEL
 
 
 def _names(router: Router, call: Call, place: Place, pid: int, what: bytes) -> int | Outcome:

@@ -176,6 +176,7 @@ NAMES = (
     "detached",
     "getdents",
     "errors",
+    "magic",
 )
 
 TABLE: Table = {

@@ -304,8 +304,8 @@ static enum outcome decide(struct call *c)
         enum outcome found = find_place(c, i);
         if (found != CONTINUE && shows)
             return found == ANSWER ? do_fstat(c, described(c)) : PASS;
-        if (found != CONTINUE)
-            return found == ANSWER ? CONTINUE : PASS;
+        if (found != CONTINUE) /* the descriptor may stand for a magic link */
+            return found == ANSWER && c->rule->action != ACTION_READLINK ? CONTINUE : PASS;
         const struct place *p = c->places + i;
         if (c->rule->action == ACTION_OPEN && is_for_libc(c)) {
             int fd = offered(c, p);
