@@ -19,7 +19,6 @@ from viewos.abi.fcntl import AT_REMOVEDIR, O_TMPFILE, OPEN_HOW
 from viewos.kernel import AT_FDCWD, NR, syscall
 from viewos.monitor.outcome import FIX_UP, Outcome
 from viewos.monitor.paths import PATH_MAX, RESOLVE_MASK, Place
-from viewos.monitor.task import field
 
 if TYPE_CHECKING:
     from viewos.call import Call
@@ -88,17 +87,16 @@ def _must_be_native(real: bytes) -> bool:
     return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode) or stat.S_ISLNK(mode))
 
 
-def room_for_descriptor(call: Call, status: bytes) -> bool:
-    """Has the tracee a descriptor left? Asked before a call that creates or truncates: natively
-    EMFILE comes first, and nothing has happened to the file."""
-    table = int(field(status, b"FDSize"))
+def room_for_descriptor(call: Call) -> bool:
+    """Has the tracee a descriptor left? Asked before a call that creates or truncates, and behind
+    one that failed: natively EMFILE comes first, and nothing has happened to the file."""
     try:
         limit, _ = kernel.prlimit(call.tid, 7)
+        if limit and not os.path.lexists(f"/proc/{call.tid}/fd/{limit - 1}"):
+            return True
+        used = sum(int(number) < limit for number in os.listdir(f"/proc/{call.tid}/fd"))
     except OSError:
         return True
-    if table < limit:
-        return True
-    used = sum(int(number) < limit for number in os.listdir(f"/proc/{call.tid}/fd"))
     return used < limit  # others may stand above a limit that was lowered later
 
 
@@ -106,13 +104,17 @@ def _open(router: Router, call: Call, place: Place, flags: int, make: Callable[[
     if flags & os.O_PATH or flags & O_TMPFILE == O_TMPFILE or _must_be_native(place.real):
         return FIX_UP
     if flags & (os.O_CREAT | os.O_TRUNC):
-        status = call.task.read("status")
-        if not room_for_descriptor(call, status):
+        if not room_for_descriptor(call):
             raise OSError(errno.EMFILE, "descriptors")
-        with umask_of(int(field(status, b"Umask"), 8)):
+        with umask_of(call.task.umask()):
             made = make()
     else:
-        made = make()
+        try:
+            made = make()
+        except OSError:
+            if not room_for_descriptor(call):
+                raise OSError(errno.EMFILE, "descriptors") from None
+            raise
     return router.inject(call, made, cloexec=bool(flags & os.O_CLOEXEC))
 
 

@@ -17,7 +17,7 @@ from viewos.monitor.outcome import CONTINUE, Outcome
 from viewos.monitor.pathcalls import fix_up_paths, resolve_all
 from viewos.monitor.process import change_root
 from viewos.monitor.reach import reach, reach_parent, searched
-from viewos.monitor.task import read_status, refuse_code
+from viewos.monitor.task import refuse_code
 from viewos.shared import SharedSocket
 
 if TYPE_CHECKING:
@@ -179,10 +179,7 @@ class ModuleServices:
 
     def has_room(self, call: Call) -> bool:
         """Has the caller a descriptor left, as far as can be seen?"""
-        try:
-            return room_for_descriptor(call, read_status(call.tid))
-        except OSError:
-            return True
+        return room_for_descriptor(call)
 
     def warn(self, text: str, once: str | None) -> None:
         """See `Call.warn`."""

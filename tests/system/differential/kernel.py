@@ -177,6 +177,7 @@ NAMES = (
     "getdents",
     "errors",
     "magic",
+    "shortage",
 )
 
 TABLE: Table = {

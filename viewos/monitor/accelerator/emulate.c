@@ -68,32 +68,27 @@ uint32_t open_flags(const struct call *c)
     return c->rule->values[0] < 0 ? O_CREAT | O_WRONLY | O_TRUNC : value(c, 0);
 }
 
-static bool parse(const char *status, const char *name, int base, unsigned long *to)
+static const char umask_line[] = "\nUmask:";
+
+/* Has the tracee surely a descriptor left? The last one is free. */
+static bool has_descriptor(const struct call *c)
 {
-    const char *line = strstr(status, name);
-    if (!line)
+    char name[32];
+    struct rlimit limit;
+    if (prlimit((int)c->notification->pid, RLIMIT_NOFILE, NULL, &limit) || !limit.rlim_cur)
         return false;
-    *to = strtoul(line + strlen(name), NULL, base);
-    return true;
+    snprintf(name, sizeof name, "fd/%lu", limit.rlim_cur - 1);
+    return faccessat(c->task->directory, name, F_OK, AT_SYMLINK_NOFOLLOW) && errno == ENOENT;
 }
 
-/* Take on the tracee's umask, if it surely has a descriptor left: natively EMFILE comes before
- * anything happens to a file. */
-static bool take_umask(struct call *c, bool needs_descriptor, mode_t *before)
+/* Take on the tracee's umask. */
+static bool take_umask(struct call *c, mode_t *before)
 {
-    unsigned long table, mask;
-    struct rlimit limit;
+    char *line;
     if (!c->own_umask || !task_status(c->task, c->status) ||
-        !parse(c->status, "\nUmask:", 8, &mask))
+        !(line = strstr(c->status, umask_line)) || !is_waiting(c))
         return false;
-    if (needs_descriptor &&
-        (!parse(c->status, "\nFDSize:", 10, &table) ||
-         prlimit((int)c->notification->pid, RLIMIT_NOFILE, NULL, &limit) ||
-         table >= limit.rlim_cur))
-        return false;
-    if (!is_waiting(c))
-        return false;
-    *before = umask((mode_t)mask);
+    *before = umask((mode_t)strtoul(line + sizeof umask_line - 1, NULL, 8));
     return true;
 }
 
@@ -133,13 +128,16 @@ static enum outcome do_open(struct call *c)
         return PASS;
     mode_t before = 0;
     bool makes = flags & (O_CREAT | O_TRUNC);
-    if (makes && !take_umask(c, true, &before))
+    /* Natively EMFILE comes before anything happens to a file. */
+    if (makes && (!has_descriptor(c) || !take_umask(c, &before)))
         return PASS;
     int fd = (int)syscall(SYS_openat, AT_FDCWD, p->real, flags | O_CLOEXEC, mode);
     int failed = errno;
     if (makes)
         umask(before);
-    return fd < 0 ? fails(c, failed) : inject(c, fd, flags);
+    if (fd >= 0)
+        return inject(c, fd, flags);
+    return makes || has_descriptor(c) ? fails(c, failed) : PASS; /* ... and before it fails */
 }
 
 /* ---- looking ------------------------------------------------------------------------------------ */
@@ -300,7 +298,7 @@ enum outcome do_getcwd(struct call *c)
 static enum outcome do_mkdir(struct call *c)
 {
     mode_t before;
-    if (!take_umask(c, false, &before))
+    if (!take_umask(c, &before))
         return PASS;
     long result = syscall(SYS_mkdirat, AT_FDCWD, c->places->real, value(c, 0) & 0xffff);
     int failed = errno;
