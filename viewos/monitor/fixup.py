@@ -69,7 +69,7 @@ def _drive(session: Session, rewrite: Rewrite) -> Result:
     values[rewrite.cookie_arg] = keep | session.cookie << rewrite.cookie_shift & M64
     value = session.run(rewrite.number, values, first=not mapped, may_block=rewrite.may_block)
     if rewrite.after is not None and value not in RESTARTS:
-        rewrite.after(signed(value))
+        rewrite.after(signed(value), values)
     if mapped:
         session.run(_NR_MUNMAP, [mapped, size], first=False)
     if rewrite.again:

@@ -7,12 +7,13 @@ these calls are trapped for every socket; write(2), send(2) and the like never a
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from viewos.abi.row import signed32
 from viewos.monitor import ancillary, sockets
 from viewos.monitor.outcome import CONTINUE, Outcome
-from viewos.monitor.rewrite import Block, Rewrite
+from viewos.monitor.rewrite import Argument, Block, Rewrite
 
 if TYPE_CHECKING:
     from viewos.call import Call
@@ -54,7 +55,7 @@ def sent(router: Router, call: Call) -> int | Outcome:
     if not pointers:
         return CONTINUE
 
-    def after(result: int) -> None:
+    def after(result: int, _: Sequence[int]) -> None:
         for index in range(result if size == _MULTIPLE_SIZE else 0):
             # The lengths went to our copy. The payload of each message was sent as a whole.
             count = _payload(router, call, headers[index])
@@ -88,11 +89,11 @@ def _payload(router: Router, call: Call, header: bytes) -> int:
 def received(router: Router, call: Call) -> int | Outcome:
     """recvmsg(2), recvmmsg(2): the sender's name is mapped back, and who it is."""
     size, headers = _headers(router, call)
-    names = [_HEAD.unpack_from(header)[0] for header in headers]
+    names = [_HEAD.unpack_from(header) for header in headers]
     if not sockets.renames(router):
-        names = [0] * len(names)
+        names = [(0, 0)] * len(names)
     tells = _tells_credentials(router, call, headers)
-    if not any(names) and not tells:
+    if not any(address for address, _ in names) and not tells:
         return CONTINUE
     at_flags = 3 if call.name == "recvmmsg" else 2
     dont_wait = bool(signed32(call.raw[at_flags]) & sockets.MSG_DONTWAIT)
@@ -101,19 +102,46 @@ def received(router: Router, call: Call) -> int | Outcome:
     if not sockets.wait_for_peer(router, call, dont_wait=no_wait, any_peer=tells):
         return CONTINUE
 
-    def after(result: int) -> None:
+    args: list[Argument] = [*call.raw[: len(call.row.args)]]
+    told = [address != 0 and room >= 0 for address, room in names]
+    if any(told):
+        args[1] = _with_room(size, headers, told)
+
+    def after(result: int, made_with: Sequence[int]) -> None:
         for index in range(max(result if size == _MULTIPLE_SIZE else min(result + 1, 1), 0)):
-            if names[index]:
-                at = call.raw[1] + index * size + _NAMELEN
-                sockets.map_back(router, call, names[index], at, headers[index][_NAMELEN:][:4])
+            made, own = (base + index * size for base in (made_with[1], call.raw[1]))
+            if made != own:
+                _give_back(router, call, size, made, own)
+            if told[index]:
+                (found,) = struct.unpack("=Q", router.read_exact(call, made, 8))
+                wanted = names[index][0], own + _NAMELEN
+                sockets.tell_peer(router, call, (found, made + _NAMELEN), wanted, names[index][1])
             if tells:
-                _show_credentials(router, call, headers[index], call.raw[1] + index * size)
+                _show_credentials(router, call, headers[index], own)
 
     rewrite = Rewrite(
-        call.row.number, list(call.raw[: len(call.row.args)]), call.row.cookie.arg,
-        call.row.cookie.shift, may_block=True, after=after,
+        call.row.number, args, call.row.cookie.arg, call.row.cookie.shift, may_block=True,
+        after=after,
     )  # fmt: skip
     return router.fix_up(call, rewrite, {}, plain=True)
+
+
+def _with_room(size: int, headers: list[bytes], told: list[bool]) -> Block:
+    """The same headers, with room of our own for each name that is told."""
+    blob, pointers = bytearray(b"".join(headers)), dict[int, Block | bytes]()
+    for index in range(len(headers)):
+        if told[index]:
+            pointers[index * size] = bytes(sockets.PEER_ROOM)
+            struct.pack_into("=i", blob, index * size + _NAMELEN, sockets.PEER_ROOM)
+    return Block(bytes(blob), pointers)
+
+
+def _give_back(router: Router, call: Call, size: int, made: int, own: int) -> None:
+    """What the kernel has told in a header of ours, but for the name: msg_controllen, msg_flags,
+    and msg_len where there are several."""
+    header = router.read_exact(call, made, size)
+    for start, end in ((_CONTROLLEN, _CONTROLLEN + 12), (_MSGLEN, min(size, _MSGLEN + 4))):
+        router.memory.write(call.tid, own + start, header[start:end])
 
 
 def _tells_credentials(router: Router, call: Call, headers: list[bytes]) -> bool:

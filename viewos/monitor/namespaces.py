@@ -87,8 +87,9 @@ def _step(router: Router, call: Call, task: Task) -> bool:
     done: list[int] = []
     row = TABLE[name]
     rewrite = Rewrite(
-        row.number, args, row.cookie.arg, row.cookie.shift, after=done.append, again=True
-    )
+        row.number, args, row.cookie.arg, row.cookie.shift,
+        after=lambda result, _: done.append(result), again=True,
+    )  # fmt: skip
     try:
         router.run_again(call, rewrite)
     except Traced:

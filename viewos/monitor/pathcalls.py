@@ -258,7 +258,7 @@ def fix_up_paths(
         may_block = row.name == "connect" or any(_may_wait(p.real) for p in places if p.real)
     after = None
     if any(place.claim is not None and place.claim.module is not None for place in places):
-        after = lambda result: None if result < 0 else committed(call, places)  # noqa: E731
+        after = lambda result, _: None if result < 0 else committed(call, places)  # noqa: E731
     rewrite = Rewrite(
         row.number, args, row.cookie.arg, row.cookie.shift, may_block=may_block, after=after
     )

@@ -68,8 +68,9 @@ class Rewrite(NamedTuple):
     may_block: bool = False
     at_exec: Callable[[ExecStop], None] | None = None
     """Called when an execve has succeeded, before the new program's first instruction."""
-    after: Callable[[int], None] | None = None
-    """Called with the result of the call (negative: minus the errno), the tracee still stopped."""
+    after: Callable[[int, Sequence[int]], None] | None = None
+    """Called with the result of the call (negative: minus the errno) and the arguments that it was
+    made with, the tracee still stopped: what was placed in scratch memory is there."""
     again: bool = False
     """Drop the result, and let the tracee make its own call again."""
 

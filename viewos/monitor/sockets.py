@@ -12,6 +12,7 @@ import os
 import select
 import struct
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from viewos import kernel
@@ -22,6 +23,7 @@ from viewos.abi.socket import (
     SO_RCVTIMEO,
     SOCK_DGRAM,
     SOCKADDR_UN_SIZE,
+    SOCKLEN,
     SOL_SOCKET,
     SUN_PATH,
     decode_unix,
@@ -43,6 +45,8 @@ if TYPE_CHECKING:
     from viewos.monitor.router import Router
 
 MSG_DONTWAIT = 0x40
+PEER_ROOM = SUN_PATH + 4
+"""Bytes for any name that the kernel tells; see `encode_unix`."""
 _TIMEVAL = struct.Struct("=qq")
 _WAIT = 0.02
 """Seconds between two looks at the signals of a thread that waits for a peer."""
@@ -193,21 +197,20 @@ def _virtual_path(router: Router, path: bytes) -> bytes:
     return virtual or path
 
 
-def _write_sockaddr(router: Router, call: Call, data: bytes, address: int, length_at: int) -> None:
-    (room,) = struct.unpack("=i", router.read_exact(call, length_at, 4))
-    if room < 0:
-        raise OSError(22, "length")
-    router.memory.write(call.tid, address, data[:room])
-    router.memory.write(call.tid, length_at, struct.pack("=i", len(data)))
+def _write_sockaddr(
+    router: Router, call: Call, data: bytes, wanted: Sequence[int], room: int
+) -> None:
+    router.memory.write(call.tid, wanted[0], data[:room])
+    router.memory.write(call.tid, wanted[1], SOCKLEN.pack(len(data)))
 
 
 def _sockaddr(found: socket.socket, function: str) -> bytes | None:
     """What getsockname or getpeername tells of it; None: an error."""
-    buffer = ctypes.create_string_buffer(SUN_PATH + 4)
-    size = ctypes.c_int(SUN_PATH + 4)
+    buffer = ctypes.create_string_buffer(PEER_ROOM)
+    size = ctypes.c_int(PEER_ROOM)
     if getattr(kernel.libc, function)(found.fileno(), buffer, ctypes.byref(size)) != 0:
         return None
-    return buffer.raw[: min(size.value, SUN_PATH + 2)]
+    return buffer.raw[: min(size.value, SOCKADDR_UN_SIZE)]
 
 
 def asked(router: Router, call: Call) -> int | Outcome:
@@ -222,7 +225,10 @@ def asked(router: Router, call: Call) -> int | Outcome:
     data = None if told is None else virtual_sockaddr(router, told)
     if data is None:
         return CONTINUE
-    _write_sockaddr(router, call, data, call.raw[1], call.raw[2])
+    (room,) = SOCKLEN.unpack(router.read_exact(call, call.raw[2], 4))
+    if room < 0:
+        raise OSError(errno.EINVAL, "length")
+    _write_sockaddr(router, call, data, call.raw[1:3], room)
     return 0
 
 
@@ -230,18 +236,23 @@ def received(router: Router, call: Call) -> int | Outcome:
     """accept(2), accept4(2), recvfrom(2) with an address buffer: the peer's name is mapped back."""
     if not renames(router) or not wait_for_peer(router, call, dont_wait=_dont_wait(call)):
         return CONTINUE
-    address, length_at = (call.raw[4], call.raw[5]) if call.name == "recvfrom" else call.raw[1:3]
-    room = router.read_exact(call, length_at, 4) if address else b""
-
-    def after(result: int) -> None:
-        if result >= 0 and address:
-            map_back(router, call, address, length_at, room)
-
+    at = 4 if call.name == "recvfrom" else 1
+    wanted = call.raw[at : at + 2]
     row = call.row
+    args: list[Argument] = list(call.raw[: len(row.args)])
+    (room,) = SOCKLEN.unpack(router.read_exact(call, wanted[1], 4)) if wanted[0] else (-1,)
+    if room < 0:
+        return CONTINUE
+    router.memory.read(call.tid, wanted[0], 1)  # of a bad one the kernel tells, and accepts nobody
+    args[at], args[at + 1] = bytes(PEER_ROOM), SOCKLEN.pack(PEER_ROOM)
+
+    def after(result: int, made_with: Sequence[int]) -> None:
+        if result >= 0:
+            tell_peer(router, call, made_with[at : at + 2], wanted, room)
+
     rewrite = Rewrite(
-        row.number, list(call.raw[: len(row.args)]), row.cookie.arg, row.cookie.shift,
-        may_block=True, after=after,
-    )  # fmt: skip
+        row.number, args, row.cookie.arg, row.cookie.shift, may_block=True, after=after
+    )
     return router.fix_up(call, rewrite, {}, plain=True)
 
 
@@ -301,15 +312,18 @@ def _time_limit(found: socket.socket) -> float:
     return float(seconds + microseconds / 1e6)
 
 
-def map_back(router: Router, call: Call, address: int, length_at: int, room: bytes) -> None:
-    """Put the virtual name where the kernel has put a real one; `room` is what the length was."""
-    (size,) = struct.unpack("=i", router.read_exact(call, length_at, 4))
-    (space,) = struct.unpack("=i", room)
-    data = router.memory.read(call.tid, address, min(size, space, SUN_PATH + 2))
-    virtual = virtual_sockaddr(router, data)
-    if virtual is not None:
-        router.memory.write(call.tid, address, virtual[:space])
-        router.memory.write(call.tid, length_at, struct.pack("=i", len(virtual)))
+def tell_peer(
+    router: Router, call: Call, found: Sequence[int], wanted: Sequence[int], room: int
+) -> None:
+    """Put a peer's name, as it is in the view, where the tracee has `room` for it.
+
+    `found`: where the kernel has put the real one, in room of our own: what is left of a longer one
+    could not be mapped back. Both are an address, and that of its length.
+    """
+    (size,) = SOCKLEN.unpack(router.read_exact(call, found[1], 4))
+    data = router.memory.read(call.tid, found[0], min(size, PEER_ROOM))
+    virtual = virtual_sockaddr(router, data[:SOCKADDR_UN_SIZE])
+    _write_sockaddr(router, call, virtual or data, wanted, room)
 
 
 def _dont_wait(call: Call) -> bool:

@@ -178,6 +178,7 @@ NAMES = (
     "errors",
     "magic",
     "shortage",
+    "senders",
 )
 
 TABLE: Table = {

@@ -87,7 +87,7 @@ def _converse(connection: socket.socket, rewrite: Rewrite, answer: Callable[[int
         if what == "answer":
             reply = answer(rest[0])
         elif what == "after" and rewrite.after is not None:
-            rewrite.after(rest[0])
+            rewrite.after(*rest)
         elif what == "exec" and rewrite.at_exec is not None:
             rewrite.at_exec(_FarStop(connection, *rest))  # type: ignore[arg-type]
         send(connection, ("reply", reply))
@@ -138,7 +138,7 @@ def _do_one(connection: socket.socket, tid: int, cookie: int, rewrite: Rewrite) 
     with connection, contextlib.suppress(Hangup, OSError):
         whole = rewrite._replace(
             at_exec=at_exec if rewrite.at_exec else None,
-            after=(lambda result: ask("after", result)) if rewrite.after else None,
+            after=(lambda *told: ask("after", *told)) if rewrite.after else None,
         )
         try:
             result = fixup.fix_up(tid, cookie, whole, lambda error: bool(ask("answer", error)))
