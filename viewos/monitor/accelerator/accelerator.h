@@ -316,8 +316,8 @@ bool owners_stat(struct owners *, int directory, const char *path, int flags, st
 bool owners_statx(struct owners *, int directory, const char *path, int flags, struct statx *);
 
 /* execute.c */
-/* `program`: what is executed; st_ino 0: nothing. */
-bool is_found_by_the_kernel(struct call *, struct stat *program);
+/* `is_plain`: the kernel reaches the program by the caller's own string. */
+enum outcome do_execve(struct call *, bool is_plain);
 
 /* auxiliary.c */
 void auxiliary_expect(struct call *);

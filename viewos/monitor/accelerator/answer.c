@@ -243,46 +243,6 @@ static bool takes_known_name(const struct call *c, int n, const struct place *p)
     return !c->level->owners || owners_may(c->level->owners, st.st_ino);
 }
 
-/* Would a module that is asked say that the process stays what it is? */
-static bool keeps_at_exec(const struct call *c, const struct stat *program)
-{
-    return c->accelerator->facts[c->state_index][KEEPS_AT_EXEC] == 1 && c->task->has_our_ids &&
-           c->task->tid == c->task->group && !(program->st_mode & (S_ISUID | S_ISGID)) &&
-           c->level->owners && !owners_may(c->level->owners, program->st_ino);
-}
-
-/* A program in a claim, or by another path than the caller's: Python makes the kernel execute it, where
- * it is there. PATH is searched so. */
-static enum outcome miss(struct call *c)
-{
-    struct stat st;
-    if (c->places->native || !is_like_us(c) ||
-        !fstatat(AT_FDCWD, c->places->real, &st, AT_SYMLINK_NOFOLLOW) || errno != ENOENT)
-        return PASS;
-    c->result = -ENOENT;
-    return ANSWER;
-}
-
-static enum outcome execute(struct call *c)
-{
-    struct stat program;
-    if (c->state.kind & STATE_BEHIND_LOADER || !is_found_by_the_kernel(c, &program))
-        return PASS;
-    if (c->rule->asks && program.st_ino) {
-        if (!keeps_at_exec(c, &program))
-            return PASS;
-        auxiliary_expect(c);
-    }
-    bool is_common = program.st_ino && !(program.st_mode & (S_ISUID | S_ISGID));
-    if (is_common && c->task->has_our_ids && c->task->tid == c->task->group)
-        task_begins(c->accelerator, c->task);
-    else {
-        task_renew(c->accelerator, c->task->tid);
-        task_renew(c->accelerator, c->task->group); /* whose id the caller gets */
-    }
-    return CONTINUE;
-}
-
 /* Does the call name something in a directory that it has, in a view that changes no names? */
 static bool is_name_here(struct call *c)
 {
@@ -332,7 +292,7 @@ static enum outcome decide(struct call *c)
         return all_continue && c->state.cwd == hint ? CONTINUE : PASS;
     }
     if (c->rule->action == ACTION_EXECUTE)
-        return all_continue && !is_native ? execute(c) : miss(c);
+        return do_execve(c, all_continue && !is_native);
     if (all_continue && !shows && is_one_mount(c))
         return CONTINUE;
     if (is_native || !is_like_us(c) || !is_allowed(c))
@@ -353,49 +313,57 @@ static bool is_the_monitors(uint32_t option)
            option == PR_SET_SECCOMP;
 }
 
+static enum outcome act(struct call *c)
+{
+    switch (c->rule->action) {
+    case ACTION_NOTHING:
+        return CONTINUE;
+    case ACTION_PRCTL:
+        return is_the_monitors(value(c, 0)) ? PASS : CONTINUE;
+    case ACTION_CREDENTIALS:
+        task_renew(c->accelerator, (int)c->notification->pid);
+        return CONTINUE;
+    case ACTION_ID:
+        return do_id(c);
+    case ACTION_UNAME:
+        return do_uname(c);
+    case ACTION_MESSAGE:
+        return do_message(c);
+    case ACTION_FILTER:
+        return do_filter(c, 0);
+    case ACTION_FSTAT:
+        return do_fstat(c, (int)argument(c, c->rule->values[2]));
+    case ACTION_SOCKET:
+        return do_socket(c);
+    case ACTION_ADDRESS:
+        return do_address(c);
+    case ACTION_OWN_FD:
+    case ACTION_MODE_FD:
+        return do_change_fd(c, (int)argument(c, c->rule->values[2]));
+    case ACTION_OWN:
+    case ACTION_MODE:
+        return change_owners(c);
+    case ACTION_GETCWD:
+        c->task = task_take(c->accelerator, (int)c->notification->pid, c->status);
+        return c->task ? do_getcwd(c) : PASS;
+    case ACTION_OPEN:
+        return c->rule->asks && !is_passed_open(c) ? PASS : decide(c);
+    case ACTION_LINK:
+        return value(c, 0) & AT_EMPTY_PATH ? PASS : decide(c);
+    default:
+        return decide(c);
+    }
+}
+
 /* What is to be done about the notification of `call`. */
 enum outcome answer(struct call *c)
 {
     c->task = NULL;
+    c->must_exist = false;
     if (c->root && (c->rule->action == ACTION_CHDIR || c->rule->action == ACTION_EXECUTE ||
                     c->rule->action == ACTION_GETCWD))
         return PASS;
-    enum outcome outcome = PASS;
-    if (c->rule->action == ACTION_PRCTL && is_the_monitors(value(c, 0)))
-        return PASS;
-    if (c->rule->action == ACTION_NOTHING || c->rule->action == ACTION_PRCTL)
-        return CONTINUE;
-    if (c->rule->action == ACTION_CREDENTIALS) {
-        task_renew(c->accelerator, (int)c->notification->pid);
-        return CONTINUE;
-    }
-    if (c->rule->action == ACTION_ID)
-        return do_id(c);
-    if (c->rule->action == ACTION_UNAME)
-        return do_uname(c);
-    if (c->rule->action == ACTION_MESSAGE)
-        return do_message(c);
-    if (c->rule->action == ACTION_FILTER)
-        return do_filter(c, 0);
-    c->must_exist = false;
-    if (c->rule->asks && c->rule->action == ACTION_OPEN && !is_passed_open(c))
-        return PASS;
-    if (c->rule->action == ACTION_FSTAT)
-        outcome = do_fstat(c, (int)argument(c, c->rule->values[2]));
-    else if (c->rule->action == ACTION_SOCKET)
-        outcome = do_socket(c);
-    else if (c->rule->action == ACTION_ADDRESS)
-        outcome = do_address(c);
-    else if (c->rule->action == ACTION_OWN_FD || c->rule->action == ACTION_MODE_FD)
-        outcome = do_change_fd(c, (int)argument(c, c->rule->values[2]));
-    else if (c->rule->action == ACTION_OWN || c->rule->action == ACTION_MODE)
-        outcome = change_owners(c);
-    else if (c->rule->action == ACTION_GETCWD) {
-        c->task = task_take(c->accelerator, (int)c->notification->pid, c->status);
-        if (c->task)
-            outcome = do_getcwd(c);
-    } else if (c->rule->action != ACTION_LINK || !(value(c, 0) & AT_EMPTY_PATH))
-        outcome = decide(c);
+    enum outcome outcome = act(c);
     if (c->task)
         task_give_back(c->task);
     return outcome;

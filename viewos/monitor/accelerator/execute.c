@@ -97,8 +97,8 @@ static enum finding look_through(struct call *c, int fd)
     }
 }
 
-/* `places[0]` is the program, and plain. */
-bool is_found_by_the_kernel(struct call *c, struct stat *program)
+/* `places[0]` is the program, and plain. `program`: what is executed; st_ino 0: nothing. */
+static bool is_found_by_the_kernel(struct call *c, struct stat *program)
 {
     enum finding found = AGAIN;
     for (int scripts = 0; found == AGAIN && scripts <= MOST_SCRIPTS; scripts++) {
@@ -117,4 +117,46 @@ bool is_found_by_the_kernel(struct call *c, struct stat *program)
         close(fd);
     }
     return found == FOUND;
+}
+
+/* Would a module that is asked say that the process stays what it is? */
+static bool keeps_at_exec(const struct call *c, const struct stat *program)
+{
+    return c->accelerator->facts[c->state_index][KEEPS_AT_EXEC] == 1 && c->task->has_our_ids &&
+           c->task->tid == c->task->group && !(program->st_mode & (S_ISUID | S_ISGID)) &&
+           c->level->owners && !owners_may(c->level->owners, program->st_ino);
+}
+
+/* A program in a claim, or by another path than the caller's: Python makes the kernel execute it, where
+ * it is there. PATH is searched so. */
+static enum outcome miss(struct call *c)
+{
+    struct stat st;
+    if (c->places->native || !is_like_us(c) ||
+        !fstatat(AT_FDCWD, c->places->real, &st, AT_SYMLINK_NOFOLLOW) || errno != ENOENT)
+        return PASS;
+    c->result = -ENOENT;
+    return ANSWER;
+}
+
+enum outcome do_execve(struct call *c, bool is_plain)
+{
+    struct stat program;
+    if (!is_plain)
+        return miss(c);
+    if (c->state.kind & STATE_BEHIND_LOADER || !is_found_by_the_kernel(c, &program))
+        return PASS;
+    if (c->rule->asks && program.st_ino) {
+        if (!keeps_at_exec(c, &program))
+            return PASS;
+        auxiliary_expect(c);
+    }
+    bool is_common = program.st_ino && !(program.st_mode & (S_ISUID | S_ISGID));
+    if (is_common && c->task->has_our_ids && c->task->tid == c->task->group)
+        task_begins(c->accelerator, c->task);
+    else {
+        task_renew(c->accelerator, c->task->tid);
+        task_renew(c->accelerator, c->task->group); /* whose id the caller gets */
+    }
+    return CONTINUE;
 }
