@@ -224,6 +224,9 @@ WORDS = {
     (b"--\xff",): (2, "viewos run: unknown option --\\xff (see `viewos run --help`)"),
     ("-m",): (2, "viewos run: -m needs MODULE[:ITEM,...] behind it"),
     ("--bogus",): (2, "viewos run: unknown option --bogus (see `viewos run --help`)"),
+    ("--name", "a\x1b[2J"): (2, "viewos run: --name 'a\\x1b[2J': a name is at most 64 charac..."),
+    ("--name", "x" * 65): (2, "viewos run: --name 'x...': a name is at most 64 characters tha..."),
+    ("--log", ""): (2, "viewos run: --log needs the name of a FILE"),
     ("--layout", "x"): (2, "viewos run: --layout x: expected one of auto, direct, ancestor"),
     ("--help=x",): (2, "viewos run: --help takes no argument"),
 }  # fmt: skip

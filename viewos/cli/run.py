@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from viewos.abi.machine import MACHINE
 from viewos.cli.options import HELP, Option, UsageError, describe, parse
+from viewos.control import NAME, is_name
 from viewos.errors import ViewosError
 
 if TYPE_CHECKING:
@@ -95,6 +96,11 @@ def _run(values: dict[str, Any], command: list[str]) -> NoReturn:
     if not command and not values["why"]:
         raise UsageError("viewos run: which COMMAND? (see `viewos run --help`)")
 
+    name = values["name"] or ""
+    if not is_name(name):
+        raise UsageError(f"viewos run: --name {name!r}: {NAME}")
+    if values["log"] == "":
+        raise UsageError("viewos run: --log needs the name of a FILE")
     if MACHINE != "x86_64":
         raise ViewosError(f"viewos runs on x86_64, and not on {MACHINE} (see `viewos doctor`)")
 
@@ -110,9 +116,9 @@ def _run(values: dict[str, Any], command: list[str]) -> NoReturn:
         from viewos.control import nested
         from viewos.control.client import monitor_at
 
-        for name in ("log", "layout", "no_inproc"):
-            if values[name] not in (None, False, "auto"):
-                option = f"--{name.replace('_', '-')}"
+        for only in ("log", "layout", "no_inproc"):
+            if values[only] not in (None, False, "auto"):
+                option = f"--{only.replace('_', '-')}"
                 raise UsageError(
                     f"viewos run: {option} is for the outermost view, whose monitor serves this one"
                 )
@@ -122,7 +128,7 @@ def _run(values: dict[str, Any], command: list[str]) -> NoReturn:
         nested.run(
             monitor_at(socket), texts, command, chdir=values["chdir"],
             no_continue=values["no_continue"], nestable=values["nestable"], verbosity=verbosity,
-            name=values["name"] or "", why=values["why"],
+            name=name, why=values["why"],
         )  # fmt: skip
 
     from viewos.loader import load
@@ -143,7 +149,7 @@ def _run(values: dict[str, Any], command: list[str]) -> NoReturn:
         layout=values["layout"] or "auto",
         verbosity=verbosity,
         log=values["log"],
-        name=values["name"] or "",
+        name=name,
         why=values["why"],
     )
 

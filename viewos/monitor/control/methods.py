@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from viewos import __version__
+from viewos.control import NAME, is_name
 from viewos.control.message import METHOD, PARAMETERS, PROTOCOL, Request, WrongMessage
 from viewos.errors import ViewosError
 from viewos.monitor import change, members, mounting
@@ -163,10 +164,7 @@ class Methods:
     # ---- life ---------------------------------------------------------------------------------
 
     def _name(self, asked: Asked) -> Any:
-        name = _needed(asked, "name")
-        if not name.isprintable() or len(name) > 64:
-            raise ViewosError("a name is at most 64 characters that can be printed")
-        self._level(asked).name = name
+        self._level(asked).name = _checked(_needed(asked, "name"))
 
     def _stop(self, asked: Asked) -> Any:
         number = asked.parameters.get("signal", signal.SIGTERM)
@@ -193,7 +191,7 @@ class Methods:
             no_continue=given.get("no_continue", False),
             nestable=given.get("nestable", False),
             command=tuple(given.get("command", ())),
-            name=given.get("name", ""),
+            name=_checked(given.get("name", "")),
         )
         self._nesting.let_in(asked.caller.pid, number)
         return {"view": number}
@@ -259,6 +257,12 @@ def _is_of_kind(value: Any, kind: str) -> bool:
     if not isinstance(value, _KINDS[kind]) or isinstance(value, bool) is not (kind == "flag"):
         return False
     return not isinstance(value, list) or all(isinstance(text, str) for text in value)
+
+
+def _checked(name: str) -> str:
+    if not is_name(name):
+        raise ViewosError(NAME)
+    return name
 
 
 def _needed(asked: Asked, name: str) -> Any:
