@@ -155,6 +155,22 @@ def test_with_the_proc_of_others() -> None:
     assert "another pid name space" in checks["proc"]["detail"]
 
 
+@as_root
+def test_without_a_null_device() -> None:
+    """A bare chroot: it said that views work there, and that /tmp was mounted with noexec."""
+    bare = ["unshare", "-m", "sh", "-c", 'mount -t tmpfs none /dev && exec "$@"', "sh"]
+    status, checks = examine(before=bare)
+    assert status == 1
+    assert states(checks, "failed") == {"null"}
+    assert states(checks, "lacking") == lacking_here(0)
+    for layout in ("direct", "ancestor"):
+        result = viewos("run", "--layout", layout, "--", "echo", "ran", before=bare)
+        assert (result.returncode, result.stdout) == (125, b"")
+        assert result.stderr.decode() == (
+            "viewos: /dev/null: No such file or directory (the monitor needs it)\n"
+        )
+
+
 SCRATCH = {
     "noexec": ("lacking", "noexec"),
     "nosymfollow": ("lacking", "nosymfollow"),

@@ -20,6 +20,12 @@ CHECKS = (
         needed=True,
     ),
     Check(
+        "null", "/dev/null can be opened", host.null,
+        cost="the monitor has nothing to put in the place of the descriptors that it gives back",
+        remedy="mknod -m 666 /dev/null c 1 3",
+        needed=True,
+    ),
+    Check(
         "libseccomp", "libseccomp makes the filter", seccomp.libseccomp,
         cost="there is no filter",
         remedy="install libseccomp2 (Debian, Ubuntu) or libseccomp, and pyseccomp",

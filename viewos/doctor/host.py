@@ -63,6 +63,15 @@ def proc() -> str:
     return attempt(body)
 
 
+def null() -> str:
+    """Open it as the monitor does."""
+    try:
+        os.close(os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC))
+    except OSError as error:
+        raise Missing(f"/dev/null: {error.strerror}") from error
+    return ""
+
+
 def handles() -> str:
     """Ask for the handles of the working directory and the one for temporary files."""
     from viewos.files import File
@@ -103,7 +112,7 @@ def _use(directory: str) -> str:
     except OSError as error:
         raise Missing(f"{where} is mounted with nosymfollow") from error
     try:
-        subprocess.run([program], check=True, stdin=subprocess.DEVNULL)
+        subprocess.run([program], check=True)
     except OSError as error:
         raise Missing(f"{where} is mounted with noexec") from error
     return where

@@ -65,6 +65,7 @@ def launch(
     if not argv:
         raise ValueError("there is no command")
     chosen = choose(layout)
+    side.check_null()
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())

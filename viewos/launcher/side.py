@@ -93,6 +93,14 @@ def _write(fd: int, text: str) -> None:
 # ---- letting go ---------------------------------------------------------------------------------
 
 
+def check_null() -> None:
+    """Raise LaunchError where `let_go` would fail: it can tell nobody any more."""
+    try:
+        os.close(os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC))
+    except OSError as error:
+        raise LaunchError(f"{reason(error)} (the monitor needs it)") from error
+
+
 def let_go(*, keep_own: bool = False) -> None:
     """Give back what was inherited: descriptors, working directory; /dev/null on 0, 1 and 2.
 
