@@ -39,6 +39,19 @@ tar --numeric-owner --mtime=@0 -cf all.tar tree; rm -r tree; tar --numeric-owner
 pack tree; list; find tree | wc -l
 """
 
+FLAGS = """
+import ctypes, errno, os
+libc = ctypes.CDLL(None, use_errno=True)
+def told(*a): return errno.errorcode[ctypes.get_errno()] if libc.syscall(*a) else 0
+room = ctypes.create_string_buffer(256)
+os.close(os.open("f", os.O_CREAT))
+fds = [os.open("f", 0), os.open("f", os.O_PATH), os.open(".", 0), -100, 99]
+for flags in (0, 0x1000, 0x1100, 0x1400, 0x1200, 0x1800, 0x400, 0x3000, 0x7000):
+    for fd in fds:
+        found = told(262, fd, b"", room, flags), told(332, fd, b"", flags, 0x7FF, room)
+        print(hex(flags), fd, *found)
+"""
+
 
 @pytest.fixture
 def scratch() -> Iterator[Path]:
@@ -96,3 +109,12 @@ def test_the_set_user_id_bit_by_a_descriptor(scratch: Path, modules: list[str]) 
     argv = ["sh", "-c", script, BY_DESCRIPTOR]
     done = run_in_view(modules, argv, user=NOBODY, cwd=scratch, timeout=60)
     assert done.stdout.split() == [b"5"] * 4
+
+
+@pytest.mark.parametrize("pure", ["0", "1"])
+def test_flags_that_the_kernel_does_not_know_beside_a_descriptor(
+    scratch: Path, pure: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VIEWOS_PURE", pure)
+    native, virtual = both(scratch, ["python3", "-ISc", FLAGS])
+    assert virtual == native

@@ -191,10 +191,10 @@ static bool take_task(struct call *c)
 enum outcome do_fstat(struct call *c, int fd)
 {
     char name[32] = "cwd";
-    uint32_t flags = stat_flags(c);
+    uint32_t flags = stat_flags(c), known = AT_EMPTY_PATH | AT_NO_AUTOMOUNT | AT_STATX_SYNC_TYPE;
     if (fd < 0 && fd != AT_FDCWD)
         return CONTINUE; /* EBADF */
-    if (c->rule->path_count && (!(flags & AT_EMPTY_PATH) || flags & AT_SYMLINK_NOFOLLOW))
+    if (c->rule->path_count && (!(flags & AT_EMPTY_PATH) || flags & ~known))
         return flags & AT_EMPTY_PATH ? PASS : CONTINUE; /* ENOENT */
     if (fd != AT_FDCWD)
         snprintf(name, sizeof name, "fd/%d", fd);
