@@ -35,7 +35,7 @@ def check_changes(router: Router, call: Call, places: list[Place]) -> None:
         if claim is None or place is KERNEL:
             continue
         if argument.intent is Intent.REMOVE and place.virtual == claim.prefix:
-            _refuse_mount_point(call, place)
+            _refuse_mount_point(call, place, places[-1])
         if claim.read_only:
             _check_read_only(router, call, argument, place)
     if call.operation == "link":
@@ -65,6 +65,9 @@ def _check_same_mount(router: Router, call: Call, old: Place, new: Place) -> Non
     is_rename = call.operation == "rename"
     here = _mounts_of(router, call, 0, old, of_parent=is_rename)
     differs = here.isdisjoint(_mounts_of(router, call, 1, new, of_parent=True))
+    if is_rename and b"/" in (old.virtual, new.virtual):  # the directory is the root itself
+        real = (place.real if place.virtual == b"/" else place.parent for place in (old, new))
+        differs = differs or len({router.mounts.mount_of(path) for path in real}) > 1
     is_busy = is_rename and new.claim is not None and new.virtual == new.claim.prefix
     if not differs and not is_busy:
         return
@@ -112,7 +115,7 @@ def _mounts_of(
     return {None if claim is None else bytes(claim.prefix) for claim in found}
 
 
-def _refuse_mount_point(call: Call, place: Place) -> None:
+def _refuse_mount_point(call: Call, place: Place, new: Place) -> None:
     if call.operation in ("unlink", "rmdir"):
         flags = removal_flags(call)
         if flags & ~AT_REMOVEDIR:
@@ -120,6 +123,8 @@ def _refuse_mount_point(call: Call, place: Place) -> None:
         is_directory = stat.S_ISDIR(os.lstat(place.real).st_mode)
         if is_directory != bool(flags):
             raise OSError(errno.EISDIR if is_directory else errno.ENOTDIR, "mount point")
+    else:
+        os.lstat(new.parent + b"/.")  # where a rename leads is looked up first
     raise OSError(errno.EBUSY, "mount point")
 
 

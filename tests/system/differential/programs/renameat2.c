@@ -19,6 +19,8 @@ int main(void)
     ren("", "a", 0), ren("a", "missing/x", 0), ren("a", "b/", 0), ren("e/", "f/", 0), ren("a/", "c", 0);
     ren(".", "x", 0), ren("..", "x", 0), ren("f/.", "x", 0), ren("a", "f/..", 0),
     ren("a", "/mnt/../mnt/c", 0), ren("f/x", "f/y", 0), ren("c", "w", 4), ren("l", "k", 0);
+    ren("a", "/", 0), ren("/", "x", 0), ren("missing", "/", 0), ren("/", "missing/x", 0), ren("/", "/", 0);
+    ren("/dev/..", "x", 0), ren("a", "/dev/shm/../..", 0), ren("/mnt", "/", 0), ren("a", "/mnt", 0);
     int dir = open("f", O_PATH);
     say("by descriptor", syscall(SYS_renameat, dir, "y", dir, "z"));
     say("between", syscall(SYS_renameat2, dir, "z", AT_FDCWD, "out", 1));
