@@ -19,6 +19,7 @@ from viewos.abi.fcntl import AT_REMOVEDIR, O_TMPFILE, OPEN_HOW
 from viewos.kernel import AT_FDCWD, NR, syscall
 from viewos.monitor.outcome import FIX_UP, Outcome
 from viewos.monitor.paths import PATH_MAX, RESOLVE_MASK, Place
+from viewos.monitor.scratch import short_name
 
 if TYPE_CHECKING:
     from viewos.call import Call
@@ -210,9 +211,10 @@ def statx(router: Router, call: Call, places: list[Place]) -> Answer:
 @emulates("statfs")
 def statfs(router: Router, call: Call, places: list[Place]) -> Answer:
     """statfs(2)."""
-    if len(places[0].real) >= PATH_MAX:
-        raise OSError(errno.ENAMETOOLONG, "backing")
-    data = told_statfs(places[0].real, read_only=places[0].is_read_only)
+    real = places[0].real
+    if len(real) >= PATH_MAX:
+        real = short_name(router.view, real)
+    data = told_statfs(real, read_only=places[0].is_read_only)
     router.memory.write(call.tid, call.raw[1], data)
     return 0
 

@@ -27,7 +27,7 @@ from viewos.monitor.outcome import CONTINUE, FIX_UP, Outcome
 from viewos.monitor.paths import KERNEL, PATH_MAX, RESOLVE_MASK, Place, Start
 from viewos.monitor.refusals import check_changes
 from viewos.monitor.rewrite import Argument, Rewrite
-from viewos.monitor.scratch import endless_path
+from viewos.monitor.scratch import endless_path, short_name
 from viewos.monitor.task import is_like_us
 
 if TYPE_CHECKING:
@@ -219,6 +219,8 @@ def tracee_string(router: Router, call: Call, place: Place) -> bytes:
             )
             raise OSError(errno.EACCES, "outside the root directory")
         real = real[len(root) :] or b"/"
+    elif len(real) >= PATH_MAX:  # through a link, which lies outside of any other root
+        real = short_name(router.view, real)
     if len(real) >= PATH_MAX:
         raise OSError(errno.ENAMETOOLONG, "backing")
     return real

@@ -179,6 +179,7 @@ NAMES = (
     "magic",
     "shortage",
     "senders",
+    "deep",
 )
 
 TABLE: Table = {
