@@ -74,8 +74,8 @@ class Call:
 
     __slots__ = (
         "_address", "_ask_below", "_files", "_process", "_shared", "_state", "answered_by_module",
-        "cookie_id", "given_family", "layer", "places", "raw", "result", "row", "services", "task",
-        "tid", "trail",
+        "cookie_id", "given_family", "layer", "made", "places", "raw", "result", "row", "services",
+        "task", "tid", "trail",
     )  # fmt: skip
 
     def __init__(self, row: abi.Row, tid: int, raw: tuple[int, ...], services: Services) -> None:
@@ -102,6 +102,8 @@ class Call:
         """Of the address that the program gave, where that has been read: AF_INET, AF_INET6."""
         self._shared: dict[int, SharedSocket] = {}
         self._files: dict[int, File | None] = {}
+        self.made: Callable[[], None] | None = None
+        """See `bind`."""
 
     def __repr__(self) -> str:
         return f"<{self.row.name} by {self.tid}>"
@@ -287,6 +289,27 @@ class Call:
         return self.services.unmount(self, target, lazy)
 
     # ---- calls on sockets -----------------------------------------------------------------------
+
+    def bind(self, made: Callable[[], None]) -> Any:
+        """What `below` gives for a bind(2) to a path of AF_UNIX. Raises OSError.
+
+        When it has made a file, and before the program goes on, `made` is called: `file` and
+        `parent` give that file and its directory then. Not where only the kernel can judge.
+        """
+        layer, others = self.layer, self.made
+
+        def each() -> None:
+            if others is not None:
+                others()
+            self.layer = layer
+            made()
+
+        self.made = each
+        return self.below()
+
+    def found(self, file: File, directory: File) -> None:
+        """The monitor has found what `bind` promises."""
+        self._files[0], self._files[-1] = file, directory
 
     @property
     def address(self) -> SocketAddress | None:

@@ -60,7 +60,7 @@ def _named(router: Router, call: Call, address: UnixAddress) -> int | Outcome:
     """In the tracee: peers see the credentials of who connects."""
     if address == call.given_address():
         return sockets.named(router, call)
-    if address.name[:1] == b"\0" or not router.view.claims:
+    if address.name[:1] == b"\0" or not (router.view.claims or call.made):
         return _in_tracee(router, call, address, may_block=call.name != "bind")
     return sockets.named(router, call, address.name)
 

@@ -13,6 +13,8 @@ import select
 import struct
 import time
 from collections.abc import Sequence
+from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 from viewos import kernel
@@ -29,9 +31,11 @@ from viewos.abi.socket import (
     decode_unix,
     encode_unix,
 )
+from viewos.files import File
 from viewos.monitor.namespaces import is_view
 from viewos.monitor.outcome import CONTINUE, Outcome
 from viewos.monitor.pathcalls import may_continue, resolve_path, tracee_string
+from viewos.monitor.reach import at_place
 from viewos.monitor.refusals import check_name
 from viewos.monitor.rewrite import Argument, Rewrite
 from viewos.monitor.scratch import short_link, short_name
@@ -39,8 +43,10 @@ from viewos.monitor.traced import is_interrupted
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Callable
 
     from viewos.call import Call
+    from viewos.monitor.inplace import Strings
     from viewos.monitor.paths import Place
     from viewos.monitor.router import Router
 
@@ -110,23 +116,51 @@ def real_name(
 def named(router: Router, call: Call, other: bytes | None = None) -> int | Outcome:
     """bind(2), connect(2), sendto(2) with an AF_UNIX path: made in the tracee, so that peers see
     its credentials and not the monitor's. `other`: with this path and not its own."""
-    if not router.view.claims:
+    if not router.view.claims and call.made is None:
         return CONTINUE
     at = 4 if call.name == "sendto" else 1
     length = signed32(call.raw[at + 1])
     create = call.name == "bind"
     name = real_name(router, call, call.raw[at], length, create=create, path=other)
+    after = None if call.made is None else _finding(router, call, call.made, other)
+    own = name is None and other is None
+    if own and after is None:
+        return CONTINUE
     if name is None and other is not None:
         name = struct.pack("=H", AF_UNIX) + other + b"\0"
-    if name is None:
-        return CONTINUE
     row = call.row
     args: list[Argument] = list(call.raw[: len(row.args)])
-    args[at], args[at + 1] = name, len(name)
+    if name is not None:
+        args[at], args[at + 1] = name, len(name)
     rewrite = Rewrite(
-        row.number, args, row.cookie.arg, row.cookie.shift, may_block=call.name != "bind"
+        row.number, args, row.cookie.arg, row.cookie.shift, may_block=not create, after=after
     )
-    return router.fix_up(call, rewrite, None, plain=False)
+    # A thread that a debugger has makes the call as it stands, if that will do.
+    strings: Strings = None
+    if own and after is not None:
+        strings = partial(lambda find: ({}, partial(find, 0, ())), after)
+    return router.fix_up(call, rewrite, strings, plain=False)
+
+
+def _finding(
+    router: Router, call: Call, made: Callable[[], None], path: bytes | None
+) -> Callable[[int, Sequence[int]], None] | None:
+    """What finds the file that a bind is about to make, for the module that wants to know."""
+    path = path or _unix_path(router, call, call.raw[1], signed32(call.raw[2]))
+    place = None if path is None else _resolve(router, call, path, create=True)
+    if place is None or not place.real or not call.task.like_us:
+        return None
+    if os.path.lexists(place.real):
+        return None  # EADDRINUSE
+
+    def find(result: int, _arguments: Sequence[int]) -> None:
+        if result < 0:
+            return
+        with suppress(OSError):  # somebody has removed it since
+            call.found(at_place(router, place), File(os.open(place.parent, os.O_PATH)))
+            made()
+
+    return find
 
 
 def sent_name(router: Router, call: Call, address: int, length: int) -> bytes | None:

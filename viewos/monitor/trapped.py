@@ -12,6 +12,8 @@ MOUNT_CALLS = frozenset(
 )
 TAKE_NAMES = ("unlink", "unlinkat", "rmdir", "rename", "renameat", "renameat2")
 MAKE_NAMES = ("mkdir", "mkdirat", "mknod", "mknodat", "symlink", "symlinkat")
+ASKED_NAMES = (*TAKE_NAMES, "bind")
+"""Calls of which the accelerator asks a module that shows owners only where it has a say."""
 MSGHDR_CALLS = frozenset({"sendmsg", "recvmsg", "sendmmsg", "recvmmsg"})
 CHANGES = frozenset({"fchmod", "fchown", "fsetxattr", "fremovexattr"})
 CHANGING_IOCTLS = (0x40086602, 0x401C5820)

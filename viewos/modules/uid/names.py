@@ -13,11 +13,12 @@ from collections.abc import Iterable, Mapping
 from io import FileIO
 from typing import TYPE_CHECKING
 
-from viewos import PASS, CallTest, File
+from viewos import PASS, CallTest, File, UnixAddress
 from viewos.modules.uid import acl
 from viewos.modules.uid.attributes import PERMISSIONS, AttributeModule, real_mode
 from viewos.modules.uid.credentials import FSETID, MKNOD, Credentials
 from viewos.modules.uid.peers import SO_PEERCRED, SO_PEERGROUPS
+from viewos.modules.uid.shown import OWNER, OWNER_AT
 from viewos.modules.uid.table import Record
 
 if TYPE_CHECKING:
@@ -160,6 +161,21 @@ class NameModule(AttributeModule):
         if kind not in _MAKEABLE or self._is_plain(who, mode, _OWNER_BITS):
             return PASS
         return self._make(call, mode, mode=mode & ~_SET_IDS | _OWNER_BITS)
+
+    def bind(self, call: Call) -> Verdict:
+        """bind(2) to a path of AF_UNIX, which makes a file."""
+        if self._is_plain(self._who(call), _OWNER_BITS, _OWNER_BITS):
+            return PASS
+        address = call.address
+        if not isinstance(address, UnixAddress) or address.name[:1] in (b"", b"\0"):
+            return PASS
+
+        def made() -> None:
+            file = call.file()
+            assert file is not None
+            self._made(call, file, OWNER.unpack_from(file.stat(), OWNER_AT)[0])
+
+        return call.bind(made)
 
     def _make(self, call: Call, wanted: int, rdev: int = 0, **changes: int) -> Verdict:
         """Let the kernel make it with changed arguments, and remember what was wanted."""

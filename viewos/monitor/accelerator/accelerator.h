@@ -328,6 +328,7 @@ int offered(struct call *, const struct place *);
 
 /* sockets.c */
 enum outcome do_message(struct call *);
+bool makes_plainly(const struct call *, uint32_t mode);
 enum outcome do_address(struct call *);
 enum outcome do_socket(struct call *);
 

@@ -194,17 +194,17 @@ static bool is_for_libc(const struct call *c)
 }
 
 /* Is what it makes as the module would have it? */
-static bool makes_plainly(const struct call *c)
+bool makes_plainly(const struct call *c, uint32_t mode)
 {
     return c->level->owners && owners_are_plain(c->level->owners) &&
            c->accelerator->facts[c->state_index][MAKES_PLAINLY] == 1 &&
-           (value(c, 1) & (S_ISUID | S_ISGID | 0600)) == 0600;
+           (mode & (S_ISUID | S_ISGID | 0600)) == 0600;
 }
 
 /* Does a module pass the open? With O_CREAT one of a file that exists is as one without. */
 static bool is_passed_open(struct call *c)
 {
-    if (do_filter(c, 0) == CONTINUE || makes_plainly(c))
+    if (do_filter(c, 0) == CONTINUE || makes_plainly(c, value(c, 1)))
         return true;
     c->must_exist = (open_flags(c) & (O_CREAT | O_EXCL)) == O_CREAT;
     return c->must_exist && do_filter(c, O_CREAT) == CONTINUE;

@@ -10,7 +10,7 @@ from viewos.abi.syscalls import TABLE
 from viewos.module import VirtualModule
 from viewos.monitor.accelerator import MOST_PASSES, STAT_FAMILY, Ours, rules
 from viewos.monitor.special import SPECIAL
-from viewos.monitor.trapped import MAKE_NAMES, TAKE_NAMES
+from viewos.monitor.trapped import ASKED_NAMES, MAKE_NAMES
 from viewos.view import View
 
 _ATTRIBUTES = (
@@ -78,7 +78,7 @@ def _changes(shows: tuple[int, VirtualModule] | None, chains: Chains) -> frozens
         return frozenset()
     layer, module = shows
     given = type(module).change_owners is not VirtualModule.change_owners
-    names = {*rules.CHANGES, *_ATTRIBUTES, *MAKE_NAMES, *TAKE_NAMES}
+    names = {*rules.CHANGES, *_ATTRIBUTES, *MAKE_NAMES, *ASKED_NAMES}
     if not given or _hooks(module) & {"chown", "chmod", *names}:
         return frozenset()
     return frozenset(name for name in names if _asked(chains, [name]) == {layer})

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection
 
 from viewos.abi.row import Flag, How, Intent, PathArg, Row
 from viewos.abi.syscalls import BY_NUMBER
-from viewos.monitor.trapped import CREDENTIAL_CALLS, TAKE_NAMES
+from viewos.monitor.trapped import ASKED_NAMES, CREDENTIAL_CALLS
 
 CALLS = 512
 _FLAG = struct.Struct("=3I")
@@ -105,8 +105,8 @@ def pack(
     Arguments: `is_ours` says whether only the monitor answers a call, and no module; `has_more`
     whether there is more to it than its paths; `constants`: the calls that a module answers by data
     (`IDS`, uname), or passes; `passed`: calls of paths of which it passes some;
-    `changes`: those of `CHANGES` that are done as a module would, and those of `TAKE_NAMES` for
-    which it is asked where it remembers the file.
+    `changes`: those of `CHANGES` that are done as a module would, and those of `ASKED_NAMES` for
+    which it is asked where it remembers the file, or has to remember the one that is made.
     """
     rules = [bytes(SIZE)] * CALLS
     nothing = _RULE.pack(_NOTHING_TO_DO, 0, -1, -1, -1, -1, False, b"")
@@ -119,7 +119,7 @@ def pack(
         if row.name in changes and row.name in CHANGES:
             rules[number] = _packed(row, *_CHANGES[row.name], False)
             continue
-        asks = row.name in passed or (row.name in changes and row.name in TAKE_NAMES)
+        asks = row.name in passed or (row.name in changes and row.name in ASKED_NAMES)
         if number >= CALLS or not (is_ours(row) or asks):
             continue
         action = _ACTIONS.get(row.name)
