@@ -1,4 +1,4 @@
-"""Sockets of a virtual root: whose file a bind makes."""
+"""Sockets of a virtual root: whose file a bind makes, and the kernel's audit."""
 
 from __future__ import annotations
 
@@ -12,6 +12,10 @@ from tests.system.test_uid import USER, as_root, scratch
 from tests.system.test_uid_changes import _lines, _place
 from tests.system.users import python
 from tests.system.view import run_in_view
+from viewos.filter import ArgumentRule
+from viewos.modules.uid import Uid
+from viewos.monitor.plan import plan
+from viewos.view import View
 
 __all__ = ["scratch"]  # the fixture
 pytestmark = pytest.mark.timeout(60)
@@ -89,3 +93,46 @@ for number in range(300):
     run_in_view(None, argv, user=USER, cwd=place, check=True)
     passed = re.search(r"\bbind (\d+)", log.read_text())
     assert passed is None or int(passed[1]) < 100, log.read_text()
+
+
+AUDIT = """
+import errno, os, socket
+def make(family, kind, protocol):
+    try:
+        socket.socket(family, kind, protocol)
+        said = 'made'
+    except OSError as error:
+        said = errno.errorcode[error.errno]
+    print(family, kind & 7, protocol, said)
+for kind in (socket.SOCK_RAW, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC, socket.SOCK_STREAM):
+    make(socket.AF_NETLINK, kind, 9)
+make(socket.AF_NETLINK, socket.SOCK_RAW, 0)
+make(socket.AF_UNIX, socket.SOCK_STREAM, 9)
+os.setresuid(5, 5, 5)
+make(socket.AF_NETLINK, socket.SOCK_RAW, 9)
+"""
+
+
+@pytest.mark.parametrize("pure", ["0", "1"])
+@pytest.mark.parametrize(
+    "modules", [["uid:0"], ["uid:0,drop", "vfs:/mnt=/usr"], ["net:deny=1.2.3.4", "uid:0"]]
+)
+def test_a_virtual_root_finds_no_audit(scratch: Path, modules: list[str], pure: str) -> None:
+    """Who is no root is forgiven that its messages are refused, and has the kernel's answers."""
+    assert _lines(modules, USER, _place(scratch), AUDIT, pure) == [
+        b"16 3 9 EPROTONOSUPPORT", b"16 2 9 EPROTONOSUPPORT", b"16 1 9 ESOCKTNOSUPPORT",
+        b"16 3 0 made", b"1 1 9 EPROTONOSUPPORT", b"16 3 9 made",
+    ]  # fmt: skip
+
+
+@as_root
+def test_a_real_root_has_the_kernels_audit(scratch: Path) -> None:
+    place = _place(scratch, user=0)
+    assert _lines(["uid:0"], 0, place, AUDIT, "0") == _lines(None, 0, place, AUDIT, "0")
+
+
+def test_other_sockets_are_not_trapped() -> None:
+    whole = plan(View([Uid(0)]), 1)
+    expected = "socket" in Uid(0).calls()
+    assert "socket" not in whole.trap
+    assert (ArgumentRule("socket", 2, "==", 9) in whole.argument_rules) == expected

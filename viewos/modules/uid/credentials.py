@@ -22,6 +22,7 @@ FILE_CAPABILITIES = (
     CHOWN | DAC_OVERRIDE | DAC_READ_SEARCH | FOWNER | FSETID | 1 << 9 | MKNOD | 1 << 32
 )
 """CAP_FS_MASK of linux/capability.h: what setfsuid(2) takes and gives."""
+AUDIT_WRITE = 1 << 29
 NO_ROOT, NO_SETUID_FIXUP, KEEP_CAPS = 1, 4, 16
 """Secure bits (linux/securebits.h); the one behind each locks it."""
 

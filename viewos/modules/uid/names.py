@@ -17,7 +17,7 @@ from viewos import PASS, CallTest, File, UnixAddress
 from viewos.modules.uid import acl
 from viewos.modules.uid.attributes import PERMISSIONS, AttributeModule, real_mode
 from viewos.modules.uid.credentials import FSETID, MKNOD, Credentials
-from viewos.modules.uid.peers import SO_PEERCRED, SO_PEERGROUPS
+from viewos.modules.uid.peers import NETLINK_AUDIT, SO_PEERCRED, SO_PEERGROUPS
 from viewos.modules.uid.shown import OWNER, OWNER_AT
 from viewos.modules.uid.table import Record
 
@@ -59,12 +59,14 @@ class NameModule(AttributeModule):
         return (who.uid.fs, who.gid.fs) == self._default_owner
 
     def tests(self) -> Iterable[CallTest]:
-        """Only an open that makes a file, and a umask that takes from the owner."""
+        """Only an open that makes a file, a umask that takes from the owner, and so on."""
         yield CallTest("open", "flags", "&", os.O_CREAT)
         yield CallTest("openat", "flags", "&", os.O_CREAT)
         yield CallTest("umask", "mask", "&", 0o700)
         yield CallTest("getsockopt", "optname", "==", SO_PEERCRED)
         yield CallTest("getsockopt", "optname", "==", SO_PEERGROUPS)
+        if "socket" in self.calls():
+            yield CallTest("socket", "protocol", "==", NETLINK_AUDIT)
 
     def passes(self) -> Iterable[tuple[str, Mapping[str, tuple[int, int]]]]:
         """What makes no file."""

@@ -1,4 +1,5 @@
-"""Who is at the other end of a socket: SO_PEERCRED, SO_PEERGROUPS, SCM_CREDENTIALS."""
+"""Who is at the other end of a socket: SO_PEERCRED, SO_PEERGROUPS, SCM_CREDENTIALS; the kernel's
+audit is nowhere."""
 
 from __future__ import annotations
 
@@ -9,13 +10,23 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 from viewos import PASS
-from viewos.modules.uid.credentials import SETGID, SETUID, SYS_ADMIN, UNCHANGED, Credentials
+from viewos.modules.uid.credentials import (
+    AUDIT_WRITE,
+    SETGID,
+    SETUID,
+    SYS_ADMIN,
+    UNCHANGED,
+    Credentials,
+)
 from viewos.modules.uid.identity import IdentityModule
 
 if TYPE_CHECKING:
     from viewos import Call, Ucred, Verdict
 
 SOL_SOCKET, SO_PEERCRED, SO_PEERGROUPS = 1, 17, 59
+AF_NETLINK, NETLINK_AUDIT = 16, 9
+SOCK_DGRAM, SOCK_RAW = 2, 3
+_SOCKET_FLAGS = os.O_CLOEXEC | os.O_NONBLOCK
 _UCRED, _SOCKLEN = struct.Struct("=iII"), struct.Struct("=i")
 _MOST_SENDERS = 1024
 
@@ -28,6 +39,19 @@ class PeerModule(IdentityModule):
         super().__init__(initial)
         self._senders: OrderedDict[int, tuple[bytes, Ucred]] = OrderedDict()
         """Pid -> (when it began, the credentials that it has sent last): they outlive it."""
+
+    def calls(self) -> frozenset[str]:
+        """What the kernel lets a real root do needs no answer."""
+        return super().calls() - ({"socket"} if os.geteuid() == 0 else set())
+
+    def socket(self, call: Call) -> Verdict:
+        """socket(2) of NETLINK_AUDIT: as in a kernel without audit. sshd and PAM go on without, but
+        do not forgive that messages of a root are refused (EPERM)."""
+        is_datagrams = call.args.type & ~_SOCKET_FLAGS in (SOCK_DGRAM, SOCK_RAW)
+        is_audit = call.args.family == AF_NETLINK and call.args.protocol == NETLINK_AUDIT
+        if is_audit and is_datagrams and self._who(call).may(AUDIT_WRITE):
+            raise OSError(errno.EPROTONOSUPPORT, "the real user may not use audit")
+        return PASS
 
     def getsockopt(self, call: Call) -> Verdict:
         """SO_PEERCRED, SO_PEERGROUPS: who the peer is in the view, if it is in it, and as long as
