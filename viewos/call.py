@@ -385,6 +385,7 @@ class Call:
             if file is not None:
                 file.close()
         self._files.clear()
+        self._ask_below = None  # it knows the call: together they would wait for the collector
 
     def warn(self, text: str, once: str | None = None) -> None:
         """A line for the user. With `once`, only the first of that key is said."""

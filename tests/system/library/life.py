@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import multiprocessing
 import os
 import re
@@ -350,3 +351,26 @@ def check_memory_stays_flat() -> None:
     first, *_, last = measuring.resident
     assert len(measuring.resident) == 5
     assert last - first < 4096, measuring.resident
+
+
+class Asked(VirtualModule):
+    """Is asked, and lets the layers below answer."""
+
+    name = "asked"
+
+    @hook("open")
+    def let(self, call: Call) -> Verdict:
+        return PASS
+
+
+def check_no_descriptor_is_left_to_the_collector() -> None:
+    """A call and what answers it from below held each other, and the call its task."""
+    gc.disable()
+    before: list[str] = []
+    for _ in range(2):  # what the first one imports may stay
+        before = sorted(os.listdir("/proc/self/fd"))
+        with View([Asked()]) as view:
+            for _ in range(3):
+                view.run(["cat", "/etc/hostname"], stdout=subprocess.DEVNULL, check=True)
+    gc.enable()
+    assert sorted(os.listdir("/proc/self/fd")) == before
