@@ -64,6 +64,28 @@ def test_the_size_of_files_at_the_start(place: Path) -> None:
     assert done.stderr.endswith(b"(see ulimit -f)\n")
 
 
+@pytest.mark.parametrize("module", ["hostname:h", "tmpfs:/mnt"])
+def test_a_module_and_the_size_of_files(module: str, place: Path) -> None:
+    done = limited(["--fsize=0"], ["true"], place, "-m", module)
+    assert done.returncode == 125
+    assert done.stderr.endswith(b"(see ulimit -f)\n"), done.stderr
+
+
+def test_a_module_and_a_full_directory() -> None:
+    """It said that there is no space left, and not where."""
+    full = (
+        "mount -t tmpfs -o size=4k none /mnt && head -c 4096 /dev/zero > /mnt/x &&"
+        ' TMPDIR=/mnt exec "$@"'
+    )
+    words = [python(0), "-m", "viewos", "run", "-m", "hostname:h", "--", "true"]
+    done = run_in_view(None, ["unshare", "-m", "sh", "-c", full, "sh", *words], user=0)
+    assert (done.returncode, done.stderr) == (
+        125,
+        b"viewos: module hostname: no space left in /mnt (TMPDIR says where views make their files)"
+        b"\n",
+    )
+
+
 BUSY = """
 import os, signal, time
 os.mkfifo("/mnt/fifo")

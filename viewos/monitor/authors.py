@@ -3,6 +3,7 @@ becomes one line that names the module, the method and the place."""
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from typing import TypeVar
 
 from viewos.abi.syscalls import OPERATIONS, TABLE
 from viewos.claims import Claim
-from viewos.errors import FAULTS, ViewosError, told
+from viewos.errors import FAULTS, ViewosError, reason, told
 from viewos.filter import ArgumentRule
 from viewos.module import VirtualModule
 
@@ -25,6 +26,10 @@ def start(module: VirtualModule, directory: bytes) -> None:
     except ViewosError:
         raise
     except OSError as error:
+        if error.errno == errno.ENOSPC and directory:
+            where = os.fsdecode(os.path.dirname(os.path.dirname(directory)))
+            why = f"no space left in {where} (TMPDIR says where views make their files)"
+            raise ViewosError(f"module {module.name}: {why}") from error
         raise _refused(module, error) from error
     except FAULTS as error:
         raise _broken(module, "start", error) from error
@@ -116,8 +121,10 @@ def _check(module: VirtualModule, claim: object) -> None:
 
 
 def _refused(module: VirtualModule, error: OSError) -> ViewosError:
-    where = "" if error.filename is None else f": {os.fsdecode(error.filename)}"
-    return ViewosError(f"module {module.name}: {error.strerror or error}{where}")
+    if error.filename is None:
+        return ViewosError(f"module {module.name}: {reason(error)}")
+    where = os.fsdecode(error.filename)
+    return ViewosError(f"module {module.name}: {error.strerror or error}: {where}")
 
 
 def _broken(module: VirtualModule, method: str, error: BaseException) -> ViewosError:
