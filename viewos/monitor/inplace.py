@@ -133,7 +133,10 @@ def _moved(router: Router, call: Call, start: int, end: int) -> Iterator[Patch]:
     """Arguments and variables that lie in a range of memory get another place."""
     memory, tid = router.memory, call.tid
     with open(f"/proc/{tid}/syscall", "rb", buffering=0) as file:
-        at = int(file.read(256).split()[-2], 16) - RED_ZONE
+        words = file.read(256).split()
+    if len(words) < 2:  # it runs: somebody has killed it
+        raise ProcessLookupError(errno.ESRCH, "the caller")
+    at = int(words[-2], 16) - RED_ZONE
     for vector in _VECTORS[call.name]:
         for index, pointer in enumerate(memory.read_pointers(tid, call.raw[vector])):
             if not start - PATH_MAX < pointer < end:
