@@ -156,6 +156,15 @@ def test_with_the_proc_of_others() -> None:
 
 
 @as_root
+def test_in_a_user_name_space_with_one_user() -> None:
+    """Nobody can become another one there: it advised to run viewos as root."""
+    status, checks = examine(before=["unshare", "-r"])
+    assert status == 0
+    for name in ("other-users", "other-limits"):
+        assert (checks[name]["state"], checks[name]["detail"][:10]) == ("ok", "not needed")
+
+
+@as_root
 def test_without_a_null_device() -> None:
     """A bare chroot: it said that views work there, and that /tmp was mounted with noexec."""
     bare = ["unshare", "-m", "sh", "-c", 'mount -t tmpfs none /dev && exec "$@"', "sh"]

@@ -154,34 +154,45 @@ def ptrace() -> str:
 
 def other_users() -> str:
     """Read the memory of a child that has become another user."""
-
-    def body() -> str:
-        try:
-            with _sleeper(NOBODY) as pid:
-                _by_proc_mem(pid)
-        except PermissionError as error:
-            if not _may_change_uid():
-                return "not needed: programs of this user stay programs of this user"
-            raise Missing("a program that has changed its uid may not be read") from error
-        return ""
-
-    return attempt(body)
+    return _of_another_user(_by_proc_mem, "a program that has changed its uid may not be read")
 
 
 def other_users_limits() -> str:
     """Set RLIMIT_LOCKS of a child that has become another user."""
 
+    def body(pid: int) -> None:
+        kernel.prlimit(pid, RLIMIT_LOCKS, kernel.prlimit(pid, RLIMIT_LOCKS))
+
+    return _of_another_user(body, "limits of a program that has changed its uid may not be set")
+
+
+def _of_another_user(look: Callable[[int], None], refused: str) -> str:
     def body() -> str:
+        uid = _another_user()
+        if uid is None:
+            return "not needed: this user name space has no other user"
         try:
-            with _sleeper(NOBODY) as pid:
-                kernel.prlimit(pid, RLIMIT_LOCKS, kernel.prlimit(pid, RLIMIT_LOCKS))
+            with _sleeper(uid) as pid:
+                look(pid)
         except PermissionError as error:
             if not _may_change_uid():
                 return "not needed: programs of this user stay programs of this user"
-            raise Missing("limits of a program that has changed its uid may not be set") from error
+            raise Missing(refused) from error
         return ""
 
     return attempt(body)
+
+
+def _another_user() -> int | None:
+    """A uid that is not ours, and is one in this user name space; see user_namespaces(7)."""
+    with open("/proc/self/uid_map", encoding="ascii") as file:
+        mapped = [
+            range(int(first), int(first) + int(count)) for first, _, count in map(str.split, file)
+        ]
+    found = [NOBODY, *(uid for some in mapped for uid in some[:2])]
+    return next(
+        (uid for uid in found if uid != os.getuid() and any(uid in m for m in mapped)), None
+    )
 
 
 def _may_change_uid() -> bool:

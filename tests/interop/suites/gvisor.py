@@ -72,7 +72,7 @@ ABSEIL = "absl_flags_parse absl_strings absl_str_format absl_time absl_flat_hash
 FLAGS = ("-std=c++17", "-O0", "-w", "-Iprograms/include", "-I.", "-D_GNU_SOURCE")
 _LINE = re.compile(r"^\[ +(OK|FAILED|SKIPPED) +\] (\S+?)(?:,.*)? \(\d+ ms\)$", re.MULTILINE)
 _WORDS = {"OK": "pass", "FAILED": "fail", "SKIPPED": "skip"}
-LIMIT = 200.0
+LIMIT = 900.0
 
 
 class GVisor(Suite):
