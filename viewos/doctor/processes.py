@@ -175,7 +175,7 @@ def _of_another_user(look: Callable[[int], None], refused: str) -> str:
             with _sleeper(uid) as pid:
                 look(pid)
         except PermissionError as error:
-            if not _may_change_uid():
+            if not _may_become(uid):
                 return "not needed: programs of this user stay programs of this user"
             raise Missing(refused) from error
         return ""
@@ -195,10 +195,10 @@ def _another_user() -> int | None:
     )
 
 
-def _may_change_uid() -> bool:
+def _may_become(uid: int) -> bool:
     try:
-        with _sleeper(NOBODY):
-            return os.getuid() != NOBODY
+        with _sleeper(uid):
+            return True
     except OSError:
         return False
 

@@ -20,7 +20,6 @@ from viewos.monitor.interpreters import (
     MAX_NESTING,
     NoInterpreterError,
     Program,
-    is_closed_on_exec,
     linked_to,
     look_through,
     named,
@@ -89,7 +88,7 @@ def execve(router: Router, call: Call) -> int | Outcome:
     dirfd = signed32(call.raw[0]) if at else AT_FDCWD
     if dirfd != AT_FDCWD and name[:1] != b"/":
         program = Program(place, b"/dev/fd/%d/%s" % (dirfd, name), [])
-        program.is_hidden = is_closed_on_exec(call, dirfd)
+        program.descriptor = dirfd
     try:
         natural, after = _look(router, call, program, at + 1)
     except NoInterpreterError as error:

@@ -52,8 +52,10 @@ class Program:
         """An interpreter or a loader is another one in the view than outside."""
         self.is_copy = False
         """`place` is a copy that names the loader by its real path."""
-        self.is_hidden = False
-        """No interpreter will find it by `given`, whose descriptor is closed then."""
+        self.descriptor: int | None = None
+        """Of the caller: `given` leads through it."""
+        self.file_name = b""
+        """What a magic link says of it, if there is one."""
         self.is_nameless = False
         """The view has no name of it: a memfd, or a file that was removed."""
         self.is_secure = False
@@ -95,7 +97,7 @@ def _through_script(
     router: Router, call: Call, program: Program, argv_at: int, line: tuple[bytes, bytes | None]
 ) -> bool:
     interpreter, argument = line
-    if program.is_hidden:
+    if program.descriptor is not None and _is_closed_on_exec(call, program.descriptor):
         raise OSError(errno.ENOENT, "closed on exec")
     place = resolve_path(router, call, interpreter, intent="read")
     natural = place.plain and program.place.plain
@@ -189,9 +191,8 @@ def _take_copy(router: Router, program: Program, loader: bytes) -> None:
     told of."""
     name = program.comm or os.path.basename(program.name)[:15]
     copy = relinked(router.view, program.readable, loader, name)
-    router.view.originals[copy] = program.place.real
-    if program.is_nameless:
-        router.view.originals[copy] = os.readlink(program.readable).removesuffix(_DELETED)
+    original = program.file_name if program.is_nameless else program.place.real
+    router.view.originals[copy] = original
     program.place = named(copy)
     program.comm, program.elsewhere, program.is_copy = name, True, True
 
@@ -215,10 +216,10 @@ def opened(router: Router, call: Call, fd: int) -> Program | None:
     program = linked_to(router, link, Program(named(link), name, []))
     if program is None:
         return None
-    program.is_hidden = is_closed_on_exec(call, fd)
+    program.descriptor = fd
     program.is_known_by_file = _names_by_file()
     if program.is_known_by_file:
-        program.comm = os.path.basename(os.readlink(link).removesuffix(_DELETED))[:15]
+        program.comm = os.path.basename(program.file_name)[:15]
     return program
 
 
@@ -231,16 +232,17 @@ def linked_to(router: Router, link: bytes, program: Program) -> Program | None:
             return None
     except OSError:
         return None
+    program.file_name = text.removesuffix(_DELETED)
     virtual = router.resolver.claims.reverse(text)
-    is_nameless = virtual is None or not _same_file(text, link)
-    if virtual is not None and not is_nameless:
+    if virtual is None or not _same_file(text, link):
+        program.is_nameless = True
+    else:
         program.place = program.place._replace(virtual=virtual, real=text)
         program.readable = text
-    program.is_nameless = is_nameless
     return program
 
 
-def is_closed_on_exec(call: Call, fd: int) -> bool:
+def _is_closed_on_exec(call: Call, fd: int) -> bool:
     """Is it so of a descriptor of the caller? See proc_pid_fdinfo(5)."""
     try:
         with open(f"/proc/{call.tid}/fdinfo/{fd}", "rb", buffering=0) as file:

@@ -328,7 +328,6 @@ int offered(struct call *, const struct place *);
 
 /* sockets.c */
 enum outcome do_message(struct call *);
-bool makes_plainly(const struct call *, uint32_t mode);
 enum outcome do_address(struct call *);
 enum outcome do_socket(struct call *);
 
@@ -353,6 +352,7 @@ enum outcome do_uname(struct call *);
 enum outcome do_filter(struct call *, uint32_t without);
 
 /* answer.c */
+bool makes_plainly(const struct call *, uint32_t mode);
 enum outcome answer(struct call *);
 
 /* serve.c */
