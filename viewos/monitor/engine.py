@@ -107,11 +107,12 @@ class Engine:
         self._log = log
         self._accelerator = accelerator
         self._lead = threading.Semaphore(1)
-        self._guard = threading.Lock()
+        self._guard = threading.RLock()
         self._seat = Seat()
         self._seat_at = ctypes.addressof(self._seat)
         self._numbers = itertools.count(1)
         self._idle = 0
+        self._users = 1
         self._local = threading.local()
         self._awake = threading.Event()
         self._threads: list[threading.Thread] = []
@@ -183,7 +184,7 @@ class Engine:
         self._seat.stopping = True
 
     def close(self) -> None:
-        """After `stop`: end the threads, and close the listener if none of them is stuck on it.
+        """After `stop`: end the threads. The last of them closes the listener, if it is not here.
 
         Before Linux 6.6 a receive does not end with the last tracee; a handler may hang as well.
         """
@@ -192,15 +193,28 @@ class Engine:
             self._lead.release()
         for thread in self._threads:
             thread.join(1)
-        if not any(thread.is_alive() for thread in self._threads):
-            os.close(self._listener)
+        self._leave()
+
+    def _leave(self) -> None:
+        with self._guard:
+            self._users -= 1
+            if self._users == 0:
+                os.close(self._listener)
 
     def _spawn(self) -> None:
         self._start(self._work)
 
     def _start(self, body: Callable[[], None]) -> None:
-        thread = kernel.start_thread(body, "viewos receiver")
-        self._threads = [*(t for t in self._threads if t.is_alive()), thread]
+        def use() -> None:
+            try:
+                body()
+            finally:
+                self._leave()
+
+        with self._guard:
+            thread = kernel.start_thread(use, "viewos receiver")
+            self._users += 1
+            self._threads = [*(t for t in self._threads if t.is_alive()), thread]
 
     def _work(self) -> None:
         kernel.unshare_fs()  # a umask and a working directory of this thread's own
