@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from .debugged import GDB
 from .view import run_in_view
 
 pytestmark = pytest.mark.timeout(60)
@@ -52,6 +54,7 @@ SCRIPTS = {
         busybox cp /bin/foreign gone; foreign removed gone; foreign procfs-closed /bin/foreign
         for p in foreign scripted; do for how in procfs-memory procfs-closed-memory; do
         foreign $how /bin/$p; done; done""",
+    "the auxiliary vector": "foreign auxiliary; cd /tmp && ../bin/foreign auxiliary",
     "comm": "cat /proc/$$/comm; sh -c 'cat /proc/$$/comm; readlink /proc/$$/exe'",
 }
 
@@ -151,6 +154,32 @@ def test_a_directory_that_is_not_in_the_view(root: Path) -> None:
     done = run_in_view([f"vfs:/={root}"], ["/bin/pwd"], cwd="/usr", timeout=30)
     assert done.stdout == b"/\n"
     assert done.stderr == b"viewos: /usr is no directory of the view: starting in /\n"
+
+
+ATTACH = """
+python3 -c 'import time; time.sleep(60)' & pid=$!
+until grep -q '^230 ' /proc/$pid/syscall; do :; done
+{gdb} -p $pid -ex bt 2>&1; kill $pid
+"""
+
+
+@pytest.mark.parametrize("user", [None, 65534])
+def test_gdb_attaches(user: int | None) -> None:
+    """It finds the program and its libraries by /proc/PID/auxv."""
+    with tempfile.TemporaryDirectory(prefix="viewos-foreign-") as name:
+        top = Path(name)
+        (top / "lib64").mkdir()
+        shutil.copy("/lib64/ld-linux-x86-64.so.2", top / "lib64")
+        (top / "bin").symlink_to("usr/bin")
+        (top / "lib").symlink_to("usr/lib")
+        top.chmod(0o755)
+        passed = ",".join(f"/{name}=/{name}" for name in ("usr", "etc", "proc", "dev", "tmp"))
+        script = ATTACH.format(gdb=" ".join(map(shlex.quote, GDB)))
+        done = run_in_view(
+            [f"vfs:/={top},{passed}"], ["/bin/sh", "-c", script], user=user, cwd="/", timeout=50
+        )
+    assert b"clock_nanosleep" in done.stdout, done.stdout.decode()
+    assert b"in Py_BytesMain ()" in done.stdout, done.stdout.decode()
 
 
 ROOT = """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,8 @@ BINPRM_BUF_SIZE = 256
 ELF64 = struct.Struct("<16sHHIQQQIHHH")
 """The beginning of an ELF header, as far as the program headers' place and number."""
 _PROGRAM_HEADER = struct.Struct("<IIQQQQQQ")
-_PT_INTERP = 3
+_PT_LOAD, _PT_INTERP = 1, 3
+_PAGE = 4096
 _LONGEST = 4096
 _LARGEST_LOADER = 16 << 20
 
@@ -79,21 +81,49 @@ class LoaderHeader(NamedTuple):
     """Where it stands in the file."""
 
 
-def loader_header(file: FileIO) -> LoaderHeader | None:
-    """That of an ELF file; None: it has none. Raises OSError."""
+class ElfHeader(NamedTuple):
+    """What the header of an ELF file says of how it is executed."""
+
+    entry: int
+    table_at: int
+    """Where its program headers stand in the file."""
+    entry_size: int
+    entries: int
+    table: bytes
+
+
+def elf_header(file: FileIO) -> ElfHeader | None:
+    """That of a file; None: it is too short. Raises OSError."""
     head = os.pread(file.fileno(), ELF64.size, 0)
     if len(head) < ELF64.size:
         return None
-    _ident, _kind, _machine, *_, _entry, table_at, _sections, _flags, _size, entry_size, count = (
-        ELF64.unpack(head)
-    )
+    *_, entry, table_at, _sections, _flags, _size, entry_size, count = ELF64.unpack(head)
     table = os.pread(file.fileno(), entry_size * min(count, 128), table_at)
-    for at in range(0, len(table) - _PROGRAM_HEADER.size + 1, entry_size or 56):
-        kind, _, _, _, _, size, _, _ = _PROGRAM_HEADER.unpack_from(table, at)
-        if kind == _PT_INTERP and 1 < size <= _LONGEST:
-            data = table[at : at + _PROGRAM_HEADER.size]
-            return LoaderHeader(data, at, int(table_at) + at)
+    return ElfHeader(entry, table_at, entry_size, count, table)
+
+
+def loader_header(file: FileIO) -> LoaderHeader | None:
+    """That of an ELF file; None: it has none. Raises OSError."""
+    elf = elf_header(file)
+    for at, (kind, _, _, _, _, size, _, _) in _entries(elf):
+        if elf is not None and kind == _PT_INTERP and 1 < size <= _LONGEST:
+            data = elf.table[at : at + _PROGRAM_HEADER.size]
+            return LoaderHeader(data, at, elf.table_at + at)
     return None
+
+
+def first_address(elf: ElfHeader) -> int | None:
+    """The address that a program gives the beginning of its file; None: it maps that nowhere."""
+    for _, (kind, _, offset, address, _, _, _, _) in _entries(elf):
+        if kind == _PT_LOAD and offset < _PAGE:
+            return address - offset
+    return None
+
+
+def _entries(elf: ElfHeader | None) -> Iterator[tuple[int, tuple[int, ...]]]:
+    if elf is not None:
+        for at in range(0, len(elf.table) - _PROGRAM_HEADER.size + 1, elf.entry_size or 56):
+            yield at, _PROGRAM_HEADER.unpack_from(elf.table, at)
 
 
 def takes_argv0(real: bytes) -> bool:

@@ -1,4 +1,5 @@
-"""What the kernel reports of mappings, mounts and limits: files of procfs, and statmount(2).
+"""What the kernel reports of mappings, mounts, limits and the auxiliary vector: files of procfs,
+and statmount(2).
 
 Who opens such a file gets what it says at that moment, with names mapped back, as a file of its
 own; where no name changes, the kernel's own file is opened. Such a copy cannot be polled.
@@ -15,7 +16,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from viewos.kernel import syscall
-from viewos.monitor import mountlines
+from viewos.monitor import auxv, mountlines
 from viewos.monitor.intents import open_flags
 from viewos.monitor.outcome import CONTINUE, Outcome
 from viewos.monitor.pathcalls import path_call, resolve_all
@@ -37,7 +38,7 @@ _MAPPING = rb"(?m)^([0-9a-f]+-[0-9a-f]+ [rwxps-]{4} [0-9a-f]+ \S+ \d+ +)(/.*)$"
 _NUMA = rb"(?m)( file=)(/\S*)"
 _LOCKS = rb"(?m)^(Max file locks {12})(\S+) +(\S+) +"
 _OF_MOUNTS = frozenset({b"mountinfo", b"mounts", b"mountstats"})
-_REPORT = rb"/(\d+)(?:/task/\d+)?/(maps|smaps|numa_maps|mountinfo|mounts|mountstats|limits)\Z"
+_REPORT = rb"/(\d+)(?:/task/\d+)?/(maps|smaps|numa_maps|mountinfo|mounts|mountstats|limits|auxv)\Z"
 
 
 def open_(router: Router, call: Call) -> int | Outcome:
@@ -70,14 +71,19 @@ def _report(router: Router, call: Call, place: Place) -> int | None:
     try:
         with open(place.real, "rb") as file:
             text = file.read()
+        said = _translated(router, match[2], int(match[1]), text)
     except OSError:
         return None
-    inproc = router.nesting.inproc
-    own = text if inproc is None else inproc.hide(text)
-    said = _TRANSLATIONS[match[2]](router.view, own)
     if said == text:
         return None
     return router.inject(call, _file_of(said), cloexec=bool(flags & os.O_CLOEXEC))
+
+
+def _translated(router: Router, what: bytes, pid: int, text: bytes) -> bytes:
+    if what == b"auxv":
+        return auxv.of_program(router, pid, text)
+    inproc = router.nesting.inproc
+    return _TRANSLATIONS[what](router.view, text if inproc is None else inproc.hide(text))
 
 
 def _root_of(pid: int) -> bytes:

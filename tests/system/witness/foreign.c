@@ -1,5 +1,6 @@
 // A program of a foreign root, started by a loader that is found there alone: what it knows of itself.
 #define _GNU_SOURCE
+#include <elf.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <spawn.h>
@@ -23,6 +24,24 @@ static void file(const char *name)
     for (ssize_t i = 0; i + 1 < n; i++)
         if (!text[i]) text[i] = ' ';
     printf("%s: %s%s", name, text, n && text[n - 1] == '\n' ? "" : "\n");
+    close(fd);
+}
+
+static void auxiliary(void)
+{
+    extern const char _start, __ehdr_start;
+    const Elf64_Ehdr *head = (const void *)&__ehdr_start;
+    Elf64_auxv_t told[64] = {0};
+    int fd = open("/proc/self/auxv", O_RDONLY);
+    ssize_t n = read(fd, told, sizeof told);
+    for (size_t i = 0; i < n / sizeof *told; i++) {
+        unsigned long value = told[i].a_un.a_val;
+        if (told[i].a_type == AT_ENTRY) printf("entry %d\n", value == (unsigned long)&_start);
+        if (told[i].a_type == AT_PHDR) printf("headers %d\n", value == (unsigned long)head + head->e_phoff);
+        if (told[i].a_type == AT_PHNUM) printf("%lu of them\n", value);
+        if (told[i].a_type == AT_BASE) printf("loader %.4s\n", (char *)value);
+        if (told[i].a_type == AT_EXECFN) printf("%s\n", (char *)value);
+    }
     close(fd);
 }
 
@@ -56,6 +75,7 @@ int main(int argc, char **argv)
     file("/etc/release");
     for (int i = 0; i < argc && argv[i + 1]; i++)
         if (argv[i + 1] != argv[i] + strlen(argv[i]) + 1) puts("the words are not in one piece");
+    if (argc == 2 && strcmp(argv[1], "auxiliary") == 0) auxiliary();
     if (argc == 3) by_descriptor(argv[1], argv[2]);
     if (argc > 2) {  // a title, as setproctitle writes it
         memset(argv[0], 't', argv[argc - 1] + strlen(argv[argc - 1]) - argv[0]);

@@ -214,7 +214,7 @@ static bool is_passed_open(struct call *c)
 static bool tells_names(const struct place *p)
 {
     static const char *const reports[] = {
-        "maps", "smaps", "numa_maps", "mountinfo", "mounts", "mountstats", "limits"};
+        "maps", "smaps", "numa_maps", "mountinfo", "mounts", "mountstats", "limits", "auxv"};
     const char *name = strrchr(p->real, '/') + 1;
     for (size_t i = 0; i < sizeof reports / sizeof *reports; i++)
         if (!strcmp(name, reports[i]))
