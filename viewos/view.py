@@ -248,6 +248,8 @@ class View:
         """What is to be executed -> a file that stands in for it, see monitor/standins.py."""
         self.originals: dict[bytes, bytes] = {}
         """Such a file -> the program."""
+        self.copied = 0
+        """Bytes of programs of which copies were made."""
         self.loaders: set[bytes] = set()
         """What has been executed with a program as an argument."""
         self.name = f"view-{next(_NAMES)}"

@@ -14,7 +14,8 @@ from viewos.abi.row import signed32
 from viewos.abi.syscalls import TABLE
 from viewos.files import File
 from viewos.kernel import AT_FDCWD
-from viewos.monitor.binfmt import parse_shebang, read_head
+from viewos.monitor import handover
+from viewos.monitor.binfmt import LoaderHeader, loader_header, parse_shebang, read_head
 from viewos.monitor.initial import hide_loader, patch_auxiliary
 from viewos.monitor.interpreters import (
     MAX_NESTING,
@@ -59,6 +60,9 @@ _MOST_LINKS = 1000
 
 def execve(router: Router, call: Call) -> int | Outcome:
     """execve(2), execveat(2)."""
+    told = handover.failed(router, call)
+    if told is not None:
+        return told
     if not router.view.claims:
         return _without_claims(router, call)
     places = resolve_all(router, call)
@@ -123,6 +127,7 @@ def _of_descriptor(router: Router, call: Call, flags: int) -> int | Outcome:
 
 def _look(router: Router, call: Call, program: Program, argv_at: int) -> tuple[bool, After]:
     """See `look_through`, and `After`."""
+    program.is_asked = handover.is_asked(router, call)
     before = dict(vars(program))
     natural = look_through(router, call, program, argv_at)
     after = _after(router, call, program)
@@ -183,7 +188,7 @@ class After(NamedTuple):
 
 def _after(router: Router, call: Call, program: Program) -> After:
     after = After(call.process_state._replace(executable=program.executable), {})
-    file = File(path=program.executable or program.place.real)
+    file = File(path=program.executable or program.original or program.place.real)
     for layer, module in router.view.layers.items():
         executed = getattr(module, "executed", None)
         if executed is not None:
@@ -243,6 +248,10 @@ def _run(
         _forget(router, call)
 
     argv: Argument = vector(program.argv) if program.rebuilt else call.raw[at + 1]
+    if program.is_asked and program.executable is None:
+        handed = _hand_over(router, call, program, place, string, argv, after)
+        if handed is not None:
+            return handed
     envp = call.raw[at + 2]
     rewrite = Rewrite(
         row.number, [string + b"\0", argv, envp], row.cookie.arg, row.cookie.shift, at_exec=at_exec
@@ -260,6 +269,61 @@ def _run(
 
     _forget(router, call)
     return router.fix_up(call, rewrite, strings, plain=place.plain and not program.elsewhere)
+
+
+def _hand_over(
+    router: Router,
+    call: Call,
+    program: Program,
+    place: Place,
+    string: bytes,
+    argv: Argument,
+    after: After,
+) -> int | None:
+    """See handover.py; None: it cannot be done so."""
+    name, ids = program.given, after.auxiliary
+    state = None if after.state == call.process_state else after.state
+    if len(name) > len(string):
+        return None
+    try:
+        if program.comm is not None:
+            if len(router.view.standins) >= _MOST_LINKS:
+                return None
+            string = _padded(linked(router.view, program.place.real, program.comm), len(name))
+        beginning = None
+        if string != name or ids or state is not None:
+            if string == name or not handover.can_begin(program.loader, ids):
+                return None
+            header = None if program.original is None else _loader_header(program.readable)
+            beginning = handover.Beginning(string, name, ids, header, state)
+    except OSError:
+        return None
+    handed = handover.hand_over(router, call, string, argv, beginning)
+    if handed is None:
+        return None
+    _forget(router, call)
+    if state is None and not program.rebuilt:
+        stands_in = program.is_copy or program.comm is not None
+        _teach(router, program, place, string if stands_in else place.real, after)
+    return handed
+
+
+def _teach(router: Router, program: Program, place: Place, string: bytes, after: After) -> None:
+    name = os.path.basename(string)[:15]
+    is_known = handover.can_begin(program.loader, after.auxiliary)
+    if not is_known or name != os.path.basename(program.given)[:15]:
+        return
+    is_copy = program.original is not None
+    with suppress(OSError):
+        header = _loader_header(program.readable) if is_copy else None
+        loader = program.loader, program.loader_real
+        taught = handover.Taught(place.real, name, *loader, string, is_copy, header)
+        handover.teach(router, taught)
+
+
+def _loader_header(path: bytes) -> LoaderHeader | None:
+    with open(path, "rb", buffering=0) as file:
+        return loader_header(file)
 
 
 def _named(router: Router, call: Call, program: Program, real: bytes) -> bytes:

@@ -9,10 +9,11 @@ import errno
 import os
 import struct
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from viewos.abi.prctl import PR_SET_MM, PR_SET_MM_MAP
 from viewos.abi.syscalls import TABLE
+from viewos.monitor.task import START_STACK, stat_fields
 
 if TYPE_CHECKING:
     from viewos.monitor.traced import ExecStop
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 AT_EXECFN = 31
 _MM_MAP = struct.Struct("=12QIi")
 """struct prctl_mm_map (linux/prctl.h)."""
-_CODE, _START_STACK, _DATA, _ARG_START = (26, 27), 28, (45, 46), 48
+_CODE, _DATA, _ARG_START = (26, 27), (45, 46), 48
 _START_BRK = 47
 """Fields of proc_pid_stat(5)."""
 
@@ -33,10 +34,9 @@ def hide_loader(stop: ExecStop) -> None:
     it lacks PR_SET_MM_MAP (CONFIG_CHECKPOINT_RESTORE), or where a filter of the program's own,
     which it keeps over an execve, might punish the call.
     """
-    with open(f"/proc/{stop.pid}/stat", "rb", buffering=0) as file:
-        fields = [b"", b"", b"", *file.read().rpartition(b") ")[2].split()]
+    fields = stat_fields(stop.pid)
     start_code, end_code, start_stack, start_data, end_data = (
-        int(fields[at]) for at in (*_CODE, _START_STACK, *_DATA)
+        int(fields[at]) for at in (*_CODE, START_STACK, *_DATA)
     )
     _, arg_end, env_start, env_end = (int(word) for word in fields[_ARG_START : _ARG_START + 4])
     start_brk = int(fields[_START_BRK])
@@ -69,7 +69,25 @@ def _own_filters(pid: int) -> int:
     return _filters(pid)  # a monitor adds none
 
 
-def patch_auxiliary(stop: ExecStop, changes: dict[int, int], name: bytes | None) -> None:
+class New(Protocol):
+    """A program that has just begun, and waits."""
+
+    @property
+    def auxiliary(self) -> dict[int, int]:
+        """The auxiliary vector as the kernel has made it."""
+
+    @property
+    def stack(self) -> int:
+        """Where argc stands."""
+
+    def read(self, address: int, size: int) -> bytes:
+        """Read its memory; less where it ends."""
+
+    def write(self, address: int, data: bytes) -> None:
+        """Write to its memory."""
+
+
+def patch_auxiliary(stop: New, changes: dict[int, int], name: bytes | None) -> None:
     """Give the new program the ids and the file name (AT_EXECFN) that it has in the view."""
     if not changes and name is None:
         return
@@ -84,7 +102,7 @@ def patch_auxiliary(stop: ExecStop, changes: dict[int, int], name: bytes | None)
                 stop.write(address + 16 * index + 8, struct.pack("=Q", wanted[key]))
 
 
-def _auxiliary_address(stop: ExecStop) -> int:
+def _auxiliary_address(stop: New) -> int:
     """Where the auxiliary vector stands: behind argc, argv and envp on the new stack."""
     address = stop.stack
     (count,) = struct.unpack("=Q", stop.read(address, 8))

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from viewos.monitor.router import Router
 
 MAX_NESTING = 4
+_LARGEST_COPY, _MOST_COPIED = 8 << 20, 96 << 20
+"""Bytes of a program, and of all in a view, of which copies are made to save time."""
 _DELETED = b" (deleted)"
 _EM_386, _EM_X86_64, _ELFCLASS64 = 3, 62, 2
 
@@ -50,6 +52,12 @@ class Program:
         """What scripts put in the place of the caller's argv[0]."""
         self.elsewhere = False
         """An interpreter or a loader is another one in the view than outside."""
+        self.loader = self.loader_real = b""
+        """The one that an ELF file names, and where it is."""
+        self.is_asked = False
+        """Its caller executes what it is handed over: handover.py."""
+        self.original: bytes | None = None
+        """The program, of which a copy is executed."""
         self.is_copy = False
         """`place` is a copy that names the loader by its real path."""
         self.descriptor: int | None = None
@@ -158,11 +166,20 @@ def _through_loader(
     if interpreter is None:
         return True
     place = resolve_path(router, call, interpreter, intent="read")
+    program.loader, program.loader_real = interpreter, place.real
     if place.plain or _same_file(place.real, interpreter):
         return True
     if program.is_nameless or program.is_secure or not takes_argv0(place.real):
         _take_copy(router, program, place.real)
         return False
+    if _is_small(router, program):
+        try:
+            _take_copy(router, program, place.real)
+            return False
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+                raise
+            router.view.copied = _MOST_COPIED
     path = below_root(router, call, program.place.virtual)
     if not program.rebuilt:
         program.argv = list(router.memory.read_pointers(call.tid, call.raw[argv_at]))
@@ -185,14 +202,22 @@ def _through_loader(
     return False
 
 
+def _is_small(router: Router, program: Program) -> bool:
+    """May there be one copy more, of a program for which there is another way?"""
+    size = os.path.getsize(program.readable)
+    return size <= _LARGEST_COPY and router.view.copied + size <= _MOST_COPIED
+
+
 def _take_copy(router: Router, program: Program, loader: bytes) -> None:
     """Execute what names the loader by its real path, where that could not be told argv[0], or what
     to execute. glibc's dies of an assertion when it drops variables of a secure program that it was
     told of."""
     name = program.comm or os.path.basename(program.name)[:15]
+    if not program.is_nameless:
+        _check(program.readable)
     copy = relinked(router.view, program.readable, loader, name)
     original = program.file_name if program.is_nameless else program.place.real
-    router.view.originals[copy] = original
+    router.view.originals[copy] = program.original = original
     program.place = named(copy)
     program.comm, program.elsewhere, program.is_copy = name, True, True
 

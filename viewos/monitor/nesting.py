@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from viewos.call import Call
     from viewos.filter import FilterPlan
     from viewos.module import VirtualModule
+    from viewos.monitor.handover import Beginning
     from viewos.monitor.inproc import InProcess
     from viewos.monitor.router import Router
     from viewos.monitor.trace import Trace
@@ -69,6 +70,8 @@ class Nesting:
         """Held by who makes or changes views."""
         self.welcome: Callable[[socket.socket, int, int], object] = _hang_up
         """Told of a connection that a process of a view has asked for: (socket, view, pid)."""
+        self.beginnings: dict[int, Beginning] = {}
+        """By process: programs that are about to begin (handover.py)."""
         self._is_traced = bool(outermost.traces)
         self._may_enter: set[tuple[int, int]] = set()
         """(process, view) of those that have been let in."""

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from viewos.kernel import syscall
 from viewos.monitor import auxv, mountlines
+from viewos.monitor.inproc.memfd import label
 from viewos.monitor.intents import open_flags
 from viewos.monitor.outcome import CONTINUE, Outcome
 from viewos.monitor.pathcalls import path_call, resolve_all
@@ -34,8 +35,8 @@ _STATMOUNT_MNT_POINT = 0x10
 _MNT_POINT, _STATMOUNT_STRINGS = 108, 512
 """Offsets in struct statmount (linux/mount.h)."""
 _DELETED = b" (deleted)"
-_MAPPING = rb"(?m)^([0-9a-f]+-[0-9a-f]+ [rwxps-]{4} [0-9a-f]+ \S+ \d+ +)(/.*)$"
-_NUMA = rb"(?m)( file=)(/\S*)"
+_MAPPING = rb"(?m)^([0-9a-f]+-[0-9a-f]+ [rwxps-]{4} [0-9a-f]+ )(\S+ \d+)( +)(/.*)$"
+_NUMA = rb"(?m)( file=)()()(/\S*)"
 _LOCKS = rb"(?m)^(Max file locks {12})(\S+) +(\S+) +"
 _OF_MOUNTS = frozenset({b"mountinfo", b"mounts", b"mountstats"})
 _REPORT = rb"/(\d+)(?:/task/\d+)?/(maps|smaps|numa_maps|mountinfo|mounts|mountstats|limits|auxv)\Z"
@@ -134,14 +135,27 @@ def statmount(router: Router, call: Call) -> int | Outcome:
 def _mapped(pattern: bytes, escape: Callable[[bytes], bytes]) -> _Translation:
     def translate(view: View, text: bytes) -> bytes:
         def name_of(match: re.Match[bytes]) -> bytes:
-            tail = _DELETED if match[2].endswith(_DELETED) else b""
-            real = mountlines.unescape(match[2].removesuffix(tail))
-            name = view.claims.reverse(view.originals.get(real, real))
-            return match[0] if name is None else match[1] + escape(name) + tail
+            tail = _DELETED if match[4].endswith(_DELETED) else b""
+            real = mountlines.unescape(match[4].removesuffix(tail))
+            original = view.originals.get(real, real)
+            name = view.claims.reverse(original)
+            if name is None:
+                return match[0]
+            file = match[2] if original == real else _label(original, match[2])
+            return match[1] + file + match[3] + escape(name) + tail
 
         return re.sub(pattern, name_of, text)
 
     return translate
+
+
+def _label(path: bytes, known: bytes) -> bytes:
+    """How a mapping tells which file it is of."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return known
+    return known and label(found.st_dev, found.st_ino)
 
 
 def _escape_newline(name: bytes) -> bytes:

@@ -17,7 +17,16 @@ from viewos.abi.seccomp import AUDIT_ARCH_AARCH64, AUDIT_ARCH_X86_64, X32_SYSCAL
 from viewos.abi.syscalls import BY_NUMBER
 from viewos.call import Call
 from viewos.filter import MAX_ERRNO
-from viewos.monitor import accelerator, answers, fixup, inplace, links, namespaces, waiting
+from viewos.monitor import (
+    accelerator,
+    answers,
+    fixup,
+    handover,
+    inplace,
+    links,
+    namespaces,
+    waiting,
+)
 from viewos.monitor.accelerator import ours
 from viewos.monitor.engine import Notification
 from viewos.monitor.log import Log
@@ -108,7 +117,7 @@ class Router(ModuleServices, ProcessStates):
 
             self.nesting.inproc = InProcess(self.nesting, cookie, log)
             if self.accelerator is not None:
-                self.accelerator.offer_libc()
+                self.accelerator.offer_libc(handover.mark(self))
         self._sockets: OrderedDict[bytes, bytes] = OrderedDict()
         modules = list(view.layers.values())
         self.show_names = [show for m in modules if (show := m.show_socket_names())]
@@ -152,6 +161,8 @@ class Router(ModuleServices, ProcessStates):
     def handle(self, notification: Notification) -> None:
         """Answer one notification, in whichever of the views its process is. Never raises for what
         a tracee or a module does."""
+        if self.nesting.beginnings:
+            handover.begin(self, notification.tid)
         self.nesting.router_of(notification.tid).answer(notification)
 
     def answer(self, notification: Notification) -> None:

@@ -60,6 +60,7 @@ def relinked(view: View, program: bytes, loader: bytes, name: bytes) -> bytes:
     if copy is None:
         copy = _new(view, name)
         _relink(program, loader, copy)
+        view.copied += found.st_size
         view.originals[copy] = program
         view.standins[key] = copy
     return copy

@@ -39,6 +39,22 @@ def auxiliary(pid: int) -> dict[int, int]:
         return dict(struct.iter_unpack("=QQ", file.read()))
 
 
+START_STACK = 28
+"""A field of proc_pid_stat(5)."""
+
+
+def stat_fields(pid: int) -> list[bytes]:
+    """Those of /proc/PID/stat by their numbers in proc_pid_stat(5), the third and those behind it.
+    Raises OSError."""
+    with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
+        return [b"", b"", b"", *file.read().rpartition(b") ")[2].split()]
+
+
+def start_stack(pid: int) -> int:
+    """Where the stack of a process began: argc stands there (System V ABI). Raises OSError."""
+    return int(stat_fields(pid)[START_STACK])
+
+
 def read_status(tid: int) -> bytes:
     """/proc/TID/status. Raises OSError when the task is gone or hidden."""
     with open(f"/proc/{tid}/status", "rb", buffering=0) as file:

@@ -133,9 +133,15 @@ class Accelerator:
         receiver: Receiver = self._module.Receiver(self._native, listener, own_umask)
         return receiver
 
-    def offer_libc(self) -> None:
-        """From now on Python is asked where a program opens its libc."""
-        self._native.offer_libc()
+    def offer_libc(self, mark: int) -> None:
+        """From now on Python is asked where a program opens its libc; whose execve has that mark
+        can be handed over what to execute."""
+        self._native.offer_libc(mark)
+
+    def learn_program(self, view: int, program: bytes) -> None:
+        """How a program is executed in a view: struct program of accelerator.h."""
+        if view in self._slots:
+            self._native.set_program(self._slots[view], program)
 
     def offer(
         self,
@@ -162,6 +168,10 @@ class Accelerator:
     def place(self, view: int) -> int | None:
         """What stands for a view on the C side: another one when the view has been changed."""
         return self._slots.get(view)
+
+    def expect(self, tid: int) -> None:
+        """Let Python have the next call of a thread."""
+        self._native.expect(tid)
 
     def acts_as_root(self, state: ProcessState) -> bool:
         """See `Ours.root`, of a process with that state."""

@@ -127,9 +127,34 @@ struct offer {
 
 enum { VIEWS = 1024, BEGUN = 4096 };
 
+/* ---- programs that are executed by another path: handing.c ----------------------------------------- */
+
+enum { PROGRAMS = 512, BEGINNINGS = 256, NAME = 16 /* TASK_COMM_LEN */, PATH_KEPT = 256,
+       HANDED_OVER = 1, HANDED_ROOM = 512 };
+
+struct program { /* handover.py packs it */
+    uint64_t device, inode;
+    int64_t changed;         /* ns */
+    uint64_t header_at;      /* from the first program header; */
+    uint64_t has_header;     /* else it is no copy, or has none to hide */
+    char header[56];         /* the program's own, where a copy names another loader */
+    char name[NAME];         /* which the process gets */
+    char loader[PATH_KEPT], loader_real[PATH_KEPT];
+    char real[PATH_KEPT];    /* where it is; empty: what is executed is a copy */
+    char string[PATH_KEPT];  /* the path that the kernel is given */
+};
+
+struct beginning {
+    _Atomic int tid; /* who executes it; 0: nobody */
+    const struct program *program;
+    const _Atomic int64_t *ids; /* which it is to see; NULL: its own */
+    char name[PATH_KEPT], string[HANDED_ROOM - 16]; /* of its file: the view's, and the kernel's */
+};
+
 struct level {
     const struct table *claims; /* held by Python to the end; NULL: that view is Python's */
     struct owners *owners;      /* NULL: the kernel's */
+    const struct program *_Atomic programs[PROGRAMS]; /* held by Python to the end */
     const struct offer *_Atomic offers[2]; /* [1]: for who acts as a root; NULL: none yet */
     bool no_continue;
     bool rescues; /* what is refused with EACCES is Python's */
@@ -203,7 +228,10 @@ struct accelerator {
     /* uid, euid, gid, egid, -1: Python knows; does executing a common program change nothing of it?
      * May it give every file to anybody, with any mode? */
     _Atomic int64_t facts[STATES][FACTS];
-    _Atomic int begun[BEGUN]; /* by thread id: who begins a program, which is to see these ids */
+    /* By thread id: who begins a program, which is to see these ids; negative: Python sees to it. */
+    _Atomic int begun[BEGUN];
+    uint64_t mark; /* of who can be handed over what to execute; 0: nobody */
+    struct beginning beginnings[BEGINNINGS];
     struct task tasks[TASKS];
     /* Tasks that are not what they were: Python has to forget them too. */
     _Atomic uint32_t renewed_count;
@@ -318,10 +346,19 @@ bool owners_statx(struct owners *, int directory, const char *path, int flags, s
 /* execute.c */
 /* `is_plain`: the kernel reaches the program by the caller's own string. */
 enum outcome do_execve(struct call *, bool is_plain);
+/* Would a module that is asked say that the process stays what it is? */
+bool keeps_at_exec(const struct call *, const struct stat *program);
+
+/* handing.c */
+const struct program *_Atomic *program_slot(struct level *, uint64_t inode, const char *name);
+enum outcome hand_over(struct call *);
+void program_begins(struct accelerator *, const struct seccomp_notif *);
 
 /* auxiliary.c */
 void auxiliary_expect(struct call *);
 void auxiliary_tell(struct call *);
+void auxiliary_write(int tid, const _Atomic int64_t ids[IDS]);
+bool auxiliary_is_told(struct accelerator *, int tid);
 
 /* offer.c */
 int offered(struct call *, const struct place *);

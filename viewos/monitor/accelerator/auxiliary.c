@@ -19,6 +19,15 @@ void auxiliary_expect(struct call *c)
     c->accelerator->begun[tid % BEGUN] = tid;
 }
 
+/* Is there nothing that Python has to tell the program that the thread has begun, perhaps? */
+bool auxiliary_is_told(struct accelerator *a, int tid)
+{
+    if (a->begun[tid % BEGUN] != -tid)
+        return true;
+    a->begun[tid % BEGUN] = 0;
+    return false;
+}
+
 /* Where its stack began; 0: not to be found. */
 static uint64_t start_stack(int tid, char *text, size_t room)
 {
@@ -73,6 +82,19 @@ static void write_ids(int tid, uint64_t at, const _Atomic int64_t *ids)
     }
 }
 
+/* Let a program that has just begun see these ids; -1: its own. */
+void auxiliary_write(int tid, const _Atomic int64_t ids[IDS])
+{
+    char text[1024];
+    uint64_t words[WORDS];
+    for (int i = 0; i < IDS; i++)
+        if (ids[i] < 0)
+            return;
+    uint64_t at = find_vector(tid, start_stack(tid, text, sizeof text), words);
+    if (at)
+        write_ids(tid, at, ids);
+}
+
 /* The caller has begun a program, perhaps: let it see its ids. */
 void auxiliary_tell(struct call *c)
 {
@@ -80,12 +102,5 @@ void auxiliary_tell(struct call *c)
     if (c->accelerator->begun[tid % BEGUN] != tid)
         return;
     c->accelerator->begun[tid % BEGUN] = 0;
-    const _Atomic int64_t *ids = c->accelerator->facts[c->state_index];
-    for (int i = 0; i < IDS; i++)
-        if (ids[i] < 0)
-            return;
-    uint64_t words[WORDS];
-    uint64_t at = find_vector(tid, start_stack(tid, c->status, sizeof c->status), words);
-    if (at)
-        write_ids(tid, at, ids);
+    auxiliary_write(tid, c->accelerator->facts[c->state_index]);
 }

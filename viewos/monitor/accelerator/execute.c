@@ -119,21 +119,22 @@ static bool is_found_by_the_kernel(struct call *c, struct stat *program)
     return found == FOUND;
 }
 
-/* Would a module that is asked say that the process stays what it is? */
-static bool keeps_at_exec(const struct call *c, const struct stat *program)
+bool keeps_at_exec(const struct call *c, const struct stat *program)
 {
     return c->accelerator->facts[c->state_index][KEEPS_AT_EXEC] == 1 && c->task->has_our_ids &&
            c->task->tid == c->task->group && !(program->st_mode & (S_ISUID | S_ISGID)) &&
            c->level->owners && !owners_may(c->level->owners, program->st_ino);
 }
 
-/* A program in a claim, or by another path than the caller's: Python makes the kernel execute it, where
- * it is there. PATH is searched so. */
-static enum outcome miss(struct call *c)
+/* A program in a claim, or by another path than the caller's, where it is there. PATH is searched so. */
+static enum outcome elsewhere(struct call *c)
 {
     struct stat st;
-    if (c->places->native || !is_like_us(c) ||
-        !fstatat(AT_FDCWD, c->places->real, &st, AT_SYMLINK_NOFOLLOW) || errno != ENOENT)
+    if (c->places->native || !is_like_us(c))
+        return PASS;
+    if (!fstatat(AT_FDCWD, c->places->real, &st, AT_SYMLINK_NOFOLLOW))
+        return hand_over(c);
+    if (errno != ENOENT)
         return PASS;
     c->result = -ENOENT;
     return ANSWER;
@@ -143,7 +144,7 @@ enum outcome do_execve(struct call *c, bool is_plain)
 {
     struct stat program;
     if (!is_plain)
-        return miss(c);
+        return elsewhere(c);
     if (c->state.kind & STATE_BEHIND_LOADER || !is_found_by_the_kernel(c, &program))
         return PASS;
     if (c->rule->asks && program.st_ino) {

@@ -85,6 +85,15 @@ static PyObject *forget(Accelerator *self, PyObject *tid)
     Py_RETURN_NONE;
 }
 
+static PyObject *expect(Accelerator *self, PyObject *tid)
+{
+    long number = PyLong_AsLong(tid);
+    if (number <= 0)
+        return PyErr_Occurred() ? NULL : PyErr_Format(PyExc_ValueError, "a thread id");
+    self->a->begun[number % BEGUN] = (int)-number;
+    Py_RETURN_NONE;
+}
+
 static PyObject *renewed(Accelerator *self, PyObject *Py_UNUSED(ignored))
 {
     struct accelerator *a = self->a;
@@ -134,8 +143,11 @@ static PyObject *settled_in(Accelerator *self, PyObject *view)
 }
 
 static PyMethodDef accelerator_methods[] = {
-    {"offer_libc", (PyCFunction)offer_libc, METH_NOARGS,
-     "offer_libc(): from now on Python is asked where a program opens its libc."},
+    {"offer_libc", (PyCFunction)offer_libc, METH_O,
+     "offer_libc(mark): from now on Python is asked where a program opens its libc; whose execve(2) has\n"
+     "that mark can be handed over what to execute."},
+    {"set_program", (PyCFunction)set_program, METH_VARARGS,
+     "set_program(view, program): how what has been executed is executed again."},
     {"set_root", (PyCFunction)set_root, METH_VARARGS,
      "set_root(index, path): the root directory of a state, before that is set."},
     {"set_offer", (PyCFunction)set_offer, METH_VARARGS,
@@ -181,6 +193,8 @@ static PyMethodDef accelerator_methods[] = {
      "handle, uid, gid, mode, rdev, real mode), ...]. hold 1: nothing is, until as many calls with -1."},
     {"forget", (PyCFunction)forget, METH_O,
      "forget(tid): read that task anew next time; None: every task."},
+    {"expect", (PyCFunction)expect, METH_O,
+     "expect(tid): Python is given the next call of that thread."},
     {"renewed", (PyCFunction)renewed, METH_NOARGS,
      "renewed(): tasks that began another program since the last time; None: too many to tell."},
     {"close", (PyCFunction)close_tasks, METH_NOARGS,

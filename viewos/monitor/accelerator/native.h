@@ -23,6 +23,7 @@ static inline const struct table *table_of(PyObject *bytes)
 struct level *level_of(Accelerator *, unsigned long view);
 PyObject *set_mounts(Accelerator *, PyObject *);
 PyObject *offer_libc(Accelerator *, PyObject *);
+PyObject *set_program(Accelerator *, PyObject *);
 PyObject *set_offer(Accelerator *, PyObject *);
 PyObject *add_view(Accelerator *, PyObject *);
 PyObject *set_state(Accelerator *, PyObject *);

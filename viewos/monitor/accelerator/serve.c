@@ -42,8 +42,10 @@ static bool settle(struct call *call)
     if (data->arch != AUDIT_ARCH_X86_64 || data->nr < 0 || data->nr >= CALLS)
         return false;
     enum outcome outcome = PASS;
+    program_begins(a, call->notification);
     /* The table of mounts is that of the moment in which Python began to receive. */
-    if (call->mounts && call->changes == a->changes && choose(call))
+    if (auxiliary_is_told(a, (int)call->notification->pid) && call->mounts && call->changes == a->changes &&
+        choose(call))
         outcome = answer(call);
     _Atomic uint64_t *count = outcome == PASS ? a->passed : a->settled;
     atomic_fetch_add_explicit(count + data->nr, 1, memory_order_relaxed);

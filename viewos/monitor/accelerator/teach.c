@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { MOST_HELD = 16384 };
+
 static int check_table(PyObject *table)
 {
     if (PyBytes_Check(table) && (size_t)PyBytes_GET_SIZE(table) >= sizeof(struct table))
@@ -32,9 +34,33 @@ PyObject *set_mounts(Accelerator *self, PyObject *args)
     Py_RETURN_NONE;
 }
 
-PyObject *offer_libc(Accelerator *self, PyObject *Py_UNUSED(ignored))
+PyObject *offer_libc(Accelerator *self, PyObject *mark)
 {
+    uint64_t number = PyLong_AsUnsignedLongLong(mark);
+    if (PyErr_Occurred())
+        return NULL;
+    self->a->mark = number;
     self->a->offers_libc = true;
+    Py_RETURN_NONE;
+}
+
+PyObject *set_program(Accelerator *self, PyObject *args)
+{
+    unsigned long view;
+    PyObject *bytes;
+    if (!PyArg_ParseTuple(args, "kS", &view, &bytes))
+        return NULL;
+    struct level *level = level_of(self, view);
+    const struct program *p = (const void *)PyBytes_AS_STRING(bytes);
+    if (!level || PyBytes_GET_SIZE(bytes) != sizeof *p || p->name[NAME - 1] ||
+        p->loader[PATH_KEPT - 1] || p->loader_real[PATH_KEPT - 1] || p->string[PATH_KEPT - 1] || p->real[PATH_KEPT - 1] ||
+        *p->string != '/')
+        return PyErr_Format(PyExc_ValueError, "a view that is known, and a struct program");
+    if (PyList_GET_SIZE(self->held) > MOST_HELD)
+        Py_RETURN_NONE;
+    if (PyList_Append(self->held, bytes)) /* calls may be using what stood there before */
+        return NULL;
+    *program_slot(level, p->inode, p->name) = p;
     Py_RETURN_NONE;
 }
 

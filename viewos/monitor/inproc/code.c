@@ -204,6 +204,21 @@ CODE struct verdict miss(const struct shared *shared, const struct path_call *p,
     return verdict;
 }
 
+/* What is there the kernel has to execute, and perhaps by another path, with other arguments: the monitor
+ * writes where they stand, and they themselves, and hears of it if nothing came of it. */
+APART struct verdict execute(const struct shared *shared, const struct arguments *a)
+{
+    uint64_t room[HANDED_ROOM / sizeof(uint64_t)], mark = shared->not_cookie ^ HAND_OVER;
+    struct verdict verdict = {-EINTR, 1};
+    while (verdict.value == -EINTR) /* which execve(2) never says: nobody had received the call */
+        verdict.value = call(SYS_execve, a->rdi, a->rsi, a->rdx, mark, (uint64_t)room, NO_SIXTH);
+    if (verdict.value == HANDED_OVER) {
+        verdict.value = call(SYS_execve, room[0], room[1], a->rdx, 0, 0, shared->not_cookie);
+        call(SYS_execve, 0, 0, 0, mark, (uint64_t)verdict.value, NO_SIXTH);
+    }
+    return verdict;
+}
+
 /* Is no symbolic link in the path, but perhaps as the last name of one that is not followed? The open
  * that fails has a number for a moment, which another thread's open could miss. */
 CODE bool has_no_link(const struct shared *shared, const struct path_call *p, const char *path,
@@ -343,6 +358,10 @@ SECTION struct verdict inproc_call(const struct shared *shared, struct here *her
     if (p.kind == PAIRS)
         return pair_here(shared, here, calls, number, a, single);
     long length = measure(p.path);
+    if (p.kind == EXECUTES) {
+        struct verdict missed = length > 0 ? path_here(shared, here, calls, number, a, &p, single) : none;
+        return missed.is_made ? missed : execute(shared, a);
+    }
     if (length > 0)
         return path_here(shared, here, calls, number, a, &p, single);
     bool may_be = !length && (p.kind == LOOKS || (p.kind == OWNS && calls & SHOWN));

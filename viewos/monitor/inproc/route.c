@@ -83,7 +83,8 @@ SECTION bool tells_names(const char *path, uint32_t kind)
                is == W('m', 'o', 'u', 'n', 't', 'i', 'n', 'f') ||
                is == W('m', 'o', 'u', 'n', 't', 's', 0, 0) ||
                is == W('m', 'o', 'u', 'n', 't', 's', 't', 'a') ||
-               is == W('l', 'i', 'm', 'i', 't', 's', 0, 0);
+               is == W('l', 'i', 'm', 'i', 't', 's', 0, 0) ||
+               is == W('a', 'u', 'x', 'v', 0, 0, 0, 0);
     if (kind != READS)
         return false;
     if (is == W('e', 'x', 'e', 0, 0, 0, 0, 0) || is == W('c', 'w', 'd', 0, 0, 0, 0, 0) ||

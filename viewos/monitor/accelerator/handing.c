@@ -1,0 +1,179 @@
+/* execve(2) that a program makes itself, with the path that it is handed over: what handover.py has
+ * found of a program holds as long as the program, its loader and their names are the same. */
+#include "accelerator.h"
+
+#include <elf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+enum { MARK = 3, ROOM = 4 }; /* arguments: code.c of the in-process tier */
+
+static const char *last_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
+}
+
+const struct program *_Atomic *program_slot(struct level *level, uint64_t inode, const char *name)
+{
+    uint64_t hash = inode;
+    for (; *name; name++)
+        hash = hash * 31 + (unsigned char)*name;
+    return level->programs + hash % PROGRAMS;
+}
+
+static const struct program *find(struct call *c, const struct stat *st)
+{
+    char name[NAME];
+    snprintf(name, sizeof name, "%s", last_name(c->path));
+    const struct program *p = *program_slot(c->level, st->st_ino, name);
+    int64_t changed = st->st_ctim.tv_sec * INT64_C(1000000000) + st->st_ctim.tv_nsec;
+    bool is_it = p && p->inode == st->st_ino && p->device == st->st_dev && p->changed == changed &&
+                 !strcmp(p->name, name) && (!*p->real || !strcmp(p->real, c->places->real));
+    return is_it ? p : NULL;
+}
+
+/* A place to keep what is to be done when the caller has begun the program; NULL: another has it. */
+static struct beginning *take(struct accelerator *a, int tid)
+{
+    struct beginning *b = a->beginnings + tid % BEGINNINGS;
+    int holder = 0;
+    if (atomic_compare_exchange_strong(&b->tid, &holder, tid) || holder == tid)
+        return b;
+    bool is_gone = kill(holder, 0) && errno == ESRCH; /* in the middle of it */
+    return is_gone && atomic_compare_exchange_strong(&b->tid, &holder, tid) ? b : NULL;
+}
+
+/* Does the view still have the loader that Python has found there? */
+static bool has_loader(struct call *c, const struct program *p)
+{
+    struct walk how = {.follow = true};
+    struct place *place = c->places;
+    size_t length = strlen(p->loader);
+    memcpy(c->path, p->loader, length + 1);
+    return resolve(c, c->path, length, how, place) && !place->lost && !place->native &&
+           !strcmp(place->real, p->loader_real);
+}
+
+/* Write the path into the caller's room, at least as long as its own: that will be written over it. */
+static bool tell(struct call *c, const struct program *p, struct beginning *b)
+{
+    struct {
+        uint64_t path, argv;
+        char text[HANDED_ROOM - 16];
+    } room;
+    size_t given = strlen(b->name), length = strlen(p->string);
+    size_t head = (size_t)(last_name(p->string) - p->string) - 1;
+    size_t missing = given > length ? given - length : 0, total = length + missing + 1;
+    if (total > sizeof b->string)
+        return false;
+    memcpy(room.text, p->string, head);
+    memset(room.text + head, '/', missing);
+    memcpy(room.text + head + missing, p->string + head, length - head + 1);
+    memcpy(b->string, room.text, total);
+    uint64_t at = argument(c, ROOM);
+    room.path = at + offsetof(__typeof__(room), text);
+    room.argv = argument(c, 1);
+    return write_exactly((int)c->notification->pid, at, &room, room.path - at + total);
+}
+
+/* Would the kernel execute it? What is open for writing, it would not. */
+static bool may_execute(const char *real)
+{
+    enum { CHECK = 0x10000 /* AT_EXECVE_CHECK */ };
+    if (!syscall(SYS_execveat, AT_FDCWD, real, NULL, NULL, CHECK))
+        return true;
+    return errno == EINVAL && !faccessat(AT_FDCWD, real, X_OK, 0); /* before Linux 6.14 */
+}
+
+enum outcome hand_over(struct call *c)
+{
+    struct accelerator *a = c->accelerator;
+    struct stat st;
+    if (!a->mark || argument(c, MARK) != a->mark || c->task->tid != c->task->group || c->root ||
+        c->state.kind & STATE_BEHIND_LOADER || c->places->native || c->places->lost || !is_like_us(c))
+        return PASS;
+    const char *real = c->places->real;
+    if (strlen(c->path) >= PATH_KEPT || fstatat(AT_FDCWD, real, &st, AT_SYMLINK_NOFOLLOW))
+        return PASS;
+    const struct program *p = find(c, &st);
+    if (!p || st.st_mode & (S_ISUID | S_ISGID) || !may_execute(real) || (c->rule->asks && !keeps_at_exec(c, &st)))
+        return PASS;
+    struct beginning *b = take(a, c->task->tid);
+    if (!b)
+        return PASS;
+    b->program = p;
+    b->ids = c->rule->asks ? a->facts[c->state_index] : NULL;
+    strcpy(b->name, c->path);
+    if (!has_loader(c, p) || !tell(c, p, b)) {
+        b->tid = 0;
+        return PASS;
+    }
+    task_begins(a, c->task);
+    c->result = HANDED_OVER;
+    return ANSWER;
+}
+
+/* ---- when it has begun ----------------------------------------------------------------------- */
+
+static bool read_vector(int tid, uint64_t *headers, uint64_t *file)
+{
+    Elf64_auxv_t words[64];
+    char name[32];
+    snprintf(name, sizeof name, "/proc/%d/auxv", tid);
+    int fd = open(name, O_RDONLY | O_CLOEXEC);
+    ssize_t size = fd < 0 ? -1 : read(fd, words, sizeof words);
+    if (fd >= 0)
+        close(fd);
+    *headers = *file = 0;
+    for (ssize_t i = 0; i < size / (ssize_t)sizeof *words; i++) {
+        if (words[i].a_type == AT_PHDR)
+            *headers = words[i].a_un.a_val;
+        if (words[i].a_type == AT_EXECFN)
+            *file = words[i].a_un.a_val;
+    }
+    return *headers && *file;
+}
+
+/* Its memory, as the program has it that was executed; false: it has not begun. */
+static bool put_right(int tid, const struct beginning *b)
+{
+    char text[sizeof b->string], name[32];
+    size_t size = strlen(b->string) + 1;
+    const struct program *p = b->program;
+    uint64_t headers, file;
+    if (!read_vector(tid, &headers, &file) || !read_exactly(tid, file, text, size) ||
+        memcmp(text, b->string, size))
+        return false;
+    write_exactly(tid, file, b->name, strlen(b->name) + 1);
+    snprintf(name, sizeof name, "/proc/%d/mem", tid);
+    int fd = p->has_header ? open(name, O_RDWR | O_CLOEXEC) : -1; /* it may not write there itself */
+    if (fd >= 0) {
+        ssize_t written = pwrite(fd, p->header, sizeof p->header, (off_t)(headers + p->header_at));
+        (void)written; /* it has ended */
+        close(fd);
+    }
+    if (b->ids)
+        auxiliary_write(tid, b->ids);
+    return true;
+}
+
+/* A call of a thread that is to execute something: the new program's first, one of a signal's handler
+ * before that, or the one that says that it has failed. */
+void program_begins(struct accelerator *a, const struct seccomp_notif *n)
+{
+    int tid = (int)n->pid;
+    struct beginning *b = a->beginnings + tid % BEGINNINGS;
+    if (b->tid != tid)
+        return;
+    bool has_failed = n->data.nr == SYS_execve && n->data.args[MARK] == a->mark &&
+                      (int64_t)n->data.args[ROOM] < 0 && (int64_t)n->data.args[ROOM] > -4096;
+    if (has_failed || put_right(tid, b))
+        b->tid = 0;
+}

@@ -1,0 +1,216 @@
+"""execve(2) that a program makes itself, with the path and the arguments that it is handed over.
+
+Where a fix-up stops the program several times under ptrace(2), this takes two calls: the code in a
+program's libc (inproc/code.c) asks with a mark and some room on its stack, and executes what it
+is told there. The new program's memory is put right when its loader makes the first call that is
+trapped, before any instruction of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import struct
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from viewos.abi.row import signed64
+from viewos.kept import kept
+from viewos.monitor.binfmt import LoaderHeader
+from viewos.monitor.initial import AT_EXECFN, patch_auxiliary
+from viewos.monitor.rewrite import Argument, Scratch
+from viewos.monitor.task import auxiliary, start_stack
+from viewos.tuples import NamedTuple
+
+if TYPE_CHECKING:
+    from viewos.call import Call
+    from viewos.monitor.router import Router
+    from viewos.view import ProcessState
+
+_MARK, _ROOM = 0x766965776F732078, 512
+"""HAND_OVER, HANDED_ROOM of code.h."""
+HANDED_OVER = 1
+_M64 = (1 << 64) - 1
+_PATH_KEPT = 256
+_PROGRAM = struct.Struct(f"=QQqQQ56s16s{4 * f'{_PATH_KEPT}s'}")
+"""struct program of accelerator.h."""
+_LOADER = rb"/ld-(linux-x86-64\.so\.2|2\.\d+\.so)\Z"
+"""Loaders that make a call which is trapped before the program begins: they open its libc."""
+_AT_PHDR = 3
+_IDS = frozenset({11, 12, 13, 14})
+"""AT_UID, AT_EUID, AT_GID, AT_EGID: what no loader looks at."""
+_MOST = 4096
+"""Programs that are about to begin; of one that was killed meanwhile nobody hears."""
+
+
+class Beginning(NamedTuple):
+    """What has to be put right in a program that is about to begin."""
+
+    string: bytes
+    """The kernel's name of its file (AT_EXECFN)."""
+    name: bytes
+    """The view's."""
+    ids: Mapping[int, int]
+    """Entries of the auxiliary vector that are others in the view."""
+    header: LoaderHeader | None
+    """Of the program, of which a copy that names another loader is executed."""
+    state: ProcessState | None
+    """Of the process from then on; None: as before."""
+
+
+def mark(router: Router) -> int:
+    """By which a program shows that it has the code for it."""
+    return ~router.cookie & _M64 ^ _MARK
+
+
+def is_asked(router: Router, call: Call) -> bool:
+    """Does the program execute by itself what it is told? Another thread than the first would
+    become that one, and who is not like us might not execute what we would tell."""
+    return (
+        call.name == "execve"
+        and call.raw[3] == mark(router)
+        and call.tid == call.pid
+        and call.task.like_us
+        and router.notification.engine.helper is None
+    )
+
+
+def failed(router: Router, call: Call) -> int | None:
+    """What the program says of the call that it was to make, minus an errno; None: it asks."""
+    if call.name != "execve" or call.raw[3] != mark(router):
+        return None
+    result = signed64(call.raw[4])
+    if not -4096 < result < 0:
+        return None
+    router.nesting.beginnings.pop(call.tid, None)
+    return result
+
+
+def hand_over(
+    router: Router, call: Call, string: bytes, argv: Argument, beginning: Beginning | None
+) -> int | None:
+    """The answer, with which the program executes `string`; None: there is no room for it."""
+    scratch = Scratch([string + b"\0", argv])
+    if 16 + scratch.size > _ROOM:
+        return None
+    room = call.raw[4]
+    values, blob = scratch.place(room + 16)
+    router.memory.write(call.tid, room, struct.pack("=2Q", *values) + blob)
+    if beginning is not None:
+        waiting = router.nesting.beginnings
+        if len(waiting) >= _MOST:
+            waiting.pop(next(iter(waiting)), None)
+        waiting[call.tid] = beginning
+        _expect(router, call.tid)
+    return HANDED_OVER
+
+
+class Taught(NamedTuple):
+    """How a program is executed, for the accelerator to do the same the next time."""
+
+    file: bytes
+    """Its real path."""
+    name: bytes
+    """Of the process."""
+    loader: bytes
+    """As the program names it."""
+    loader_real: bytes
+    string: bytes
+    """What is executed."""
+    is_copy: bool
+    header: LoaderHeader | None
+    """See `Beginning`."""
+
+
+def teach(router: Router, taught: Taught) -> None:
+    """Let the accelerator hand over the program by itself. Raises OSError."""
+    fast = router.nesting.levels[0].router.accelerator
+    real = b"" if taught.is_copy else taught.file
+    texts = taught.loader, taught.loader_real, real, taught.string
+    if fast is None or any(len(text) >= _PATH_KEPT for text in texts):
+        return
+    found, header = os.stat(taught.file, follow_symlinks=False), taught.header
+    data = _PROGRAM.pack(
+        found.st_dev, found.st_ino, found.st_ctime_ns, header.offset if header else 0,
+        header is not None, header.data if header else b"", taught.name, *texts,
+    )  # fmt: skip
+    fast.learn_program(router.number, data)
+
+
+def can_begin(program_loader: bytes, ids: Mapping[int, int]) -> bool:
+    """Can a program of that loader, b"" for none, be put right after it has begun?"""
+    return re.search(_LOADER, program_loader) is not None and all(
+        key in _IDS or not value for key, value in ids.items()
+    )
+
+
+def begin(router: Router, tid: int) -> None:
+    """A thread makes a call: if it has begun what it was to execute, put that right."""
+    beginning = router.nesting.beginnings.get(tid)
+    if beginning is None:
+        return
+    begun = Begun(tid)
+    try:
+        if begun.name(len(beginning.string)) == beginning.string:
+            begun.put_right(beginning)
+            if beginning.state is not None:
+                router.view.states.write(tid, beginning.state)
+            router.nesting.beginnings.pop(tid, None)
+        else:  # the handler of a signal, before it executes anything
+            _expect(router, tid)
+    except OSError:  # it has ended
+        router.nesting.beginnings.pop(tid, None)
+    finally:
+        begun.close()
+
+
+def _expect(router: Router, tid: int) -> None:
+    fast = router.nesting.levels[0].router.accelerator
+    if fast is not None:
+        fast.expect(tid)
+
+
+class Begun:
+    """A program whose loader waits in its first call; see `initial`."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+
+    @kept
+    def auxiliary(self) -> dict[int, int]:
+        """The auxiliary vector as the kernel has made it."""
+        return auxiliary(self.pid)
+
+    @kept
+    def stack(self) -> int:
+        """Where argc stands."""
+        return start_stack(self.pid)
+
+    @kept
+    def _memory(self) -> int:
+        return os.open(f"/proc/{self.pid}/mem", os.O_RDWR | os.O_CLOEXEC)
+
+    def read(self, address: int, size: int) -> bytes:
+        """Read its memory; less where it ends."""
+        return os.pread(self._memory, size, address)
+
+    def write(self, address: int, data: bytes) -> None:
+        """Write to its memory, also where it may not itself."""
+        os.pwrite(self._memory, data, address)
+
+    def name(self, size: int) -> bytes:
+        """The kernel's name of its file, if that has so many bytes."""
+        text = self.read(self.auxiliary.get(AT_EXECFN, 0), size + 1)
+        return text[:-1] if text[-1:] == b"\0" else b""
+
+    def put_right(self, beginning: Beginning) -> None:
+        """Let it find in its memory what it has there in the view. Raises OSError."""
+        header = beginning.header
+        if header is not None:
+            self.write(self.auxiliary[_AT_PHDR] + header.offset, header.data)
+        patch_auxiliary(self, dict(beginning.ids), beginning.name)
+
+    def close(self) -> None:
+        """Nothing more is done to its memory."""
+        if "_memory" in self.__dict__:
+            os.close(self._memory)
