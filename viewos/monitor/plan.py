@@ -31,7 +31,9 @@ if TYPE_CHECKING:
 
 CACHE, PRELOAD = b"/etc/ld.so.cache", b"/etc/ld.so.preload"
 _TAKES_PATHS = PATH_SYSCALLS | {"bind", "connect", "getsockname", "getpeername", "getcwd"}
-_PATH_COMPANIONS = CREDENTIAL_CALLS | MOUNT_CALLS | {"landlock_restrict_self", "statmount"}
+_PATH_COMPANIONS = (
+    CREDENTIAL_CALLS | MOUNT_CALLS | {"landlock_add_rule", "landlock_restrict_self", "statmount"}
+)
 LISTINGS = frozenset({"getdents", "getdents64"})
 _ADDRESSES = [
     ArgumentRule(name, arg, "!=", 0)

@@ -113,15 +113,6 @@ def configuring(router: Router, call: Call) -> int | Outcome:
     return path_call(router, call, options.arguments(router, call))
 
 
-def landlock(router: Router, call: Call) -> int | Outcome:
-    """landlock_restrict_self(2): from now on the kernel judges every path call of this task
-    itself."""
-    state = call.process_state
-    if not state.confined:
-        router.set_process_state(call, state._replace(confined=True))
-    return CONTINUE
-
-
 def prctl(router: Router, call: Call) -> int | Outcome:
     """PR_SET_DUMPABLE to 0 is kept from the kernel where it would make the process unreadable for
     the monitor. PR_VIEWOS is for the monitor alone."""
