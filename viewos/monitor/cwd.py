@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from viewos.monitor.namespaces import is_view
 from viewos.monitor.outcome import CONTINUE, Outcome
+from viewos.monitor.outside import change_directory, needs_descriptor
 from viewos.monitor.pathcalls import fix_up_paths, may_continue, resolve_all
 from viewos.monitor.paths import KERNEL
 
@@ -31,6 +32,8 @@ def chdir(router: Router, call: Call) -> int | Outcome:
             router.set_process_state(call, state._replace(cwd=hint))
     if may_continue(router, place):
         return CONTINUE
+    if needs_descriptor(router, call, place):
+        return change_directory(router, call, place)
     return fix_up_paths(router, call, places)
 
 

@@ -14,7 +14,7 @@ from viewos.abi.row import signed32
 from viewos.abi.syscalls import TABLE
 from viewos.files import File
 from viewos.kernel import AT_FDCWD
-from viewos.monitor import handover
+from viewos.monitor import handover, outside
 from viewos.monitor.binfmt import LoaderHeader, loader_header, parse_shebang, read_head
 from viewos.monitor.initial import hide_loader, patch_auxiliary
 from viewos.monitor.interpreters import (
@@ -226,7 +226,11 @@ def _run(
     router: Router, call: Call, program: Program, place: Place, at: int, after: After
 ) -> int | Outcome:
     name = program.given
-    real = tracee_string(router, call, program.place)
+    is_outside = outside.needs_descriptor(router, call, program.place)
+    if is_outside:
+        real = b"./" + os.path.basename(program.place.real)
+    else:
+        real = tracee_string(router, call, program.place)
     wanted = program.comm or os.path.basename(name)[:15]
     string = _padded(_named(router, call, program, real), len(name))
     if place.plain and not (program.rebuilt or program.is_copy) and name[:8] != b"/dev/fd/":
@@ -256,6 +260,8 @@ def _run(
     rewrite = Rewrite(
         row.number, [string + b"\0", argv, envp], row.cookie.arg, row.cookie.shift, at_exec=at_exec
     )
+    if is_outside:
+        rewrite = outside.execute(router, call, rewrite, program.place.parent)
 
     def strings() -> tuple[dict[int, bytes] | None, Callable[[], None]]:
         """For a thread that cannot be traced: the kernel looks through the script once more."""

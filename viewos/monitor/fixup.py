@@ -31,7 +31,7 @@ from viewos.monitor.traced import M64, RESTARTS, ExecStop, Lost, Session, Stop, 
 STACK_SCRATCH = 360
 """Bytes that fit below any stack's red zone: a goroutine's stack has 2 KB and a guard of some
 800."""
-_NR_MMAP, _NR_MUNMAP = 9, 11
+_NR_CLOSE, _NR_MMAP, _NR_MUNMAP, _NR_FCHDIR = 3, 9, 11, 81
 _MAP_PRIVATE_ANONYMOUS = 0x22
 _PROT_READ_WRITE = 3
 
@@ -67,16 +67,30 @@ def _drive(session: Session, rewrite: Rewrite) -> Result:
     values += [session.original[r] for r in ARGUMENT_REGISTERS[len(values) :]]
     keep = values[rewrite.cookie_arg] & ((1 << rewrite.cookie_shift) - 1)
     values[rewrite.cookie_arg] = keep | session.cookie << rewrite.cookie_shift & M64
-    value = session.run(rewrite.number, values, first=not mapped, may_block=rewrite.may_block)
+    value = _run_within(session, rewrite, values, first=not mapped)
     if rewrite.after is not None and value not in RESTARTS:
         rewrite.after(signed(value), values)
     if mapped:
         session.run(_NR_MUNMAP, [mapped, size], first=False)
+    for fd in rewrite.close:
+        session.run(_NR_CLOSE, [fd], first=False)
     if rewrite.again:
         session.give_back_call()
         return Result(Ending.AGAIN, signed(value))
     session.give_back(value)
     return Result(Ending.AGAIN if value in RESTARTS else Ending.DONE, signed(value))
+
+
+def _run_within(session: Session, rewrite: Rewrite, values: list[int], *, first: bool) -> int:
+    """The call itself, in the directory in which it is to be made."""
+    if rewrite.within is None:
+        return session.run(rewrite.number, values, first=first, may_block=rewrite.may_block)
+    there, back = rewrite.within
+    value = session.run(_NR_FCHDIR, [there], first=first)
+    if not value:
+        value = session.run(rewrite.number, values, first=False)
+        session.run(_NR_FCHDIR, [back], first=False)
+    return value
 
 
 def fix_up(tid: int, cookie: int, rewrite: Rewrite, answer: Callable[[int], bool]) -> Result:

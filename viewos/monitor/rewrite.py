@@ -71,6 +71,10 @@ class Rewrite(NamedTuple):
     after: Callable[[int, Sequence[int]], None] | None = None
     """Called with the result of the call (negative: minus the errno) and the arguments that it was
     made with, the tracee still stopped: what was placed in scratch memory is there."""
+    close: tuple[int, ...] = ()
+    """Descriptors that were put there for the call: closed behind it."""
+    within: tuple[int, int] | None = None
+    """Of the directory in which it is made, and of the one to which the process goes back."""
     again: bool = False
     """Drop the result, and let the tracee make its own call again."""
 

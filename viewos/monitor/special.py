@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from viewos.monitor import (
+    attributes,  # noqa: F401 - it registers emulations
     cwd,
     descriptors,
     execve,

@@ -1,0 +1,67 @@
+"""What a claim shows below a root directory of the kernel's, and no path leads to from there.
+
+The caller gets a descriptor of the directory for the time of the call. It is none of O_PATH, which
+the kernel does not inject (fget).
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from viewos.abi.syscalls import TABLE
+from viewos.claims import lies_in
+from viewos.monitor.outcome import Outcome
+from viewos.monitor.pathcalls import emulable
+from viewos.monitor.paths import KERNEL, Place
+from viewos.monitor.rewrite import Rewrite
+from viewos.monitor.task import field, read_status
+
+if TYPE_CHECKING:
+    from viewos.call import Call
+    from viewos.monitor.router import Router
+
+
+def needs_descriptor(router: Router, call: Call, place: Place) -> bool:
+    """Is a descriptor what leads the caller to the place, and may it have one?"""
+    root = router.tasks.get(call.tid)[1]
+    if place is KERNEL or root == b"/" or lies_in(place.real, root):
+        return False
+    by_itself = place.plain and not place.absolute
+    return not by_itself and emulable(call, [place]) and not _is_traced(call.tid)
+
+
+def _is_traced(tid: int) -> bool:
+    """By a debugger: it cannot be fixed up, and nobody would close the descriptor."""
+    return int(field(read_status(tid), b"TracerPid")) != 0
+
+
+def _given(router: Router, call: Call, directory: bytes) -> int:
+    """The number of a descriptor that the caller gets. Raises OSError."""
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    return router.inject(call, fd, cloexec=True)
+
+
+def change_directory(router: Router, call: Call, place: Place) -> int | Outcome:
+    """chdir(2)."""
+    fd = _given(router, call, place.real)
+    row = TABLE["fchdir"]
+    rewrite = Rewrite(row.number, [fd], row.cookie.arg, row.cookie.shift, close=(fd,))
+    return router.fix_up(call, rewrite, None, plain=False)
+
+
+def change_root(router: Router, call: Call, place: Place) -> int | Outcome:
+    """chroot(2), which knows no descriptors: from the directory itself, and back."""
+    fds = _given(router, call, place.real), _given(router, call, b"/proc/%d/cwd" % call.tid)
+    row = call.row
+    rewrite = Rewrite(row.number, [b".\0"], row.cookie.arg, row.cookie.shift, close=fds, within=fds)
+    return router.fix_up(call, rewrite, None, plain=False)
+
+
+def execute(router: Router, call: Call, rewrite: Rewrite, directory: bytes) -> Rewrite:
+    """execve(2) of a name in a directory."""
+    fd, row = _given(router, call, directory), TABLE["execveat"]
+    return rewrite._replace(
+        number=row.number, args=[fd, *rewrite.args, 0],
+        cookie_arg=row.cookie.arg, cookie_shift=row.cookie.shift, close=(fd,),
+    )  # fmt: skip
