@@ -137,7 +137,8 @@ class MountTable:
     def is_at(self, task: Task, link: str, real: bytes) -> bool:
         """Is a directory of a task (cwd, fd/N) where /proc says that it is?"""
         may_be_removed = real.endswith(b" (deleted)")
-        if not self.have_moved and not may_be_removed:
+        # Of a tree that somebody outside has unmounted lazily /proc tells the root.
+        if not self.have_moved and not may_be_removed and real != b"/":
             return True
         try:
             theirs = raw_statx(task.directory, link.encode(), AT_STATX_DONT_SYNC, _WANTED)

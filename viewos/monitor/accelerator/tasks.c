@@ -48,7 +48,7 @@ long task_directory(const struct accelerator *a, const struct task *task, const 
     long length = task_link(task, name, to);
     if (length < 0 || *to != '/' || (length > END && !strcmp(to + length - END, removed)))
         return -1;
-    if (!a->mounts_move)
+    if (!a->mounts_move && length > 1) /* "/": is it that of a tree that is mounted nowhere? */
         return length;
     struct identity here, there;
     return identity_of(task->directory, name, &here) && identity_of(AT_FDCWD, to, &there) &&
