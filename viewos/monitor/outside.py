@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING
 from viewos.abi.syscalls import TABLE
 from viewos.claims import lies_in
 from viewos.monitor.outcome import Outcome
-from viewos.monitor.pathcalls import emulable
 from viewos.monitor.paths import KERNEL, Place
 from viewos.monitor.rewrite import Rewrite
-from viewos.monitor.task import field, read_status
+from viewos.monitor.task import field, is_like_us, read_status
 
 if TYPE_CHECKING:
     from viewos.call import Call
@@ -28,7 +27,9 @@ def needs_descriptor(router: Router, call: Call, place: Place) -> bool:
     if place is KERNEL or root == b"/" or lies_in(place.real, root):
         return False
     by_itself = place.plain and not place.absolute
-    return not by_itself and emulable(call, [place]) and not _is_traced(call.tid)
+    if by_itself or place.native or not place.real or not is_like_us(call, call.task):
+        return False
+    return not _is_traced(call.tid)
 
 
 def _is_traced(tid: int) -> bool:
@@ -36,7 +37,7 @@ def _is_traced(tid: int) -> bool:
     return int(field(read_status(tid), b"TracerPid")) != 0
 
 
-def _given(router: Router, call: Call, directory: bytes) -> int:
+def lend(router: Router, call: Call, directory: bytes) -> int:
     """The number of a descriptor that the caller gets. Raises OSError."""
     fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     return router.inject(call, fd, cloexec=True)
@@ -44,7 +45,7 @@ def _given(router: Router, call: Call, directory: bytes) -> int:
 
 def change_directory(router: Router, call: Call, place: Place) -> int | Outcome:
     """chdir(2)."""
-    fd = _given(router, call, place.real)
+    fd = lend(router, call, place.real)
     row = TABLE["fchdir"]
     rewrite = Rewrite(row.number, [fd], row.cookie.arg, row.cookie.shift, close=(fd,))
     return router.fix_up(call, rewrite, None, plain=False)
@@ -52,7 +53,7 @@ def change_directory(router: Router, call: Call, place: Place) -> int | Outcome:
 
 def change_root(router: Router, call: Call, place: Place) -> int | Outcome:
     """chroot(2), which knows no descriptors: from the directory itself, and back."""
-    fds = _given(router, call, place.real), _given(router, call, b"/proc/%d/cwd" % call.tid)
+    fds = lend(router, call, place.real), lend(router, call, b"/proc/%d/cwd" % call.tid)
     row = call.row
     rewrite = Rewrite(row.number, [b".\0"], row.cookie.arg, row.cookie.shift, close=fds, within=fds)
     return router.fix_up(call, rewrite, None, plain=False)
@@ -60,7 +61,7 @@ def change_root(router: Router, call: Call, place: Place) -> int | Outcome:
 
 def execute(router: Router, call: Call, rewrite: Rewrite, directory: bytes) -> Rewrite:
     """execve(2) of a name in a directory."""
-    fd, row = _given(router, call, directory), TABLE["execveat"]
+    fd, row = lend(router, call, directory), TABLE["execveat"]
     return rewrite._replace(
         number=row.number, args=[fd, *rewrite.args, 0],
         cookie_arg=row.cookie.arg, cookie_shift=row.cookie.shift, close=(fd,),

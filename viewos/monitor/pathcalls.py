@@ -24,6 +24,7 @@ from viewos.monitor.intents import INTENTS, intention
 from viewos.monitor.memory import Fault
 from viewos.monitor.namespaces import is_view
 from viewos.monitor.outcome import CONTINUE, FIX_UP, Outcome
+from viewos.monitor.outside import lend, needs_descriptor
 from viewos.monitor.paths import KERNEL, PATH_MAX, RESOLVE_MASK, Place, Start
 from viewos.monitor.refusals import check_changes
 from viewos.monitor.rewrite import Argument, Rewrite
@@ -244,10 +245,16 @@ def fix_up_paths(
     row = call.row
     args: list[Argument] = list(call.raw[: len(row.args)])
     strings: dict[int, bytes] = {}
+    lent: list[int] = []
     for argument, place in zip(row.paths, places, strict=True):
         if place is KERNEL or not place.real or place.best or _is_outside(router, call, place):
             continue
-        strings[argument.path] = tracee_string(router, call, place)
+        if argument.dirfd is not None and needs_descriptor(router, call, place):
+            lent.append(lend(router, call, place.parent))
+            args[argument.dirfd] = lent[-1]
+            strings[argument.path] = place.real[len(place.parent) :].lstrip(b"/")
+        else:
+            strings[argument.path] = tracee_string(router, call, place)
         args[argument.path] = strings[argument.path] + b"\0"
         if argument.follow is HOW:  # the resolver has obeyed them, and the path is another one
             flags, mode, rules = read_how(router, call)
@@ -262,8 +269,9 @@ def fix_up_paths(
     if any(place.claim is not None and place.claim.module is not None for place in places):
         after = lambda result, _: None if result < 0 else committed(call, places)  # noqa: E731
     rewrite = Rewrite(
-        row.number, args, row.cookie.arg, row.cookie.shift, may_block=may_block, after=after
-    )
+        row.number, args, row.cookie.arg, row.cookie.shift,
+        may_block=may_block, after=after, close=tuple(lent),
+    )  # fmt: skip
     plain = not others and all(place.plain for place in places)
     return router.fix_up(call, rewrite, None if others else strings, plain)
 

@@ -78,6 +78,21 @@ static void watch(void)
     close(fd);
 }
 
+static void by_descriptor(void)
+{
+    int path = open("/home/file", O_PATH), below = open("/home", O_PATH | O_DIRECTORY);
+    told("O_PATH", path < 0 ? -1 : 0);
+    told("below it", faccessat(below, "file", F_OK, 0));
+    told("O_PATH of nothing", open("/home/none/", O_PATH));
+    CHECK(mkfifo("/home/fifo", 0600));
+    int fifo = open("/home/fifo", O_RDWR), again = open("/home/fifo", O_WRONLY | O_NONBLOCK);
+    told("FIFO", fifo < 0 ? -1 : 0);
+    told("FIFO", again < 0 ? -1 : 0);
+    CHECK(unlink("/home/fifo"));
+    told("FIFO", openat(AT_FDCWD, "/home/fifo", O_PATH | O_NOFOLLOW));
+    for (int fd = 3; fd < 64; fd++) close(fd);
+}
+
 int main(int argc, char **argv)
 {
     if (argc == 2 && !strcmp(argv[1], "child")) {
@@ -88,6 +103,7 @@ int main(int argc, char **argv)
     CHECK(chroot("."));
     attributes();
     watch();
+    by_descriptor();
     told("chdir", chdir("/home"));
     where("home");
     told("chdir", chdir("inner"));
