@@ -20,6 +20,7 @@ MODULES = {
     "claim": "vfs:{0}/top/home={0}/home",
     "both": "vfs:/mnt={0}/top,/mnt/home={0}/home",
     "all": "vfs:/=/,{0}/top/home={0}/home",
+    "root": "vfs:/=/,{0}/top/home={0}/home uid:0",
 }
 
 
@@ -52,6 +53,6 @@ def test_a_claim_in_another_root(trees: Path, where: str, env: dict[str, str]) -
         (trees / "home" / name).unlink()
     (trees / "home/file").write_text("in home")
     top = "/mnt" if where == "both" else f"{trees}/top"
-    done = run_in_view([MODULES[where].format(trees)], [program, top], env=env)
+    done = run_in_view(MODULES[where].format(trees).split(), [program, top], env=env)
     assert done.stdout.decode() == expected.decode()
     assert done.stderr == b""

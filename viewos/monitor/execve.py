@@ -226,14 +226,15 @@ def _run(
     router: Router, call: Call, program: Program, place: Place, at: int, after: After
 ) -> int | Outcome:
     name = program.given
-    is_outside = outside.needs_descriptor(router, call, program.place)
+    is_outside = outside.needs_descriptor(router, call, program.place, relative=True)
     if is_outside:
         real = b"./" + os.path.basename(program.place.real)
     else:
         real = tracee_string(router, call, program.place)
     wanted = program.comm or os.path.basename(name)[:15]
     string = _padded(_named(router, call, program, real), len(name))
-    if place.plain and not (program.rebuilt or program.is_copy) and name[:8] != b"/dev/fd/":
+    is_same = place.plain and not (program.rebuilt or program.is_copy or is_outside)
+    if is_same and name[:8] != b"/dev/fd/":
         string = name  # a link at its end gives the process its name
     elif program.comm is None and os.path.basename(string)[:15] != wanted:
         program.comm = wanted

@@ -21,12 +21,13 @@ if TYPE_CHECKING:
     from viewos.monitor.router import Router
 
 
-def needs_descriptor(router: Router, call: Call, place: Place) -> bool:
-    """Is a descriptor what leads the caller to the place, and may it have one?"""
+def needs_descriptor(router: Router, call: Call, place: Place, *, relative: bool = False) -> bool:
+    """Is a descriptor what leads the caller to the place, and may it have one? `relative`: even if
+    a relative string of its own would do."""
     root = router.tasks.get(call.tid)[1]
     if place is KERNEL or root == b"/" or lies_in(place.real, root):
         return False
-    by_itself = place.plain and not place.absolute
+    by_itself = place.plain and not place.absolute and not relative
     if by_itself or place.native or not place.real or not is_like_us(call, call.task):
         return False
     return not _is_traced(call.tid)
