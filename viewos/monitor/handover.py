@@ -71,6 +71,7 @@ def is_asked(router: Router, call: Call) -> bool:
         and call.raw[3] == mark(router)
         and call.tid == call.pid
         and call.task.like_us
+        and call.task.link("root") == b"/"
         and router.notification.engine.helper is None
     )
 

@@ -20,6 +20,7 @@ from viewos.monitor.links import below_root
 from viewos.monitor.pathcalls import resolve_path
 from viewos.monitor.paths import Place
 from viewos.monitor.standins import relinked
+from viewos.monitor.task import is_like_us
 
 if TYPE_CHECKING:
     from viewos.call import Call
@@ -172,7 +173,7 @@ def _through_loader(
     if program.is_nameless or program.is_secure or not takes_argv0(place.real):
         _take_copy(router, program, place.real)
         return False
-    if _is_small(router, program):
+    if _may_be_copied(router, call, program):
         try:
             _take_copy(router, program, place.real)
             return False
@@ -202,8 +203,11 @@ def _through_loader(
     return False
 
 
-def _is_small(router: Router, program: Program) -> bool:
-    """May there be one copy more, of a program for which there is another way?"""
+def _may_be_copied(router: Router, call: Call, program: Program) -> bool:
+    """May there be one copy more, of a program for which there is another way? Its permissions are
+    ours, and it lies outside of any other root directory."""
+    if not is_like_us(call, call.task) or call.task.link("root") != b"/":
+        return False
     size = os.path.getsize(program.readable)
     return size <= _LARGEST_COPY and router.view.copied + size <= _MOST_COPIED
 
