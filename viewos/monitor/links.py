@@ -13,6 +13,7 @@ from viewos.claims import lies_in
 from viewos.kernel import AT_FDCWD, NR, syscall
 from viewos.monitor.emulate import readlink as emulated_readlink
 from viewos.monitor.memory import Fault
+from viewos.monitor.namespaces import is_view
 from viewos.monitor.outcome import CONTINUE, Outcome
 from viewos.monitor.pathcalls import (
     emulable,
@@ -145,8 +146,22 @@ def stands_for(router: Router, link: bytes, text: bytes) -> bytes | None:
         if program is None or (text in router.view.originals and _is_gone(program)):
             return None  # of a program without a name the copy is what is left
         return router.resolver.claims.reverse(program)
-    is_shown = state.view == router.number and text == b"/"
+    is_shown = state.view == router.number and text == b"/" and leads_to(router, link, text)
     return (state.root or b"/") if is_shown else None
+
+
+def leads_to(router: Router, link: bytes, text: bytes) -> bool:
+    """Is the directory behind a magic link of procfs the one that its text names in the view?
+    Another mount name space has others by the same names, unless the view goes on there."""
+    match = router.mounts.match_proc(_NAMES, link)
+    if match is not None and router.view.states.found_in(int(match[1])) is not None:
+        try:
+            task, _ = router.tasks.get(int(match[1]))
+            if not task.same_mounts and is_view(task):
+                return True
+        except OSError:
+            return False
+    return router.mounts.leads_to(link, text)
 
 
 def _is_gone(path: bytes) -> bool:

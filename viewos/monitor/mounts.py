@@ -140,15 +140,19 @@ class MountTable:
         # Of a tree that somebody outside has unmounted lazily /proc tells the root.
         if not self.have_moved and not may_be_removed and real != b"/":
             return True
-        try:
-            theirs = raw_statx(task.directory, link.encode(), AT_STATX_DONT_SYNC, _WANTED)
-            found = raw_statx(AT_FDCWD, real, AT_STATX_DONT_SYNC, _WANTED)
-        except PermissionError:
-            # It may be reached by its name only where it was mounted before.
-            return not may_be_removed
-        except OSError:
-            return False
-        return _identity(theirs) == _identity(found)
+        return _is_same(task.directory, link.encode(), real, unless_seen=not may_be_removed)
+
+    def leads_to(self, link: bytes, text: bytes) -> bool:
+        """Does a magic link lead to what its text names here? Not into another mount name space,
+        nor to what is mounted nowhere, or covered; and from then on descriptors may stand for
+        such directories, too."""
+        if _is_same(AT_FDCWD, link, text, unless_seen=True):
+            return True
+        if not self.have_moved:
+            self.have_moved = True
+            for watcher in self._watchers:
+                watcher(self)
+        return False
 
     def mount_of(self, real: bytes) -> bytes:
         """The mount point under which a canonical real path lies."""
@@ -180,6 +184,19 @@ class MountTable:
             return None
         mount = self.mount_of(real)
         return mount if mount in self._proc else None
+
+
+def _is_same(directory: int, link: bytes, real: bytes, *, unless_seen: bool) -> bool:
+    """Are what a link leads to and what has that name one? `unless_seen`: what is said where
+    nobody may look."""
+    try:
+        theirs = raw_statx(directory, link, AT_STATX_DONT_SYNC, _WANTED)
+        found = raw_statx(AT_FDCWD, real, AT_STATX_DONT_SYNC, _WANTED)
+    except PermissionError:
+        return unless_seen  # it may be reached by its name only where it was mounted before
+    except OSError:
+        return False
+    return _identity(theirs) == _identity(found)
 
 
 def _identity(statx: bytes) -> tuple[int, int]:

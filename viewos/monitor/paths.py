@@ -94,6 +94,8 @@ class Resolver:
         self.stands_for: Callable[[bytes, bytes], bytes | None] = lambda link, text: None
         """The virtual path to which a magic link of procfs with that text leads, where that is
         another one than the kernel's."""
+        self.leads_to: Callable[[bytes, bytes], bool] = mounts.leads_to
+        """Is the directory behind such a link the one that its text names in the view?"""
 
     def root_of(self, real: bytes) -> Start:
         """The virtual root directory of a tracee whose root is `real`."""
@@ -356,7 +358,9 @@ class Resolver:
         if virtual is None:
             if text[:1] == b"/" and not text.endswith(b" (deleted)"):
                 virtual = self.claims.reverse(text)
-            if last or virtual is None or forbidden or not is_directory(text):
+            # Of the last name, too: it may be opened, and paths begin there.
+            there = virtual is not None and is_directory(text) and self.leads_to(walk.real, text)
+            if last or virtual is None or forbidden or not there:
                 place = self._arrived_at(walk, walk.real)
                 return place._replace(native=True, target=text)
         walk.virtual, walk.kernel, walk.absolute, walk.inside = virtual, text, True, True
