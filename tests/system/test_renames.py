@@ -1,0 +1,79 @@
+"""rename(2) and its kin at mount points, on read-only mounts and above: each call says in a
+view what it says below bind mounts, in the order of the kernel."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from .swapped import tree
+
+pytestmark = [
+    pytest.mark.timeout(120),
+    pytest.mark.skipif(os.getuid() != 0, reason="the native twin mounts"),
+]
+NOBODY = 65534
+CALLS = """
+import ctypes, errno, os, shutil
+libc = ctypes.CDLL(None, use_errno=True)
+os.chdir("T/mnt")
+def fresh():
+    for top in (b"T/mnt/sub/x", b"T/mnt/sub", b"T/mnt"):
+        for name in os.listdir(top):
+            path = os.path.join(top, name)
+            if path in (b"T/mnt/sub", b"T/mnt/sub/x"):
+                continue
+            shutil.rmtree(path) if os.path.isdir(path) else os.unlink(path)
+        os.mkdir(top + b"/d"), open(top + b"/f", "w").close()
+def tell(what, *args):
+    done = libc.syscall(*args) >= 0
+    print(what, "done" if done else errno.errorcode[ctypes.get_errno()])
+    return done
+"""
+PRODUCT = """
+NAMES = (b"/ T/mnt T/mnt/sub T/mnt/sub/x T/mnt/f T/mnt/sub/f T/mnt/d sub sub/ sub/x sub/. sub/x/.. "
+         b"sub/x/../f sub/x/../../f sub/x/d T/mnt/none T/mnt/sub/none T/mnt/f/ none/ none/x d/in "
+         b"/proc/self/cwd T/other").split()
+fresh()
+for flags in (0, 1, 2, 3, 8):
+    for old in NAMES:
+        for new in NAMES:
+            if tell((flags, old, new), 316, -100, old, -100, new, flags):
+                fresh()
+"""
+READ_ONLY = """
+for flags in (0, 1, 2):
+    for old in (b"T/mnt", b"sub", b"sub/", b"f", b"sub/g", b"none", b"sub/.."):
+        for new in (b"T/mnt", b"sub", b"f", b"rel", b"none", b"none/", b"sub/new", b"T/mnt/sub/.."):
+            tell((flags, old, new), 316, -100, old, -100, new, flags)
+for name in (b"T/mnt", b"sub", b"sub/", b"f", b"none", b"sub/of-d"):
+    tell((name, "unlink"), 263, -100, name, 0), tell((name, "rmdir"), 263, -100, name, 0x200)
+for directory in (b"T/mnt", b"sub"):
+    fd = os.open(directory, os.O_RDONLY)
+    name = b"/proc/self/fd/%d" % fd
+    for flags in (os.O_RDWR, os.O_RDONLY | os.O_CREAT, os.O_TMPFILE | os.O_RDWR):
+        tell((directory, flags), 2, name, flags, 0o600)
+    tell((directory, "truncate"), 76, name, 0), tell((directory, "chmod"), 90, name, 0o755)
+"""
+NESTED = "vfs:T/mnt=T/n/1,T/mnt/sub=T/n/2,T/mnt/sub/x=T/n/3"
+RO = "vfs:T/mnt=T/a,ro,T/mnt/sub=T/d,ro"
+
+
+def says(how: str, module: str, program: str, user: int = 0) -> str:
+    with tree(user) as ground:
+        ground.root.chmod(0o755)
+        for name in ("n/1/sub", "n/2/x", "n/3"):
+            (ground.root / name).mkdir(parents=True)
+        for name in ("n/1", "n/1/sub", "n/2", "n/2/x", "n/3"):
+            os.chown(ground.root / name, user, user)
+        return ground.says(how, (module,), f"python3 -c '{CALLS}{program}'")
+
+
+@pytest.mark.parametrize("user", [0, NOBODY])
+@pytest.mark.parametrize(("module", "program"), [(NESTED, PRODUCT), (RO, READ_ONLY)])
+def test_the_order_is_the_kernels(module: str, program: str, user: int) -> None:
+    expected = says("mounts", module, program, user)
+    assert "EBUSY" in expected or "EROFS" in expected, expected
+    assert "Traceback" not in expected
+    assert says("view", module, program, user) == expected

@@ -1,0 +1,102 @@
+"""What mounts refuse of rename(2), in the order of do_renameat2 and vfs_rename (fs/namei.c)."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from typing import TYPE_CHECKING
+
+from viewos.claims import lies_in
+from viewos.monitor.mountpoints import directory_of, is_mount_point, mounts_of, probe_flags
+from viewos.monitor.paths import KERNEL, Place
+
+if TYPE_CHECKING:
+    from viewos.call import Call
+    from viewos.monitor.router import Router
+
+_NOREPLACE, _EXCHANGE = 1, 2
+
+
+def check_rename(router: Router, call: Call, old: Place, new: Place) -> None:
+    """Raise what the kernel would, of a rename that mounts have a say in."""
+    if KERNEL in (old, new):
+        return
+    both = (old, new)
+    is_busy = any(is_mount_point(place) for place in both)
+    is_read_only = any(_is_read_only(router, place) for place in both)
+    differs = _differs(router, call, old, new)
+    if not (differs or is_busy or is_read_only):
+        return
+    flags = call.raw[4] & 0xFFFFFFFF if call.name == "renameat2" else 0
+    probe_flags(call)
+    directories = [directory_of(router, place)[1] for place in both]
+    for directory in directories:
+        os.stat(directory + b"/.")
+    mounts = {router.mounts.mount_of(directory) for directory in directories}
+    if differs or (len(mounts) > 1 and not any(place.target for place in both)):
+        raise OSError(errno.EXDEV, "another mount")
+    root = router.root_of(call, router.tasks.get(call.tid)[1]).virtual
+    if _is_no_name(old, root):
+        raise OSError(errno.EBUSY, "no name")
+    if _is_no_name(new, root):
+        raise OSError(errno.EEXIST if flags & _NOREPLACE else errno.EBUSY, "no name")
+    if is_read_only:
+        raise OSError(errno.EROFS, "read-only claim")
+    if old.virtual != new.virtual or flags & _NOREPLACE:
+        _check_names(old, new, flags)
+        if is_busy:
+            raise OSError(errno.EBUSY, "mount point")
+
+
+def _is_read_only(router: Router, place: Place) -> bool:
+    """Is the directory of a name in a read-only claim?"""
+    if place.target is not None:
+        return router.is_read_only(place.target)
+    claim = directory_of(router, place)[0]
+    return claim is not None and claim.read_only
+
+
+def _differs(router: Router, call: Call, old: Place, new: Place) -> bool:
+    """Do the names stand in different claims?"""
+    if new.native or (old.native and not old.target):
+        return False  # another file system, which the kernel sees for itself
+    here = mounts_of(router, call, 0, old, of_parent=True)
+    return here.isdisjoint(mounts_of(router, call, 1, new, of_parent=True))
+
+
+def _is_no_name(place: Place, root: bytes) -> bool:
+    """Does the path end in dots, or is it the root itself?"""
+    last = os.path.basename(place.real.rstrip(b"/"))
+    return place.virtual == root or last in (b"", b".", b"..")
+
+
+def _check_names(old: Place, new: Place, flags: int) -> None:
+    """Raise what is wrong with two names in one mount."""
+    is_directory = stat.S_ISDIR(os.lstat(old.real.rstrip(b"/")).st_mode)
+    try:
+        replaced = os.lstat(new.real.rstrip(b"/")).st_mode
+    except FileNotFoundError:
+        if flags & _EXCHANGE:
+            raise
+        replaced = 0
+    if replaced and flags & _NOREPLACE:
+        raise OSError(errno.EEXIST, "exists")
+    needs_directory = old.real.endswith(b"/") or new.real.endswith(b"/")
+    if flags & _EXCHANGE:
+        if new.real.endswith(b"/") and not stat.S_ISDIR(replaced):
+            raise OSError(errno.ENOTDIR, "no directory")
+        needs_directory = old.real.endswith(b"/")
+    if needs_directory and not is_directory:
+        raise OSError(errno.ENOTDIR, "no directory")
+    _check_order(old, new, flags)
+    if replaced and not flags & _EXCHANGE and is_directory != stat.S_ISDIR(replaced):
+        raise OSError(errno.ENOTDIR if is_directory else errno.EISDIR, "another kind")
+
+
+def _check_order(old: Place, new: Place, flags: int) -> None:
+    """Raise what is wrong where one name is a directory on the way to the other."""
+    if old.virtual != new.virtual and lies_in(new.virtual, old.virtual):
+        raise OSError(errno.EINVAL, "into itself")
+    if old.virtual != new.virtual and lies_in(old.virtual, new.virtual):
+        raise OSError(errno.EINVAL if flags & _EXCHANGE else errno.ENOTEMPTY, "not empty")
