@@ -81,10 +81,11 @@ def below(path: bytes, prefix: bytes) -> bytes:
 class ClaimMap:
     """All claims of a view, flat: each backing is a real path, and the longest prefix wins."""
 
-    __slots__ = ("by_prefix",)
+    __slots__ = ("_above", "by_prefix")
 
     def __init__(self, by_prefix: dict[bytes, Claim] | None = None) -> None:
         self.by_prefix: dict[bytes, Claim] = {} if by_prefix is None else by_prefix
+        self._above: frozenset[bytes] | None = None
 
     def __bool__(self) -> bool:
         return bool(self.by_prefix)
@@ -103,6 +104,17 @@ class ClaimMap:
             if cut <= 0:
                 return by_prefix.get(b"/")
             path = path[:cut]
+
+    def is_above(self, path: bytes) -> bool:
+        """Does a claim's prefix lie below a canonical virtual path, which is not the prefix?"""
+        if self._above is None:
+            self._above = frozenset(
+                prefix[:cut]
+                for prefix in self.by_prefix
+                for cut in range(1, len(prefix))
+                if prefix[cut : cut + 1] == b"/"
+            )
+        return path in self._above
 
     def forward(self, path: bytes, intent: str = "look") -> tuple[Claim | None, bytes]:
         """(claim, real path) of a canonical virtual path."""

@@ -8,6 +8,7 @@ import os
 import pytest
 
 from .swapped import tree
+from .view import prefix, run_in_view
 
 pytestmark = [
     pytest.mark.timeout(120),
@@ -77,3 +78,88 @@ def test_the_order_is_the_kernels(module: str, program: str, user: int) -> None:
     assert "EBUSY" in expected or "EROFS" in expected, expected
     assert "Traceback" not in expected
     assert says("view", module, program, user) == expected
+
+
+ABOVE = """
+import ctypes, errno, os
+libc = ctypes.CDLL(None, use_errno=True)
+def tell(what, call, *args):
+    try:
+        print(what, call(*args))
+    except OSError as error:
+        print(what, errno.errorcode[error.errno])
+def rename2(old, new, flags):
+    if libc.renameat2(-100, old.encode(), -100, new.encode(), flags):
+        raise OSError(ctypes.get_errno(), "")
+os.chdir("T/")
+for top in ("", "T/"):
+    p, n, f = (top + name for name in ("n", "n/p", "d/of-d"))
+    for path in (p, n):
+        tell("rmdir", os.rmdir, path), tell("unlink", os.unlink, path)
+        tell("replaced", os.rename, top + "c", path), tell("by a file", os.rename, f, path)
+        tell("a file", os.rename, path, f), tell("itself", os.rename, path, path)
+        tell("not empty", os.rename, path, top + "b"), tell("below", os.rename, path, path + "/x")
+        tell("across", os.rename, path, "/dev/shm/x"), tell("nowhere", os.rename, path, "none/x")
+        tell("noreplace", rename2, path, top + "c", 1), tell("missing", rename2, path, top + "x", 2)
+    tell("other", os.rename, top + "other", top + "another")
+    tell("back", os.rename, top + "another", top + "other")
+    os.mkdir(top + "n/p/made"), os.rmdir(top + "n/p/made")
+print(os.listdir("n/p"), os.listdir("n/p/m"), os.listdir("c"))
+"""
+MOVES = """
+for top in ("", "T/"):
+    for path in (top + "n", top + "n/p"):
+        tell("moved", os.rename, path, top + "moved"), tell("onto", os.rename, path, top + "c")
+        for old, new in ((path, top + "c"), (top + "c", path)):
+            tell("exchanged", rename2, old, new, 2)
+print(os.listdir("n/p"), os.listdir("n/p/m"), os.listdir("c"))
+"""
+VIA: dict[str, tuple[bool, dict[str, str]]] = {
+    "inproc": (True, {}), "no inproc": (False, {}), "pure": (False, {"VIEWOS_PURE": "1"}),
+}  # fmt: skip
+"""With the in-process tier, and in which environment."""
+
+
+def tells(how: str, program: str, user: int) -> tuple[str, str]:
+    """What a program says with a claim at n/p/m, which does not exist outside of the view."""
+    with tree(user) as ground:
+        (ground.root / "n" / "p").mkdir(parents=True)
+        for name in (".", "n", "n/p"):
+            os.chown(ground.root / name, user, user)
+        words, claim = ["python3", "-c", ground.name(program)], "vfs:T/n/p/m=T/a"
+        if how == "mounts":
+            (ground.root / "n" / "p" / "m").mkdir()
+            done = ground.run(how, (claim,), words)
+        else:
+            inproc, env = VIA[how]
+            done = run_in_view(
+                None, [*prefix([ground.name(claim)], user=user, inproc=inproc), *words],
+                user=user, cwd=str(ground.root), timeout=30, env=env,
+            )  # fmt: skip
+        out, err = (
+            text.decode().replace(str(ground.root), "T") for text in (done.stdout, done.stderr)
+        )
+        return out, err
+
+
+@pytest.mark.parametrize("user", [0, NOBODY])
+@pytest.mark.parametrize("how", VIA)
+def test_a_directory_in_which_a_claim_stands_is_not_empty(how: str, user: int) -> None:
+    expected = tells("mounts", ABOVE, user)
+    assert "rmdir ENOTEMPTY" in expected[0]
+    assert tells(how, ABOVE, user) == expected
+
+
+@pytest.mark.parametrize("user", [0, NOBODY])
+@pytest.mark.parametrize("how", VIA)
+def test_a_directory_in_which_a_claim_stands_stays(how: str, user: int) -> None:
+    """Natively the mount would move along."""
+    told, log = tells(how, ABOVE[: ABOVE.index("os.chdir")] + 'os.chdir("T/")' + MOVES, user)
+    *lines, left = told.splitlines()
+    assert {line.partition(" ")[2] for line in lines} == {"EBUSY"}, told
+    assert left.startswith("['m'] [") and left.endswith(" []") and "'f'" in left
+    assert sorted(log.splitlines()) == [
+        f"viewos: rename: T/{name} holds a directory or file of the view, which cannot move along:"
+        " EBUSY"
+        for name in ("n", "n/p")
+    ]

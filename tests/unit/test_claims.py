@@ -173,3 +173,14 @@ def test_a_modules_objects_through_two_claims() -> None:
         (b"/c", b"/x/y"),
     ):
         assert claims.forward(path)[1] == b"/store0" + real
+
+
+def test_directories_above_a_claim() -> None:
+    mounts = [
+        Mount(b"/a/b/ab", b"/b", False),
+        Mount(b"/a/ab", None, False),
+        Mount(b"/", b"/", True),
+    ]
+    claims = build([mounts])
+    assert [path for path in PATHS if claims.is_above(path)] == [b"/a", b"/a/b"]
+    assert not ClaimMap().is_above(b"/a")

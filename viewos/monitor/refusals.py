@@ -15,10 +15,14 @@ from viewos.monitor.intents import NAME_INTENTS, intention, open_flags
 from viewos.monitor.mountpoints import directory_of, is_mount_point, mounts_of, probe_flags
 from viewos.monitor.paths import KERNEL, Place
 from viewos.monitor.renames import check_rename
+from viewos.monitor.task import is_like_us
 
 if TYPE_CHECKING:
     from viewos.call import Call
     from viewos.monitor.router import Router
+
+
+_TAKES = frozenset({"rename", "rmdir", "unlink"})
 
 
 def check_changes(router: Router, call: Call, places: list[Place]) -> None:
@@ -32,15 +36,20 @@ def check_changes(router: Router, call: Call, places: list[Place]) -> None:
     for argument, place in zip(call.row.paths, places, strict=True):
         if place.target is not None and router.is_read_only(place.target):
             _check_followed(router, call, argument, place)
-        claim = place.claim
-        if claim is None or place is KERNEL:
-            continue
         if argument.intent is Intent.REMOVE and is_mount_point(place):
             _refuse_mount_point(router, call, place)
-        if claim.read_only:
+        if place.is_read_only and place is not KERNEL:
             _check_read_only(router, call, argument, place)
     if call.operation == "link":
         _check_same_mount(router, call, *places)
+    elif takes_claims(router, call, places):
+        _refuse_holder(call, places[0])
+
+
+def takes_claims(router: Router, call: Call, places: list[Place]) -> bool:
+    """Is the call about to remove or rename a directory in which, or below, a claim stands?"""
+    is_above = router.view.claims.is_above
+    return call.operation in _TAKES and any(is_above(place.virtual) for place in places)
 
 
 def _check_followed(router: Router, call: Call, argument: PathArg, place: Place) -> None:
@@ -91,6 +100,15 @@ def _refuse_mount_point(router: Router, call: Call, place: Place) -> None:
     if is_directory != bool(flags):
         raise OSError(errno.EISDIR if is_directory else errno.ENOTDIR, "mount point")
     raise OSError(errno.EBUSY, "mount point")
+
+
+def _refuse_holder(call: Call, place: Place) -> None:
+    """Raise ENOTEMPTY for a directory that has no other entry than a claim, it may be."""
+    if removal_flags(call) != AT_REMOVEDIR or not stat.S_ISDIR(os.lstat(place.real).st_mode):
+        return
+    may_change = os.access(place.parent, os.W_OK | os.X_OK, effective_ids=True)
+    if may_change or not is_like_us(call, call.task):
+        raise OSError(errno.ENOTEMPTY, "a claim stands there")
 
 
 def _check_read_only(router: Router, call: Call, argument: PathArg, place: Place) -> None:

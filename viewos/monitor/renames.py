@@ -24,9 +24,11 @@ def check_rename(router: Router, call: Call, old: Place, new: Place) -> None:
         return
     both = (old, new)
     is_busy = any(is_mount_point(place) for place in both)
+    is_above = router.view.claims.is_above
+    holds = is_above(old.virtual) or is_above(new.virtual)
     is_read_only = any(_is_read_only(router, place) for place in both)
     differs = _differs(router, call, old, new)
-    if not (differs or is_busy or is_read_only):
+    if not (differs or is_busy or is_read_only or holds):
         return
     flags = call.raw[4] & 0xFFFFFFFF if call.name == "renameat2" else 0
     probe_flags(call)
@@ -44,9 +46,11 @@ def check_rename(router: Router, call: Call, old: Place, new: Place) -> None:
     if is_read_only:
         raise OSError(errno.EROFS, "read-only claim")
     if old.virtual != new.virtual or flags & _NOREPLACE:
-        _check_names(old, new, flags)
+        replaced = _check_names(old, new, flags)
         if is_busy:
             raise OSError(errno.EBUSY, "mount point")
+        if holds:
+            _refuse_holder(router, old, new, bool(replaced) and not flags & _EXCHANGE)
 
 
 def _is_read_only(router: Router, place: Place) -> bool:
@@ -71,8 +75,8 @@ def _is_no_name(place: Place, root: bytes) -> bool:
     return place.virtual == root or last in (b"", b".", b"..")
 
 
-def _check_names(old: Place, new: Place, flags: int) -> None:
-    """Raise what is wrong with two names in one mount."""
+def _check_names(old: Place, new: Place, flags: int) -> int:
+    """Raise what is wrong with two names in one mount. Returns the mode of what has the new one."""
     is_directory = stat.S_ISDIR(os.lstat(old.real.rstrip(b"/")).st_mode)
     try:
         replaced = os.lstat(new.real.rstrip(b"/")).st_mode
@@ -92,6 +96,32 @@ def _check_names(old: Place, new: Place, flags: int) -> None:
     _check_order(old, new, flags)
     if replaced and not flags & _EXCHANGE and is_directory != stat.S_ISDIR(replaced):
         raise OSError(errno.ENOTDIR if is_directory else errno.EISDIR, "another kind")
+    return replaced
+
+
+def _refuse_holder(router: Router, old: Place, new: Place, replaces: bool) -> None:
+    """Raise OSError where a name is that of a directory in which, or below, a claim stands, which
+    would stay where it is: EBUSY, which the kernel does not say; or ENOTEMPTY, which it does."""
+    claims = router.view.claims
+    is_full = claims.is_above(new.virtual) or _has_entries(new.real)
+    if replaces and is_full and os.path.isdir(new.real):
+        raise OSError(errno.ENOTEMPTY, "not empty")
+    for place in (old, new):
+        if claims.is_above(place.virtual) and os.path.isdir(place.real):
+            name = os.fsdecode(place.virtual)
+            router.log.warning(
+                f"rename: {name} holds a directory or file of the view, which cannot move along:"
+                " EBUSY",
+                once=f"holder {name}",
+            )
+            raise OSError(errno.EBUSY, "a claim stands there")
+
+
+def _has_entries(directory: bytes) -> bool:
+    try:
+        return bool(os.listdir(directory))
+    except OSError:
+        return False
 
 
 def _check_order(old: Place, new: Place, flags: int) -> None:

@@ -243,6 +243,17 @@ static bool takes_known_name(const struct call *c, int n, const struct place *p)
     return !c->level->owners || owners_may(c->level->owners, st.st_ino);
 }
 
+/* May the call remove or rename a directory in which a claim stands? */
+static bool takes_claims(const struct call *c)
+{
+    if (c->rule->action != ACTION_UNLINK && c->rule->action != ACTION_RENAME)
+        return false;
+    for (int i = 0; i < c->rule->path_count; i++)
+        if (table_has_below(c->claims, c->places[i].virtual_, c->places[i].virtual_length))
+            return true;
+    return false;
+}
+
 /* Does the call name something in a directory that it has, in a view that changes no names? */
 static bool is_name_here(struct call *c)
 {
@@ -293,6 +304,8 @@ static enum outcome decide(struct call *c)
     }
     if (c->rule->action == ACTION_EXECUTE)
         return do_execve(c, all_continue && !is_native);
+    if (takes_claims(c))
+        return PASS;
     if (all_continue && !shows && is_one_mount(c))
         return CONTINUE;
     if (is_native || !is_like_us(c) || !is_allowed(c))

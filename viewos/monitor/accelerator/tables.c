@@ -63,12 +63,15 @@ TABLE_CODE static size_t holders(const struct table *t, bool backing, const char
     return count;
 }
 
-TABLE_CODE bool table_is(const struct table *t, const char *path, size_t length)
+TABLE_CODE bool table_has_below(const struct table *t, const char *path, size_t length)
 {
-    uint32_t hash = mix(2166136261u, '/');
-    for (size_t at = 1; at < length; at++)
-        hash = mix(hash, path[at]);
-    return probe(t, false, hash, path, length);
+    for (uint32_t i = 0; i < t->count; i++) {
+        const struct entry *e = t->entries + i;
+        const char *prefix = table_text(t, e->prefix);
+        if (e->prefix_length > length && prefix[length] == '/' && !memcmp(prefix, path, length))
+            return true;
+    }
+    return false;
 }
 
 TABLE_CODE const struct entry *table_find(const struct table *t, const char *path, size_t length)

@@ -10,6 +10,7 @@
 
 enum { CLAIM_READ_ONLY = 1, CLAIM_MODULE = 2 };
 enum { MOUNT_NATIVE = 1, MOUNT_PROC = 2 };
+enum { NAME_ABOVE = 1 }; /* no prefix ends in that name: it is one of a directory above */
 
 struct entry {
     uint32_t prefix, prefix_length;   /* where its text stands in the table */
@@ -27,8 +28,8 @@ struct table {
 const struct entry *table_find(const struct table *, const char *path, size_t length);
 size_t table_backings(const struct table *, const char *path, size_t length,
                       const struct entry **found, size_t room);
-/* Is there an entry of that very prefix? */
-bool table_is(const struct table *, const char *path, size_t length);
+/* Is the path a directory above that of an entry? */
+bool table_has_below(const struct table *, const char *path, size_t length);
 const char *table_text(const struct table *, uint32_t offset);
 
 /* ---- how the owners of files are shown of which nothing is remembered: owners.c ----------------- */

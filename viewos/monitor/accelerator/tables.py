@@ -14,6 +14,8 @@ READ_ONLY, MODULE = 1, 2
 """Flags of a claim."""
 NATIVE, PROC = 1, 2
 """Flags of a mount."""
+ABOVE = 1
+"""Flag of a name: no prefix ends in it, but one has it further up."""
 _HEADER = struct.Struct("=4I")
 _ENTRY = struct.Struct("=6I")
 

@@ -132,6 +132,11 @@ CODE bool enter(struct route *w, const char *name, size_t size)
     return true;
 }
 
+CODE bool takes_name(const struct path_call *p)
+{
+    return p->kind == NAMES || p->kind == PAIRS;
+}
+
 /* Look at each name of the path. */
 CODE bool look(struct route *w, const struct path_call *p)
 {
@@ -159,7 +164,8 @@ CODE bool look(struct route *w, const struct path_call *p)
             w->name[0] = '/';
             for (size_t i = 0; i < size; i++)
                 w->name[i + 1] = name[i];
-            if (table_is(w->names, w->name, size + 1))
+            const struct entry *known = table_find(w->names, w->name, size + 1);
+            if (known && (!(known->flags & NAME_ABOVE) || (!*at && takes_name(p))))
                 return false;
         }
     }
@@ -215,6 +221,8 @@ CODE const char *find_any(const struct shared *shared, const struct path_call *p
         return NULL;
     if (*p->path != '/')
         return claims->modules || (p->writes && claims->read_only) ? NULL : p->path;
+    if (takes_name(p) && table_has_below(w->claims, w->name, w->length))
+        return NULL;
     if (!w->claim)
         return p->path;
     if (w->claim->flags & CLAIM_MODULE || (p->writes && w->claim->flags & CLAIM_READ_ONLY))

@@ -54,8 +54,12 @@ def pack(claims: ClaimMap) -> bytes | None:
     by_prefix = tables.of_claims(claims)
     if by_prefix is None:
         return None
-    names = {claim.prefix.rpartition(b"/")[2] for claim in claims} - {b""}
-    by_name = tables.pack([tables.Entry(b"/" + name, b"", 0) for name in sorted(names)])
+    names: dict[bytes, int] = {}
+    for claim in claims:
+        *above, last = claim.prefix.split(b"/")
+        names = {**dict.fromkeys(above, tables.ABOVE), **names, last: 0}
+    names.pop(b"", None)
+    by_name = tables.pack([tables.Entry(b"/" + name, b"", names[name]) for name in sorted(names)])
     padded = by_prefix + bytes(-len(by_prefix) % 8)
     head = _CLAIMS.pack(
         any(claim.read_only for claim in claims),
