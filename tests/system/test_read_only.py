@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from .swapped import Tree, tree
+from .view import run_in_view
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -203,6 +204,30 @@ def test_nothing_was_changed(ground: Tree) -> None:
     _ask(ground, "view")
     assert look() == before
     assert (ground.root / "b" / "f").stat().st_size == 2
+
+
+IOCTLS = """
+import errno, fcntl, os
+fd = os.open("T/c", os.O_RDONLY)
+for request in (0x40086602, 0x401C5820, 0x40087602, 0x40086604, 0x41009432, 0x40087601):
+    try:
+        print(fcntl.ioctl(fd, request, bytes(256)))
+    except OSError as error:
+        print(errno.errorcode[error.errno])
+"""
+"""The one of the label reaches no file system but the tmpfs that is mounted for it."""
+TMPFS = 'mount -t tmpfs none "$0" && mkdir "$0/b" "$0/c" && exec "$@"'
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="mount(2) needs root")
+@pytest.mark.parametrize("user", [0, 65534])
+def test_changing_ioctls(user: int) -> None:
+    with tree(user) as ground:
+        before = ("unshare", "-m", "--propagation", "private", "sh", "-c", TMPFS, str(ground.root))
+        module, program = (ground.name(text) for text in ("vfs:T/c=T/b,ro", IOCTLS))
+        done = run_in_view([module], ["python3", "-c", program], user=user, before=before)
+    label = "EROFS" if user == 0 else "ENOTTY"
+    assert done.stdout.decode().split() == ["EROFS"] * 4 + [label, "ENOTTY"], done
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="mount --bind takes CAP_SYS_ADMIN")

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 
 from viewos.abi.row import Intent, applies, may_be_empty, signed32
 from viewos.kernel import AT_FDCWD
+from viewos.launcher.layout import CAP_SYS_ADMIN
 from viewos.monitor.emulate import told_statfs
 from viewos.monitor.namespaces import is_view
 from viewos.monitor.outcome import CONTINUE, Outcome
-from viewos.monitor.trapped import CHANGING_IOCTLS
+from viewos.monitor.trapped import CHANGING_IOCTLS, SET_LABEL
 
 if TYPE_CHECKING:
     from viewos.call import Call
@@ -39,7 +40,10 @@ def fstatfs(router: Router, call: Call) -> int | Outcome:
 
 def ioctl(router: Router, call: Call) -> int | Outcome:
     """ioctl(2) with one of CHANGING_IOCTLS."""
-    if call.raw[1] & 0xFFFFFFFF in CHANGING_IOCTLS:
+    request = call.raw[1] & 0xFFFFFFFF
+    # Of who may not do it anyway the kernel says so first.
+    may = request != SET_LABEL or router.tasks.get(call.tid)[0].has_capability(CAP_SYS_ADMIN)
+    if request in CHANGING_IOCTLS and may:
         _refuse(router, call, signed32(call.raw[0]))
     return CONTINUE
 

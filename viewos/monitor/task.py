@@ -72,6 +72,10 @@ def field(status: bytes, name: bytes) -> bytes:
     return rest.partition(b"\n")[0].strip()
 
 
+def _has_capability(status: bytes, capability: int) -> bool:
+    return bool(int(field(status, b"CapEff"), 16) >> capability & 1)
+
+
 def due_signals(status: bytes, blocked: int | None = None) -> bool:
     """Is a signal pending that is neither blocked nor ignored? `blocked` instead of the mask that
     /proc/TID/status tells."""
@@ -145,9 +149,11 @@ class Task:
             return True
         status = self.read("status")
         fsuid = int(field(status, b"Uid").split()[3])
-        return bool(int(field(status, b"CapEff"), 16) >> CAP_SYS_PTRACE & 1) or (
-            os.lstat(link).st_uid == fsuid
-        )
+        return _has_capability(status, CAP_SYS_PTRACE) or os.lstat(link).st_uid == fsuid
+
+    def has_capability(self, capability: int) -> bool:
+        """Is it among the task's effective capabilities?"""
+        return _has_capability(self.read("status"), capability)
 
     def due_signals(self) -> bool:
         """Is a signal pending that the task neither blocks nor ignores?"""
