@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 from viewos.abi.fcntl import AT_EMPTY_PATH
 from viewos.abi.row import signed32
 from viewos.kernel import AT_FDCWD, NR, syscall
+from viewos.monitor.memory import Fault
+from viewos.monitor.paths import KERNEL, Place
 
 if TYPE_CHECKING:
     from viewos.call import Call
     from viewos.claims import Claim
-    from viewos.monitor.paths import Place
     from viewos.monitor.router import Router
 
 
@@ -25,6 +26,21 @@ def probe_flags(call: Call) -> None:
             syscall(NR[call.name], AT_FDCWD, b"", AT_FDCWD, b"", flags)
         except FileNotFoundError:
             return
+
+
+def described(router: Router, call: Call) -> Place:
+    """What linkat(2) with AT_EMPTY_PATH is to give a name, as the link that procfs has to it;
+    KERNEL: it is another call."""
+    if call.name != "linkat" or not call.raw[4] & AT_EMPTY_PATH:
+        return KERNEL
+    try:
+        name = f"fd/{signed32(call.raw[0])}"
+        if router.memory.read_string(call.tid, call.raw[1]):
+            return KERNEL
+        link, target = f"/proc/{call.tid}/{name}".encode(), call.task.link(name)
+    except (Fault, OSError):
+        return KERNEL
+    return Place(link, link, None, plain=True, native=True, target=target)
 
 
 def is_mount_point(place: Place) -> bool:
@@ -50,8 +66,11 @@ def mounts_of(
     # Who stands in a claim has most likely opened it by that name.
     by_descriptor = by_descriptor and router.cwd_hint(call) == b""
     if place.target or (by_descriptor and not place.absolute):
-        names = claims.names(place.target or (place.parent if of_parent else place.real))
+        real = place.target or (place.parent if of_parent else place.real)
+        names = claims.names(real.removesuffix(b" (deleted)"))
         found = [claims.find(name) for name in names] or [place.claim]
+        if place.target and found[0] is not None and found[0].read_only:
+            del found[1:]  # it counts as opened there
     elif of_parent:
         found = [directory_of(router, place)[0]]
     else:

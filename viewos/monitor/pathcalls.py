@@ -26,7 +26,7 @@ from viewos.monitor.namespaces import is_view
 from viewos.monitor.outcome import CONTINUE, FIX_UP, Outcome
 from viewos.monitor.outside import lend, needs_descriptor
 from viewos.monitor.paths import KERNEL, PATH_MAX, RESOLVE_MASK, Place, Start
-from viewos.monitor.refusals import check_changes, takes_claims
+from viewos.monitor.refusals import check_changes, may_cross
 from viewos.monitor.rewrite import Argument, Rewrite
 from viewos.monitor.scratch import endless_path, short_name
 from viewos.monitor.task import is_like_us
@@ -49,9 +49,7 @@ def path_call(
     if places is None:
         return CONTINUE
     may_all_continue = not others and all(may_continue(router, place) for place in places)
-    # The kernel would not know that two names lie in different claims, or that one holds a claim.
-    is_one = places[-1].claim is places[0].claim and not takes_claims(router, call, places)
-    if not (may_all_continue and is_one):
+    if not may_all_continue or may_cross(router, call, places):
         check_changes(router, call, places)
     if may_all_continue:
         return CONTINUE

@@ -12,7 +12,13 @@ from viewos.abi.fcntl import AT_EMPTY_PATH, AT_REMOVEDIR, O_TMPFILE
 from viewos.abi.row import Intent, PathArg
 from viewos.monitor.emulate import removal_flags
 from viewos.monitor.intents import NAME_INTENTS, intention, open_flags
-from viewos.monitor.mountpoints import directory_of, is_mount_point, mounts_of, probe_flags
+from viewos.monitor.mountpoints import (
+    described,
+    directory_of,
+    is_mount_point,
+    mounts_of,
+    probe_flags,
+)
 from viewos.monitor.paths import KERNEL, Place
 from viewos.monitor.renames import check_rename
 from viewos.monitor.task import is_like_us
@@ -46,6 +52,14 @@ def check_changes(router: Router, call: Call, places: list[Place]) -> None:
         _refuse_holder(call, places[0])
 
 
+def may_cross(router: Router, call: Call, places: list[Place]) -> bool:
+    """May a call that the kernel could run change what is in two claims, or in which one stands?"""
+    if places[-1].claim is not places[0].claim or takes_claims(router, call, places):
+        return True
+    links = call.operation == "link"
+    return links and (places[0].target is not None or described(router, call) is not KERNEL)
+
+
 def takes_claims(router: Router, call: Call, places: list[Place]) -> bool:
     """Is the call about to remove or rename a directory in which, or below, a claim stands?"""
     is_above = router.view.claims.is_above
@@ -73,6 +87,8 @@ def _check_link(call: Call, old: Place) -> bool:
 
 def _check_same_mount(router: Router, call: Call, old: Place, new: Place) -> None:
     """link(2) stays in one mount."""
+    if old is KERNEL:
+        old = described(router, call)
     if KERNEL in (old, new) or new.native or (old.native and not old.target):
         return  # another file system, which the kernel sees for itself
     here = mounts_of(router, call, 0, old, of_parent=False)
