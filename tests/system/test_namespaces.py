@@ -86,8 +86,8 @@ def test_nothing_is_mounted_outside(ground: Tree) -> None:
     view goes on, and what it mounts is seen outside."""
     script = ground.name(
         "unshare -m --propagation unchanged sh -c 'cat T/c/f; mkdir T/c/m; mount -t tmpfs n T/c/m;"
-        " touch T/c/m/new; cd T/c/m; pwd; ls ../m'; ls T/c/m; umount T/c/m; unshare -m cat T/c/f;"
-        " findmnt -rn | grep T"
+        " touch T/c/m/new; cd T/c/m; /bin/pwd; ls ../m'; ls T/c/m; umount T/c/m;"
+        " unshare -m cat T/c/f; findmnt -rn | grep T"
     )
     done = run_in_view(
         [ground.name("vfs:T/c=T/b")], ["sh", "-c", script], timeout=30,

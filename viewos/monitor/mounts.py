@@ -137,8 +137,10 @@ class MountTable:
     def is_at(self, task: Task, link: str, real: bytes) -> bool:
         """Is a directory of a task (cwd, fd/N) where /proc says that it is?"""
         may_be_removed = real.endswith(b" (deleted)")
+        is_other = not task.same_mounts  # a copy, whose mounts have other numbers
         # Of a tree that somebody outside has unmounted lazily /proc tells the root.
-        if not self.have_moved and not may_be_removed and real != b"/":
+        is_certain = is_other or not (self.have_moved or real == b"/")
+        if is_certain and not may_be_removed:
             return True
         return _is_same(task.directory, link.encode(), real, unless_seen=not may_be_removed)
 
