@@ -1,5 +1,5 @@
 // What a program that makes its path calls itself must not be able to tell from one that does not.
-#include "witness.h"
+#include "steps.h"
 
 #include <execinfo.h>
 #include <linux/filter.h>
@@ -25,7 +25,7 @@ static __attribute__((noinline)) void on_alarm(int number)
     (void)number;
     void *stack[64];
     int depth = backtrace(stack, 64), found = 0;
-    for (int i = 0; i < depth; i++)
+    for (int i = 2; i < depth; i++) // the first is here, the second the way back
         found |= (char *)stack[i] - (char *)own_return < 4096 && (char *)own_return - (char *)stack[i] < 4096;
     signals++;
     lost += !found;
@@ -55,6 +55,26 @@ here:
     setitimer(ITIMER_REAL, &(struct itimerval){0}, NULL);
     printf("signals %s, interrupted %ld, wrong %ld, lost %ld\n", signals > 20 ? "came" : "did not come",
            interrupted, wrong, (long)lost);
+}
+
+/* ---- the same after each instruction ---- */
+
+static __attribute__((noinline)) void steps_of_calls(void)
+{
+    struct stat st;
+    char text[64], file[PATH_MAX];
+    snprintf(file, sizeof file, "%s/file", directory);
+    for (int i = 0; i < 2; i++) { // at first the loader binds the functions, which saves all vector registers
+        if (i)
+            begin_steps(__builtin_extract_return_addr(&&here));
+    here:
+        EXPECT(!stat(file, &st) && !access(file, R_OK) && readlink("/proc/self", text, 64) > 0);
+        int fd = open(file, O_RDONLY);
+        EXPECT(read(fd, text, 64) == 0 && !fchmod(fd, 0644) && !close(fd));
+        EXPECT(open("/nowhere", O_RDONLY) < 0 && errno == ENOENT);
+    }
+    end_steps();
+    printf("steps %s, lost %ld\n", steps > 100 ? "taken" : "not taken", steps_lost);
 }
 
 /* ---- other threads close descriptors ---- */
@@ -189,7 +209,7 @@ int main(int count, char **words)
     directory = words[1];
     close(CHECK(open(path_of("file"), O_CREAT | O_WRONLY, 0644)));
     static const struct { const char *name; void (*run)(void); } all[] = {
-        {"looks", looks}, {"threads", threads}, {"cancel", cancel}, {"seccomp", filter_by_seccomp}, {"prctl", filter_by_prctl}, {"stacks", stacks},
+        {"looks", looks}, {"steps", steps_of_calls}, {"threads", threads}, {"cancel", cancel}, {"seccomp", filter_by_seccomp}, {"prctl", filter_by_prctl}, {"stacks", stacks},
     };
     for (unsigned i = 0; i < sizeof all / sizeof *all; i++)
         if (!strcmp(all[i].name, words[2]))

@@ -115,6 +115,54 @@ _PUSHES = (b"\x57", b"\x56", b"\x52", b"\x41\x52", b"\x41\x50", b"\x41\x51")
 """push rdi, rsi, rdx, r10, r8, r9: struct arguments of code.h."""
 _POPS = (b"\x41\x59", b"\x41\x58", b"\x41\x5a", b"\x5a", b"\x5e", b"\x5f")
 _RED_ZONE = 128
+_JUMP = b"\xe9"
+_SYSCALL = b"\x0f\x05"
+
+
+class _Code:
+    """Instructions, and how to unwind from each: as if where they go on had called them."""
+
+    def __init__(self, address: int, after: int) -> None:
+        self._address, self._after = address, after
+        self.bytes = bytearray()
+        self.rows: list[tuple[int, bytes]] = []
+        """(offset, instructions of DWARF that hold from there on)."""
+        self._depth = 0
+        self._is_entered = False
+
+    def emit(self, instruction: bytes, pushed: int = 0) -> None:
+        """One more instruction, and by how much it moves the stack."""
+        if not self._is_entered:
+            self.rows.append((len(self.bytes), self._computed()))
+        self.bytes += instruction
+        self._depth += pushed
+        if pushed:
+            self.rows.append((len(self.bytes), b"\x0e" + _uleb(self._depth)))
+
+    def emit_to(self, prefix: bytes, target: int) -> None:
+        """One that names an address by its distance."""
+        here = self._address + len(self.bytes) + len(prefix) + 4
+        self.emit(prefix + _relative(here, target))
+
+    def enter(self) -> None:
+        """Leave the red zone alone, and push the return address."""
+        self.emit(b"\x48\x8d\x64\x24\x80", _RED_ZONE)  # lea rsp, [rsp - 128]
+        self.emit_to(b"\x48\x8d\x0d", self._after)  # lea rcx, [after]
+        self.emit(b"\x51", 8)  # push rcx
+        self.rows.append((len(self.bytes), b"\x90" + _uleb(self._depth // 8)))
+        self._is_entered = True
+
+    def leave(self) -> None:
+        """Drop that, and go on there."""
+        self.emit(b"\x48\x8d\xa4\x24" + struct.pack("<i", self._depth), -self._depth)  # lea rsp
+        self._is_entered = False
+        self.emit_to(_JUMP, self._after)
+
+    def _computed(self) -> bytes:
+        """The return address, where it is not on the stack: so far from this very instruction.
+        DW_CFA_val_expression, DW_OP_breg16."""
+        expression = b"\x80" + _sleb(self._after - self._address - len(self.bytes))
+        return b"\x16\x10" + _uleb(len(expression)) + expression
 
 
 class _Stub:
@@ -129,60 +177,41 @@ class _Stub:
         self.site, self.single = site, single
         self.address = 0
         self.rows: list[tuple[int, bytes]] = []
-        """(offset, instructions of DWARF that hold from there on)."""
 
     def jump(self) -> bytes:
-        """The site itself: jmp, and nops."""
-        jump = b"\xe9" + _relative(self.site.address + 5, self.address)
+        """What is put in the site's place: jmp, and nops."""
+        jump = _JUMP + _relative(self.site.address + 5, self.address)
         return jump.ljust(self.site.size, b"\x90")
 
     def assemble(self, entry: int, shared: int, switch: int) -> bytes:
         """Its instructions, at `address`."""
-        self.rows = []
-        code = bytearray()
-        depth = 0
-
-        def emit(instruction: bytes, pushed: int = 0, more: bytes = b"") -> None:
-            nonlocal depth
-            code.extend(instruction)
-            depth += pushed
-            if pushed or more:
-                self.rows.append((len(code), b"\x0e" + _uleb(depth) + more))
-
-        def relative(prefix: bytes, target: int) -> bytes:
-            here = self.address + len(code) + len(prefix) + 4
-            return prefix + _relative(here, target)
-
-        after = self.site.address + self.site.size
-        emit(self.site.between)
-        emit(b"\x48\x8d\x64\x24\x80", _RED_ZONE)  # lea rsp, [rsp - 128]
-        emit(relative(b"\x48\x8d\x0d", after))  # lea rcx, [after]
-        emit(b"\x51", 8, b"\x90" + _uleb((_RED_ZONE + 8) // 8))  # push rcx: the return address
-        emit(b"\x9c", 8)  # pushfq
+        code = _Code(self.address, self.site.address + self.site.size)
+        self.rows = code.rows
+        if self.site.between:
+            code.emit(self.site.between)
+        code.enter()
+        code.emit(b"\x9c", 8)  # pushfq
         for push in _PUSHES:
-            emit(push, 8)
-        emit(b"\xfc")  # cld
-        emit(relative(b"\x48\x8d\x3d", shared))  # lea rdi, [shared]
-        emit(relative(b"\x48\x8d\x35", switch))  # lea rsi, [switch]
-        emit(b"\xba" + struct.pack("<I", self.site.number))  # mov edx, NUMBER
-        emit(b"\x48\x89\xe1")  # mov rcx, rsp
-        emit(relative(b"\x4c\x8d\x05", self.single))  # lea r8, [single]
-        emit(relative(b"\xe8", entry))  # call
-        emit(b"\x85\xd2")  # test edx, edx
+            code.emit(push, 8)
+        code.emit(b"\xfc")  # cld
+        code.emit_to(b"\x48\x8d\x3d", shared)  # lea rdi, [shared]
+        code.emit_to(b"\x48\x8d\x35", switch)  # lea rsi, [switch]
+        code.emit(b"\xba" + struct.pack("<I", self.site.number))  # mov edx, NUMBER
+        code.emit(b"\x48\x89\xe1")  # mov rcx, rsp
+        code.emit_to(b"\x4c\x8d\x05", self.single)  # lea r8, [single]
+        code.emit_to(b"\xe8", entry)  # call
+        code.emit(b"\x85\xd2")  # test edx, edx
         for pop in _POPS:
-            emit(pop, -8)
-        made = (
-            b"\xb8" + struct.pack("<I", self.site.number) + b"\x0f\x05"
-        )  # mov eax, NUMBER; syscall
+            code.emit(pop, -8)
+        made = b"\xb8" + struct.pack("<I", self.site.number) + _SYSCALL  # mov eax, NUMBER
         if self.site.number in _RETRIED:
             made += b"\x48\x83\xf8\xfc"  # cmp rax, -EINTR
             made += b"\x74" + struct.pack("<b", -len(made) - 2)  # je: once more
-        emit(b"\x75" + struct.pack("<b", len(made)))  # jnz: it has been made
-        emit(made)
-        emit(b"\x9d", -8)  # popfq
-        emit(b"\x48\x8d\xa4\x24" + struct.pack("<i", _RED_ZONE + 8), -_RED_ZONE - 8, b"\x07\x10")
-        emit(relative(b"\xe9", after))  # jmp after
-        return bytes(code)
+        code.emit(b"\x75" + struct.pack("<b", len(made)))  # jnz: it has been made
+        code.emit(made)
+        code.emit(b"\x9d", -8)  # popfq
+        code.leave()
+        return bytes(code.bytes)
 
     def frame(self) -> bytes:
         """The instructions of its FDE."""
@@ -207,13 +236,21 @@ def _uleb(value: int) -> bytes:
             return bytes(out)
 
 
+def _sleb(value: int) -> bytes:
+    out = bytearray()
+    while True:
+        low, value = value & 0x7F, value >> 7
+        is_last = value == (-1 if low & 0x40 else 0)
+        out.append(low | (0 if is_last else 0x80))
+        if is_last:
+            return bytes(out)
+
+
 # ---- unwinding ----------------------------------------------------------------------------------
 
-_CIE = (
-    b"\x01zR\0" + _uleb(1) + b"\x78" + b"\x10" + _uleb(1) + b"\x1b" + b"\x0c\x07\x00" + b"\x07\x10"
-)
+_CIE = b"\x01zR\0" + _uleb(1) + b"\x78" + b"\x10" + _uleb(1) + b"\x1b" + b"\x0c\x07\x00"
 """Version 1; alignments 1 and -8; rip returns; pointers relative to themselves, of four bytes. At
-first the frame begins at rsp, and the return address is not known."""
+first the frame begins at rsp."""
 
 
 class _Frame(NamedTuple):
