@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 
@@ -18,21 +18,23 @@ def place(request: pytest.FixtureRequest) -> Iterator[Place]:
         yield found
 
 
-def run(modules: list[str], words: list[str], user: int, **kw: object) -> str:
+def run(
+    modules: list[str], words: list[str], user: int, options: Sequence[str] = (), **kw: object
+) -> str:
     """What a program says in a view with the in-process tier."""
-    options = [word for module in modules for word in ("-m", module)]
+    options = [*options, *(word for module in modules for word in ("-m", module))]
     words = [python(user), "-m", "viewos", "run", *options, "--", *words]
     done = run_in_view(None, words, user=user, **kw)  # type: ignore[arg-type]
     return (done.stdout + done.stderr).decode()
 
 
-def notifications(place: Place, module: str, *program: str) -> int:
+def notifications(place: Place, module: str, *program: str, cwd: str | None = None) -> int:
     """How many calls of a program reach the monitor."""
     log = place.real / "log"
     log.unlink(missing_ok=True)
     options = ["-v", "--log", str(log), "-m", module.replace("DIR", str(place.real))]
     words = [python(place.user), "-m", "viewos", "run", *options, *program]
-    done = run_in_view(None, words, user=place.user, check=True)
+    done = run_in_view(None, words, user=place.user, check=True, cwd=cwd)
     assert not done.stderr, done.stderr
     found = re.search(r"accelerator: (\d+) calls settled, (\d+) left", log.read_text())
     assert found is not None

@@ -17,6 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.system.witness import build as build_witness
 from tests.unit.test_resolver import (
     MOUNTS,
     Ground,
@@ -280,6 +281,18 @@ def test_a_site_with_an_instruction_between(library: Elf) -> None:
         )  # AT_FDCWD
 
 
+def test_the_word_on_threads_is_the_one_that_is_exported(library: Elf) -> None:
+    """Since glibc 2.32. What a libc's open(2) looks at is the same, where it looks itself."""
+    assert library.symbol(b"__libc_single_threaded") == find(library).single
+
+
+def test_symbols(library: Elf) -> None:
+    found = library.symbol(b"getpid")
+    place = ctypes.cast(libc.getpid, ctypes.c_void_p).value
+    assert found and place and (place - found) % PAGE == 0
+    assert library.symbol(b"getpi") is None and library.symbol(b"") is None
+
+
 def test_only_the_sites_and_the_headers_differ(library: Elf, copy: bytes) -> None:
     pairs = enumerate(zip(library.data, copy, strict=False))
     changed = {at for at, (old, new) in pairs if old != new}
@@ -379,6 +392,8 @@ def test_bytes_that_only_look_like_a_jump(library: Elf) -> None:
     starts, offset = library.functions(), library.code.offset - library.code.address
     tried = 0
     for site in find(library).sites:
+        if site.takes:
+            continue  # what stands before it is looked at
         start = starts[bisect_right(starts, site.address) - 1]
         if not 32 <= site.address - start < 100:
             continue
@@ -394,3 +409,54 @@ def test_bytes_that_only_look_like_a_jump(library: Elf) -> None:
         assert site not in find(Elf(bytes(data))).sites
         tried += 1
     assert tried
+
+
+# ---- cancellation points that one function makes ----
+
+
+@pytest.fixture(params=["-fomit-frame-pointer", "-fno-omit-frame-pointer"])
+def points(request: pytest.FixtureRequest) -> Elf:
+    """A library that has its calls made as glibc 2.41 has."""
+    return Elf(Path(build_witness("libpoints", "-shared", "-fPIC", request.param)).read_bytes())
+
+
+def spoilt(elf: Elf, address: int, data: bytes) -> Elf:
+    at = elf.offset(address)
+    return Elf(elf.data[:at] + data + elf.data[at + len(data) :])
+
+
+def test_the_function_that_makes_them(points: Elf) -> None:
+    found = find(points)
+    assert found.single == points.symbol(b"__libc_single_threaded")
+    (site,) = found.sites
+    assert BY_NUMBER[site.number].name == "openat"
+    at = points.offset(site.address)
+    assert points.data[at : points.offset(site.end)] == site.takes + b"\x0f\x05"
+    assert site.size == (5 if site.keeps_syscall else 6) and site.size <= site.end - site.address
+    made = build(points, found, Elf(Path(native.__file__).read_bytes()), *native.code())
+    (patch,) = (patch for patch in made.patches if patch.offset == at)
+    assert len(patch.new) == site.size and patch.new[0] == 0xE9
+
+
+def test_a_function_that_looks_at_no_word_is_left(points: Elf) -> None:
+    (site,) = find(points).sites
+    compare = points.text.rindex(b"\x80\x3d", 0, site.address - points.code.address)
+    at = points.code.address + compare
+    (distance,) = struct.unpack("<i", points.text[compare + 2 : compare + 6])
+    for other in (struct.pack("<i", distance + 1), struct.pack("<i", distance - 8)):
+        with pytest.raises(NotUnderstood):
+            find(spoilt(points, at + 2, other))
+
+
+def test_a_jump_between_its_two_instructions(points: Elf) -> None:
+    """The system call stays, where there is room, and may be jumped to."""
+    (site,) = find(points).sites
+    elsewhere = points.symbol(b"point") or 0
+    for target in (site.address + 2, site.end - 2):
+        jump = b"\xe9" + struct.pack("<i", target - elsewhere - 5)
+        elf = spoilt(points, elsewhere, jump)
+        if site.keeps_syscall and target == site.end - 2:
+            assert find(elf).sites == [site]
+        else:
+            with pytest.raises(NotUnderstood):
+                find(elf)

@@ -9,13 +9,16 @@ from collections.abc import Iterable, Iterator
 from viewos.kept import kept
 from viewos.tuples import NamedTuple
 
-PT_LOAD, PT_NOTE, PT_PHDR, PT_GNU_EH_FRAME = 1, 4, 6, 0x6474E550
+PT_LOAD, PT_DYNAMIC, PT_NOTE, PT_PHDR, PT_GNU_EH_FRAME = 1, 2, 4, 6, 0x6474E550
 PF_X, PF_W, PF_R = 1, 2, 4
 PAGE = 4096
 _HEADER = struct.Struct("<16sHHIQQQIHHHHHH")
 SEGMENT = struct.Struct("<IIQQQQQQ")
 _NT_GNU_BUILD_ID = 3
 _ENTRY = struct.Struct("<ii")
+_DT_STRTAB, _DT_SYMTAB = 5, 6
+_DYNAMIC = struct.Struct("<QQ")
+_SYMBOL = struct.Struct("<IBBHQQ")
 
 
 def sites(text: bytes, numbers: Iterable[int]) -> Iterator[re.Match[bytes]]:
@@ -95,6 +98,34 @@ class Elf:
                     return self.data[text : text + size].hex()
                 at = text + (size + 3 & -4)
         raise NotUnderstood("no build id")
+
+    def offset(self, address: int) -> int:
+        """Where it stands in the file. Raises NotUnderstood."""
+        for segment in self.loaded:
+            if segment.address <= address < segment.address + segment.file_size:
+                return address - segment.address + segment.offset
+        raise NotUnderstood(f"nothing is at {address:#x}")
+
+    def symbol(self, name: bytes) -> int | None:
+        """The address that the library exports under that name."""
+        tables = self._dynamic()
+        if not {_DT_SYMTAB, _DT_STRTAB} <= tables.keys():
+            return None
+        # How many symbols there are is said nowhere; linkers put the names behind them.
+        at, names = self.offset(tables[_DT_SYMTAB]), self.offset(tables[_DT_STRTAB])
+        symbols = self.data[at : max(at, names - (names - at) % _SYMBOL.size)]
+        for named, _, _, section, address, _ in _SYMBOL.iter_unpack(symbols):
+            start = names + named
+            if section and self.data[start : start + len(name) + 1] == name + b"\0":
+                return int(address)
+        return None
+
+    def _dynamic(self) -> dict[int, int]:
+        for segment in self.segments:
+            if segment.type == PT_DYNAMIC:
+                part = self.data[segment.offset : segment.offset + segment.file_size]
+                return dict(_DYNAMIC.iter_unpack(part[: len(part) & -_DYNAMIC.size]))
+        return {}
 
     @property
     def unwinding(self) -> Segment:

@@ -185,10 +185,12 @@ class _Stub:
 
     def assemble(self, entry: int, shared: int, switch: int) -> bytes:
         """Its instructions, at `address`."""
-        code = _Code(self.address, self.site.address + self.site.size)
+        code = _Code(self.address, self.site.end)
         self.rows = code.rows
         if self.site.between:
             code.emit(self.site.between)
+        if self.site.takes:
+            self._let_others_pass(code)
         code.enter()
         code.emit(b"\x9c", 8)  # pushfq
         for push in _PUSHES:
@@ -212,6 +214,17 @@ class _Stub:
         code.emit(b"\x9d", -8)  # popfq
         code.leave()
         return bytes(code.bytes)
+
+    def _let_others_pass(self, code: _Code) -> None:
+        """Most calls here are read(2) and its kin: they are made where they always were, so that
+        those which wait are seen there; only where the jump takes that place they are made here."""
+        code.emit(self.site.takes)
+        code.emit(b"\x3d" + struct.pack("<I", self.site.number))  # cmp eax, NUMBER
+        made = b"" if self.site.keeps_syscall else _SYSCALL
+        code.emit(b"\x74" + struct.pack("<b", len(made) + 5))  # je: over the next two
+        if made:
+            code.emit(made)
+        code.emit_to(_JUMP, self.site.end - len(_SYSCALL) + len(made))
 
     def frame(self) -> bytes:
         """The instructions of its FDE."""
@@ -269,7 +282,7 @@ def _frames_of(code: Elf, blob: bytes, start: int) -> list[_Frame]:
     for function, fde in code.unwound():
         if not place <= function < place + len(blob):
             continue
-        at = _offset(code, fde)
+        at = code.offset(fde)
         length, back, _, size = struct.unpack_from("<IIiI", code.data, at)
         cie = at + 4 - back
         (cie_length,) = struct.unpack_from("<I", code.data, cie)
@@ -280,13 +293,6 @@ def _frames_of(code: Elf, blob: bytes, start: int) -> list[_Frame]:
             )
         )  # fmt: skip
     return found
-
-
-def _offset(elf: Elf, address: int) -> int:
-    for segment in elf.loaded:
-        if segment.address <= address < segment.address + segment.file_size:
-            return address - segment.address + segment.offset
-    raise ValueError(hex(address))
 
 
 def _frames(
