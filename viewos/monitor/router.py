@@ -6,7 +6,6 @@ import errno
 import os
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -38,6 +37,7 @@ from viewos.monitor.pathcalls import path_call
 from viewos.monitor.paths import Resolver, Start
 from viewos.monitor.rewrite import Result, Rewrite
 from viewos.monitor.services import ModuleServices
+from viewos.monitor.socketnames import SocketNames
 from viewos.monitor.special import SPECIAL
 from viewos.monitor.states import ProcessStates, Redo
 from viewos.monitor.stats import CONTINUED, FAILED, SETTLED, Stats
@@ -61,8 +61,6 @@ def _continue(router: Router, call: Call) -> Outcome:
 _ERRNOS = errno.errorcode.keys() | {524}
 """What programs see natively. 524 is ENOTSUPP, the only one that the kernel lets out of those that
 it has for itself (include/linux/errno.h): 512, ERESTARTSYS, would be a restart."""
-MOST_SOCKETS = 4096
-"""Sockets whose exact names are remembered; of others the canonical one is told."""
 
 
 class Router(ModuleServices, ProcessStates):
@@ -119,7 +117,7 @@ class Router(ModuleServices, ProcessStates):
             self.nesting.inproc = InProcess(self.nesting, cookie, log)
             if self.accelerator is not None:
                 self.accelerator.offer_libc(handover.mark(self))
-        self._sockets: OrderedDict[bytes, bytes] = OrderedDict()
+        self.socket_names = SocketNames()
         modules = list(view.layers.values())
         self.show_names = [show for m in modules if (show := m.show_socket_names())]
         self.lead_names = [lead for m in reversed(modules) if (lead := m.lead_socket_names())]
@@ -137,7 +135,7 @@ class Router(ModuleServices, ProcessStates):
         router = self.nested(view, self.number)
         router.accelerator = self.accelerator
         router.stats = self.stats
-        router._sockets = self._sockets
+        router.socket_names = self.socket_names
         router.keeps_nothing = self.keeps_nothing
         return router
 
@@ -372,17 +370,6 @@ class Router(ModuleServices, ProcessStates):
         """The caller is in another mount name space: it has left the view, or is about to."""
         if namespaces.entered(self, call, call.task):
             raise Redo
-
-    def remember_socket(self, real: bytes, name: bytes) -> None:
-        """A socket is being bound to `real`, which its program calls `name`."""
-        self._sockets[real] = name
-        self._sockets.move_to_end(real)
-        if len(self._sockets) > MOST_SOCKETS:
-            self._sockets.popitem(last=False)
-
-    def socket_name(self, real: bytes) -> bytes | None:
-        """The name by which a socket was bound, if it is remembered."""
-        return self._sockets.get(real)
 
     def cwd_hint(self, call: Call) -> bytes | None:
         """The claim through which the calling process entered its working directory."""

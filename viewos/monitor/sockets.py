@@ -109,7 +109,7 @@ def real_name(
     if len(real) >= SUN_PATH and not create:
         real = short_link(router.view, place.real)
     if create:
-        router.remember_socket(real, path)
+        router.socket_names.remember(real, path)
     return struct.pack("=H", AF_UNIX) + real + b"\0"
 
 
@@ -214,7 +214,7 @@ def virtual_sockaddr(router: Router, data: bytes) -> bytes | None:
 
 
 def _virtual_path(router: Router, path: bytes) -> bytes:
-    bound = router.socket_name(path)
+    bound = router.socket_names.of(path)
     if bound is not None:
         return bound
     if path[:2] == b"//":
