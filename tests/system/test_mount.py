@@ -68,6 +68,15 @@ def test_a_file_and_a_tmpfs(ground: Ground, top: Path) -> None:
     assert text == "in a\nin b\n750 root\nx\nb\nrefused\n"
 
 
+def test_they_are_told_in_their_order(ground: Ground, top: Path) -> None:
+    """Of another mount, which has a line already, and of directories."""
+    script = (
+        "mkdir b/x b/y b/z; mount --bind a b/x; mount -t proc proc b/y; mount --bind a b/z;"
+        " cut -d' ' -f2 /proc/mounts | grep /b/; umount b/x b/y b/z"
+    )
+    assert says(ground, script) == "".join(f"{top}/b/{name}\n" for name in "xyz")
+
+
 def test_mounts_stack(ground: Ground) -> None:
     script = "mkdir b/in; mount --bind a b; mount --bind /usr a; ls -d b/a a/bin; umount a b; ls a"
     assert says(ground, script) == "a/bin\nb/a\na\n"

@@ -73,8 +73,15 @@ def translate(
             shown.append(_of_claim(form, claim, *holder))
     if form.ids is not None:
         _number(form.ids, shown)
-    shown.sort(key=lambda line: 0 if not line.is_new else -1 if line.point == b"/" else 1)
+    shown.sort(key=_order)
     return b"".join(b" ".join(line.words) for line in shown)
+
+
+def _order(line: _Shown) -> tuple[int, int]:
+    """The kernel's lines in their order, then those of claims as they were made."""
+    if not line.is_new:
+        return 0, 0
+    return -1 if line.point == b"/" else 1, line.layer
 
 
 def _directories(details: bytes, claims: ClaimMap) -> bytes:
@@ -97,6 +104,8 @@ class _Shown(NamedTuple):
     """It is in addition to the kernel's line of the same mount, or of a claim."""
     moved: bool
     """Its mount point is another one than the kernel's."""
+    layer: int
+    """Of its claim; those that were made later have a higher one."""
 
 
 def _of_mount(
@@ -114,7 +123,9 @@ def _of_mount(
     for number, name in enumerate(names):
         claim = claims.find(name)
         read_only = claim is not None and claim.read_only
-        yield _Shown(name, _named(form, words, name, read_only), number > 0, name != real)
+        layer = -1 if claim is None else claim.layer
+        line = _named(form, words, name, read_only)
+        yield _Shown(name, line, number > 0, name != real, layer)
 
 
 def _holder(mounts: dict[bytes, list[bytes]], claim: Claim) -> tuple[bytes, list[bytes]] | None:
@@ -136,7 +147,7 @@ def _of_claim(form: Format, claim: Claim, point: bytes, words: list[bytes]) -> _
     if form.root is not None:
         root = join(unescape(words[form.root]), below(claim.backing, point))
         words[form.root] = escape(root)
-    return _Shown(claim.prefix, words, True, True)
+    return _Shown(claim.prefix, words, True, True, claim.layer)
 
 
 def _named(form: Format, words: list[bytes], name: bytes, read_only: bool) -> list[bytes]:
