@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.system.inproc import place, run
+from tests.system.users import python
 from tests.system.view import Place, run_in_view
 from tests.system.witness import build
 
@@ -63,6 +64,19 @@ def test_a_foreign_root(tree: Path, user: int, pure: str, monkeypatch: pytest.Mo
     assert "done\n" in expected
     monkeypatch.setenv("VIEWOS_PURE", pure)
     assert says(tree, user) == expected
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="mount(2) takes CAP_SYS_ADMIN")
+def test_no_copy_where_none_could_be_executed(tree: Path) -> None:
+    """TMPDIR lies in a file system without execution, as a hardened system's /tmp does."""
+    modules = f"vfs:/={tree},/proc=/proc,/dev=/dev,/usr=/usr"
+    script = f"""
+        mount -t tmpfs -o noexec none {tree}/tmp && export TMPDIR={tree}/tmp
+        {python(0)} -m viewos run -m {modules} -- /bin/sh -c '/mnt/self told; echo $?'"""
+    words = ["unshare", "-m", "--propagation", "private", "sh", "-c", script]
+    done = run_in_view(None, words, cwd="/")
+    assert done.stderr == b"" and b"exe /mnt/self\n" in done.stdout
+    assert done.stdout.endswith(b"\n3\n")
 
 
 def test_an_interrupted_call_is_made_again(place: Place) -> None:

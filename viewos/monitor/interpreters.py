@@ -19,6 +19,7 @@ from viewos.monitor.binfmt import ELF64, loader_of, parse_shebang, read_head, ta
 from viewos.monitor.links import below_root
 from viewos.monitor.pathcalls import resolve_path
 from viewos.monitor.paths import Place
+from viewos.monitor.scratch import scratch_directory
 from viewos.monitor.standins import relinked
 from viewos.monitor.task import is_like_us
 
@@ -207,6 +208,8 @@ def _may_be_copied(router: Router, call: Call, program: Program) -> bool:
     """May there be one copy more, of a program for which there is another way? Its permissions are
     ours, and it lies outside of any other root directory."""
     if not is_like_us(call, call.task) or call.task.link("root") != b"/":
+        return False
+    if os.statvfs(scratch_directory(router.view)).f_flag & os.ST_NOEXEC:
         return False
     size = os.path.getsize(program.readable)
     return size <= _LARGEST_COPY and router.view.copied + size <= _MOST_COPIED

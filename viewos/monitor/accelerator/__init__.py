@@ -112,6 +112,7 @@ class Accelerator:
         self._settled: dict[int, int] = {}
         """View -> what has been settled for it in places that it has left."""
         self._free = itertools.count()
+        self._programs: set[tuple[int, bytes]] = set()
         self._pauses = 0
         self._told: dict[int, ProcessState] = {}
         self._rooted: set[int] = set()
@@ -140,8 +141,10 @@ class Accelerator:
 
     def learn_program(self, view: int, program: bytes) -> None:
         """How a program is executed in a view: struct program of accelerator.h."""
-        if view in self._slots:
-            self._native.set_program(self._slots[view], program)
+        slot = self._slots.get(view)
+        if slot is not None and (slot, program) not in self._programs:
+            self._programs.add((slot, program))
+            self._native.set_program(slot, program)
 
     def offer(
         self,

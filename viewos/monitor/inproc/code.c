@@ -214,7 +214,8 @@ APART struct verdict execute(const struct shared *shared, const struct arguments
         verdict.value = call(SYS_execve, a->rdi, a->rsi, a->rdx, mark, (uint64_t)room, NO_SIXTH);
     if (verdict.value == HANDED_OVER) {
         verdict.value = call(SYS_execve, room[0], room[1], a->rdx, 0, 0, shared->not_cookie);
-        call(SYS_execve, 0, 0, 0, mark, (uint64_t)verdict.value, NO_SIXTH);
+        while (call(SYS_execve, 0, 0, 0, mark, (uint64_t)verdict.value, NO_SIXTH) == -EINTR)
+            ;
     }
     return verdict;
 }
