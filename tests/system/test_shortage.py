@@ -159,3 +159,45 @@ def test_names_are_told_when_there_are_threads_again(place: Path) -> None:
     words = ["/usr/bin/python3", "-c", ASKING]
     done = limited(["--nproc=14"], words, place, "-m", "net:name=db.test=10.0.0.7")
     assert (done.stdout.split(), done.stderr) == ([b"none", b"10.0.0.7"], b"")
+
+
+MANY = """
+import os, sys
+for number in range(int(sys.argv[1])):
+    child = os.fork()
+    if not child:
+        try:
+            os.chdir("/")
+            os.stat("/mnt/x")
+            os.close(os.open("/mnt/x", os.O_RDONLY))
+        except OSError as error:
+            print(number, error, flush=True)
+        os._exit(0)
+    os.waitpid(child, 0)
+print("done")
+"""
+
+
+@pytest.mark.parametrize("pure", [True, False])
+@pytest.mark.parametrize("count", [16, 200])
+def test_more_programs_than_descriptors(count: int, pure: bool, place: Path) -> None:
+    """What is remembered of programs that have ended took them all, and every call got EMFILE."""
+    (place / "d").mkdir(mode=0o755)
+    (place / "d/x").write_text("")
+    words = ["prlimit", f"--nofile={count}", python(0), "-m", "viewos", "run"]
+    options = ["--no-inproc", "-m", f"vfs:/mnt={place}/d", "-m", f"uid:0,save={place}/log"]
+    done = run_in_view(
+        None,
+        [*words, *options, "--", "/usr/bin/python3", "-c", MANY, str(2 * count)],
+        user=0, env={"VIEWOS_PURE": "1"} if pure else {}, timeout=60,
+    )  # fmt: skip
+    assert (done.stdout, done.stderr) == (b"done\n", b"")
+
+
+def test_too_few_descriptors(place: Path) -> None:
+    """It was the program's directory that "too many open files" was said of."""
+    done = limited(["--nofile=8"], ["true"], place, "-m", "vfs:/mnt=/")
+    assert (done.returncode, done.stderr) == (
+        125,
+        b"viewos: the monitor needs 16 descriptors, and may have 8 (see ulimit -n)\n",
+    )

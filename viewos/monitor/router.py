@@ -24,6 +24,7 @@ from viewos.monitor import (
     inplace,
     links,
     namespaces,
+    shortage,
     waiting,
 )
 from viewos.monitor.accelerator import ours
@@ -187,31 +188,35 @@ class Router(ModuleServices, ProcessStates):
         if traces:
             call.trail = []
             text = traces[0].begin(self, call)
-        try:
-            answer = self._answer(call)
-        except Redo:
-            answer = ANSWERED
-        except Interrupted as error:
-            answer = self._interrupted(call, error)
-        except Fault:
-            answer = (
-                CONTINUE  # the kernel finds the same bad pointer, and orders the errors rightly
-            )
-        except TraceeGone:
-            answer = -errno.ESRCH
-        except Unreadable as error:
-            self.log.warning(
-                f"process {call.tid} may not be read, its calls fail with EPERM: {error}",
-                once=f"unreadable {call.tid}",
-            )
-            answer = -errno.EPERM
-        except BaseException as error:  # a module's SystemExit ends nothing of the monitor's
-            answer = self._failed(call, error)
+        answer = self._settled(call)
         for trace in traces:
             trace.end(self, call, text, answer)
         # Before the tracee is woken: it may have this CPU for a while then.
         self._count(call, answer, time.perf_counter_ns() - began)
         self._finish(notification, call, answer)
+
+    def _settled(self, call: Call, *, again: bool = True) -> int | Outcome:
+        try:
+            return self._answer(call)
+        except Redo:
+            return ANSWERED
+        except Interrupted as error:
+            return self._interrupted(call, error)
+        except Fault:
+            return CONTINUE  # the kernel finds the same bad pointer, and orders the errors rightly
+        except TraceeGone:
+            return -errno.ESRCH
+        except Unreadable as error:
+            self.log.warning(
+                f"process {call.tid} may not be read, its calls fail with EPERM: {error}",
+                once=f"unreadable {call.tid}",
+            )
+            return -errno.EPERM
+        except BaseException as error:  # a module's SystemExit ends nothing of the monitor's
+            if not shortage.is_ours(error):
+                return self._failed(call, error)
+        self.tasks.give_up()
+        return self._settled(call, again=False) if again else shortage.answer(call, self.log)
 
     def _count(self, call: Call, answer: int | Outcome, took: int) -> None:
         outcome = SETTLED

@@ -23,6 +23,9 @@ from viewos.monitor.setup import set_up, start_directory, tear_down
 from viewos.tuples import NamedTuple
 from viewos.view import View
 
+DESCRIPTORS = 16
+"""Without so many no view starts."""
+
 SERVING = "viewos.monitor.router"
 """What serving takes: the monitor imports it while the program's process makes the filter."""
 
@@ -53,6 +56,7 @@ def run(
     """Become the program (or the process that waits for it). `trace`: show every call that reaches
     the monitor; `why`: paths whose resolution is explained first, and then this process ends if
     there is no command. Raises ViewosError."""
+    _need_descriptors()
     if log is not None:
         log = _writable(log, verbosity)
     mounts = set_up(view)
@@ -92,6 +96,17 @@ def run(
     except BaseException:
         tear_down(view)
         raise
+
+
+def _need_descriptors() -> None:
+    try:
+        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    except OSError:  # a container's filter may forbid it
+        return
+    if hard in range(DESCRIPTORS):
+        raise ViewosError(
+            f"the monitor needs {DESCRIPTORS} descriptors, and may have {hard} (see ulimit -n)"
+        )
 
 
 def _filter(view: View, cookie: int, trace: Tracing | None) -> FilterPlan:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import struct
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from viewos.launcher.layout import CAP_SYS_PTRACE, has_capability
@@ -19,6 +21,7 @@ _CREDENTIALS = (b"Uid:", b"Gid:", b"Groups:", b"CapEff:")
 
 
 _LABEL = "attr/current"
+_MOST = 256
 
 
 def _our_label() -> bytes:
@@ -172,12 +175,20 @@ def refuse_code(call: Call, task: Task) -> None:
         raise OSError(errno.EPERM, "only a program with the monitor's own credentials")
 
 
+def _size() -> int:
+    """Each task holds a descriptor, and so do those of the accelerator."""
+    with suppress(OSError):  # a container's filter may forbid it
+        limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        return max(1, min(_MOST, limit // 16))
+    return _MOST
+
+
 class Tasks:
     """A small cache of tasks. One a monitor; used by many threads, each operation is one dict
     step."""
 
-    def __init__(self, size: int = 256) -> None:
-        self._size = size
+    def __init__(self) -> None:
+        self._size = _size()
         self._cache: OrderedDict[int, Task] = OrderedDict()
         self.brought: set[bytes] = set()
         """Mount name spaces into which the claims have been brought. Their names are used again
@@ -192,6 +203,8 @@ class Tasks:
         """Processes that are not dumpable, too."""
         self.on_forget: Callable[[int | None], None] | None = None
         """Told of each task to be read anew; None: all of them."""
+        self.on_shortage: Callable[[], None] | None = None
+        """Told to give back descriptors."""
 
     def get(self, tid: int) -> tuple[Task, bytes]:
         """The task, and the real path of its root directory, which proves that the entry is alive.
@@ -204,7 +217,13 @@ class Tasks:
                 return task, task.link("root")
             except OSError:
                 self.forget(tid)
-        task = self._read(tid)
+        try:
+            task = self._read(tid)
+        except OSError as error:
+            if error.errno != errno.EMFILE:
+                raise
+            self.give_up()
+            task = self._read(tid)
         root = task.link("root")
         self._cache[tid] = task
         while len(self._cache) > self._size:
@@ -241,6 +260,12 @@ class Tasks:
         """`forget`, where whoever has to be told knows already."""
         for tid in tids:
             self._cache.pop(tid, None)
+
+    def give_up(self) -> None:
+        """The monitor has no descriptor left: close those of tasks, most of which have ended."""
+        self._cache.clear()
+        if self.on_shortage is not None:
+            self.on_shortage()
 
     def forget_all(self) -> None:
         """Read every task anew next time."""

@@ -127,6 +127,7 @@ class Accelerator:
         self._states, self._mounts = view.states, mounts
         view.states.watch(self._learn_state)
         tasks.on_forget = self._native.forget
+        tasks.on_shortage = self._native.close
         mounts.watch(self._learn_mounts)
 
     def receiver(self, listener: int, own_umask: bool) -> Receiver:
@@ -210,7 +211,7 @@ class Accelerator:
         for owning in self._ownings.values():
             owning.close()
         self._is_closed = True
-        self._tasks.on_forget = None
+        self._tasks.on_forget = self._tasks.on_shortage = None
         self._native.close()
 
     def summary(self) -> str:

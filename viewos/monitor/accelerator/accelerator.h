@@ -232,6 +232,7 @@ struct accelerator {
     _Atomic int begun[BEGUN];
     uint64_t mark; /* of who can be handed over what to execute; 0: nobody */
     struct beginning beginnings[BEGINNINGS];
+    uint32_t task_mask; /* of a thread id: how many of the tasks are in use, less 1 */
     struct task tasks[TASKS];
     /* Tasks that are not what they were: Python has to forget them too. */
     _Atomic uint32_t renewed_count;
@@ -290,6 +291,7 @@ void task_renew(struct accelerator *, int tid);
 void task_begins(struct accelerator *, struct task *);
 void task_forget_all(struct accelerator *);
 void tasks_open(struct accelerator *);
+/* Give back the descriptors of all that no call is using. */
 void tasks_close(struct accelerator *);
 long task_directory(const struct accelerator *, const struct task *, const char *name, char *to);
 bool task_status(const struct task *, char *to);

@@ -115,6 +115,12 @@ bool task_is_like_us(const struct accelerator *a, const struct task *task)
     return task->has_our_ids && (!a->label_length || has_our_label(a, task));
 }
 
+/* Where a thread's entry is, or would be. */
+static struct task *place_of(struct accelerator *a, int tid)
+{
+    return a->tasks + ((uint32_t)tid & a->task_mask);
+}
+
 static bool look(struct accelerator *a, struct task *task, int tid, char *scratch)
 {
     if (task->directory >= 0)
@@ -127,6 +133,10 @@ static bool look(struct accelerator *a, struct task *task, int tid, char *scratc
     char name[32];
     snprintf(name, sizeof name, "/proc/%d", tid);
     task->directory = open(name, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (task->directory < 0 && errno == EMFILE) { /* entries of tasks that have ended stay */
+        tasks_close(a);
+        task->directory = open(name, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    }
     if (task->directory < 0 || !task_status(task, scratch))
         return false;
     task->begins = false;
@@ -202,7 +212,7 @@ static bool keeps_capabilities(const struct accelerator *a, struct task *task)
 /* The task, if its root directory is ours; NULL: not certain. To be given back. */
 struct task *task_take(struct accelerator *a, int tid, char *scratch)
 {
-    struct task *task = a->tasks + tid % TASKS;
+    struct task *task = place_of(a, tid);
     if (atomic_flag_test_and_set_explicit(&task->busy, memory_order_acquire))
         return NULL;
     bool is_known = task->tid == tid && !task->stale && task->generation == a->generation;
@@ -221,7 +231,7 @@ void task_give_back(struct task *task)
 
 void task_forget(struct accelerator *a, int tid)
 {
-    a->tasks[tid % TASKS].stale = true;
+    place_of(a, tid)->stale = true;
 }
 
 /* The task is about to have other credentials, or another one gets its id. */
@@ -236,8 +246,20 @@ void task_forget_all(struct accelerator *a)
     a->generation++;
 }
 
+/* Each holds a descriptor: an eighth of what we may have, at most, as several views may be ours. */
+static uint32_t task_count(void)
+{
+    struct rlimit limit;
+    uint32_t count = TASKS;
+    while (count > 1 && !getrlimit(RLIMIT_NOFILE, &limit) && count > limit.rlim_cur / 8)
+        count /= 2;
+    return count;
+}
+
 void tasks_open(struct accelerator *a)
 {
+    _Static_assert(!(TASKS & (TASKS - 1)), "a mask tells the place");
+    a->task_mask = task_count() - 1;
     for (size_t i = 0; i < TASKS; i++) {
         a->tasks[i].directory = -1;
         atomic_flag_clear(&a->tasks[i].busy);
