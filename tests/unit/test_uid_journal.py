@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import signal
 import stat
+import subprocess
 import threading
 import time
 from pathlib import Path
@@ -221,6 +223,94 @@ def test_a_log_is_written_anew(tmp_path: Path) -> None:
     assert dict(_new(one))[_identity(1)] == SOME
     one.close()
     other.close()
+
+
+def _outdated(path: Path) -> Journal:
+    """A log that is worth a rewrite, all of it read."""
+    log = Journal(path.as_posix())
+    for number in range(5000):
+        _write_one(log, 7, Record(number, number))
+    return log
+
+
+def _is_rewritten(path: Path, log: Journal) -> bool:
+    before = path.stat().st_ino
+    log.tidy([(_identity(7), SOME)], 1)
+    found = entries.read(path)
+    assert found and found[-1][0] == _identity(7)
+    assert not path.with_name("log.new").exists()
+    return path.stat().st_ino != before
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="needs another owner")
+def test_what_is_rewritten_is_the_same_file_but_for_that(tmp_path: Path) -> None:
+    """It became ours alone, and a link to it a file."""
+    path, link = tmp_path / "log", tmp_path / "link"
+    log = _outdated(path)
+    log.close()
+    os.chown(path, 5, 6)
+    path.chmod(0o640)
+    subprocess.run(["setfacl", "-m", "u:7:rw", path], check=True)
+    access = os.getxattr(path, "system.posix_acl_access")
+    subprocess.run(["setfacl", "-d", "-m", "u:8:rw", tmp_path], check=True)
+    link.symlink_to("log")
+    path.with_name("log.new").symlink_to("elsewhere")
+    log = Journal(link.as_posix())
+    _new(log)
+    assert _is_rewritten(path, log)
+    _write(log, 1)
+    log.close()
+    found = path.stat()
+    assert (found.st_uid, found.st_gid, found.st_mode & 0o7777) == (5, 6, 0o660)
+    assert os.getxattr(path, "system.posix_acl_access") == access
+    assert link.is_symlink() and not (tmp_path / "elsewhere").exists()
+    assert len(entries.read(link) or ()) == 2
+
+
+@pytest.mark.parametrize("why", ["names", "rename", "open"])
+def test_a_rewrite_that_cannot_be(
+    tmp_path: Path, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The log stays, and nobody looks for another one."""
+
+    def refuse(*args: object) -> None:
+        raise OSError(errno.ENOSPC, "full")
+
+    path = tmp_path / "log"
+    log = _outdated(path)
+    if why == "names":
+        path.with_name("other").hardlink_to(path)
+    else:
+        monkeypatch.setattr(os, "rename" if why == "rename" else "fsync", refuse)
+    assert not _is_rewritten(path, log)
+    monkeypatch.undo()
+    other = Journal(path.as_posix())
+    assert len(_new(other)) == 5000
+    _write_one(log, 8, SOME)
+    assert len(_new(other)) == 1
+    log.close()
+    other.close()
+
+
+def test_a_damaged_log_that_cannot_be_mended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each try left one more file."""
+
+    def refuse(fd: int) -> None:
+        raise OSError(errno.ENOSPC, "full")
+
+    path = tmp_path / "log"
+    log = Journal(path.as_posix())
+    _write(log, 9)
+    log.close()
+    data = bytearray(path.read_bytes())
+    data[200] ^= 1
+    path.write_bytes(data)
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(OSError, match="full"):
+        Journal(path.as_posix())
+    assert os.listdir(tmp_path) == ["log"] and path.read_bytes() == data
 
 
 def test_who_begins_forgets_what_is_gone(tmp_path: Path) -> None:

@@ -9,8 +9,10 @@ mapped: who looks at a mapping of a file that somebody empties is killed (SIGBUS
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
+import stat
 import struct
 import threading
 import time
@@ -33,6 +35,7 @@ another one whenever a log is begun."""
 _STATE = struct.Struct("QQQ")
 """The header's words from END on."""
 _EMPTIED = (0, 1, 0)
+_ACCESS_LIST = "system.posix_acl_access"
 _WORTH_A_REWRITE = 4096
 """Entries that must be out of date before the log is written anew."""
 
@@ -42,7 +45,7 @@ class Journal:
 
     def __init__(self, path: str | bytes) -> None:
         """Open the log, or make it. Raises OSError; ViewosError where the file is none."""
-        self._path = os.path.abspath(os.fsencode(path))
+        self._path = os.path.realpath(os.fsencode(path))  # a link to it stays one
         self._lock = threading.RLock()
         self._depth = 0
         self._fd = self._watched = -1
@@ -82,8 +85,9 @@ class Journal:
                 break
             os.close(fd)
         try:
-            self._check(fd)
-        except ViewosError:
+            with _named(self._path):
+                self._check(fd)
+        except BaseException:
             os.close(fd)
             raise
         old, self._fd = self._fd, fd
@@ -121,9 +125,9 @@ class Journal:
             if not lost:
                 return
             kept = self._path + b".damaged-%d" % time.time_ns()
-            with open(kept, "xb", opener=_private) as file:
-                file.write(head + data)
-            self._replace(pack(*entry) for entry in entries)
+            with _unless_it_fails(kept):
+                self._write_beside(kept, head + data)
+                self._replace(pack(*entry) for entry in entries)
         self.damage = (
             f"{os.fsdecode(self._path)}: {lost} bytes of it were damaged, and {LOST}"
             f" ({os.fsdecode(kept)} is how it was)"
@@ -200,25 +204,41 @@ class Journal:
                 self._seen[0] = end + len(data)
 
     def tidy(self, records: Iterable[tuple[Identity, Record]], live: int) -> None:
-        """Write the log anew when most of it is out of date."""
+        """Write the log anew when most of it is out of date, where that can be done."""
         if self._taken - live < max(live, _WORTH_A_REWRITE):
             return
-        with self.locked():
+        with self.locked(), suppress(OSError):
             self._replace(pack(*one) for one in records)
             self._taken = 0
 
     def _replace(self, entries: Iterable[bytes]) -> None:
+        """Raises OSError, and then the log is what it was."""
         path = self._path + b".new"
         body = b"".join(entries)
-        with open(path, "wb", opener=_private) as file:
-            file.write(_header(HEADER + len(body)) + body)
-            file.flush()
-            os.fsync(file.fileno())
-        self._say(_REPLACED, 1)
-        os.rename(path, self._path)
+        with suppress(FileNotFoundError):
+            os.unlink(path)
+        with _unless_it_fails(path):
+            self._write_beside(path, _header(HEADER + len(body)) + body)
+            self._say(_REPLACED, 1)  # before: who would say it afterwards may be killed
+            try:
+                os.rename(path, self._path)
+            except OSError:
+                self._say(_REPLACED, 0)
+                raise
         fcntl.flock(self._fd, fcntl.LOCK_UN)
         self._open()
         fcntl.flock(self._fd, fcntl.LOCK_EX)
+
+    def _write_beside(self, path: bytes, data: bytes) -> None:
+        """Make a file that is all that the log is, but for what it holds. Raises OSError."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        with _named(path), open(os.open(path, flags, 0o600), "wb") as file:
+            if os.fstat(self._fd).st_nlink > 1:
+                raise OSError(errno.EMLINK, "the log has several names")
+            _be_like(self._fd, file.fileno())
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
 
     def close(self) -> None:
         """See `Store`."""
@@ -243,8 +263,47 @@ def _begin(fd: int) -> None:
     os.pwrite(fd, _header(HEADER), 0)
 
 
-def _private(path: str | bytes, flags: int) -> int:
-    return os.open(path, flags, 0o600)
+@contextmanager
+def _named(path: bytes) -> Iterator[None]:
+    """Have errors of a descriptor say whose it is."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = path
+        raise
+
+
+@contextmanager
+def _unless_it_fails(path: bytes) -> Iterator[None]:
+    """The file is made in there, and removed again where that cannot be ended."""
+    try:
+        yield
+    except BaseException as error:
+        if not isinstance(error, FileExistsError):
+            with suppress(OSError):
+                os.unlink(path)
+        raise
+
+
+def _be_like(old: int, new: int) -> None:
+    """Give a file the owner, the mode and the access list of another one. Raises OSError."""
+    was = os.fstat(old)
+    os.fchown(new, was.st_uid, was.st_gid)
+    wanted = _access_list(old)
+    if wanted is not None:
+        os.setxattr(new, _ACCESS_LIST, wanted)
+    elif _access_list(new) is not None:  # by the directory's default one
+        os.removexattr(new, _ACCESS_LIST)
+    os.fchmod(new, stat.S_IMODE(was.st_mode))
+
+
+def _access_list(fd: int) -> bytes | None:
+    try:
+        return os.getxattr(fd, _ACCESS_LIST)
+    except OSError as error:
+        if error.errno not in (errno.ENODATA, errno.EOPNOTSUPP):
+            raise
+        return None
 
 
 def _is_at(fd: int, path: bytes) -> bool:
