@@ -41,3 +41,64 @@ def test_a_full_file_system(user: int) -> None:
         assert "File too large" in expected
         assert _says(ground, SWAP, "T/a/sub") == expected
         assert _says(ground, ("vfs:/=/",), "T/b/sub") == expected
+
+
+LOG_IS_FULL = r"""
+import errno, os, stat
+os.umask(0)
+def says(call, *args):
+    try:
+        call(*args)
+        return "made"
+    except OSError as error:
+        return errno.errorcode[error.errno]
+def left(name):
+    return oct(os.lstat(name).st_mode) if os.path.lexists(name) else "nothing"
+for name in ("file", "gone"):
+    open(name, "w").close()
+    os.chown(name, 7, 7)
+os.mkdir("there", 0)
+open("/mnt/fill", "wb", buffering=0).write(bytes(1 << 20))
+n = 0
+while n < 2000 and says(os.chown, "file", n, n) == "made":
+    n += 1
+print("last", os.stat("file").st_uid == n - 1)
+creates = os.O_CREAT | os.O_WRONLY
+print("device", says(os.mknod, "device", stat.S_IFCHR, os.makedev(1, 3)), left("device"))
+print("fifo", says(os.mknod, "fifo", stat.S_IFIFO | 0o6600), left("fifo"))
+print("directory", says(os.mkdir, "directory", 0), left("directory"))
+print("there", says(os.mkdir, "there", 0), left("there"))
+print("file 0", says(os.open, "zero", creates, 0), left("zero"))
+print("set-uid", says(os.open, "set", creates, 0o4755), left("set"))
+print("chmod", says(os.chmod, "file", 0), left("file"))
+print("mode that is", says(os.chmod, "plain", 0o640), left("plain"))
+print("remove", says(os.unlink, "gone"), left("gone"))
+os.unlink("/mnt/fill")
+print("then", says(os.mknod, "device", stat.S_IFCHR, os.makedev(1, 3)), left("device"))
+"""
+LEFT = """last True
+device ENOSPC nothing
+fifo ENOSPC nothing
+directory ENOSPC nothing
+there EEXIST 0o40000
+file 0 ENOSPC nothing
+set-uid ENOSPC nothing
+chmod ENOSPC 0o100666
+mode that is made 0o100640
+remove made nothing
+then made 0o20000
+"""
+
+
+@pytest.mark.parametrize("env", [{}, {"VIEWOS_PURE": "1"}])
+def test_a_log_that_is_full(env: dict[str, str]) -> None:
+    """Calls failed, and had had their effect."""
+    with tree(0) as ground:
+        mount = 'mount -t tmpfs -o size=200k none /mnt && cd "$1" && shift && : >plain && exec "$@"'
+        done = run_in_view(
+            ["uid:0,save=/mnt/log"],
+            ["python3", "-c", LOG_IS_FULL],
+            user=0, timeout=40, env=env,
+            before=("unshare", "-m", "sh", "-c", mount, "sh", ground.name("T/b/sub")),
+        )  # fmt: skip
+        assert done.stdout.decode() == LEFT

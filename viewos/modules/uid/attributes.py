@@ -70,6 +70,8 @@ class AttributeModule(StatModule):
         """Change the real mode of a file as far as it has to follow, and remember what it shows."""
         assert new.mode is not None
         wanted = real_mode(stat.S_IFMT(real) | new.mode & PERMISSIONS)
+        if remembered or new.mode != stat.S_IFMT(real) | wanted:
+            self._table.make_room()
         try:
             os.chmod(file.path, wanted)
         except PermissionError:  # somebody else's
@@ -97,6 +99,8 @@ class AttributeModule(StatModule):
         with self._table.changing():
             shown, real, record = self._shown(file)
             new = chowned(who, shown, uid, gid)
+            if record is not None or new != shown:
+                self._table.make_room()
             file.touch()
             if record is None:
                 if new == shown:

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 from viewos import Identity, ViewosError, Watched
 from viewos.modules.uid.entries import END, HEADER, LOST, MAGIC, WORD, pack, salvage, unpack
 from viewos.modules.uid.lease import Lease
+from viewos.modules.uid.room import Room
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -51,6 +52,7 @@ class Journal:
         self._fd = self._watched = -1
         self._seen = memoryview(bytearray(_STATE.size)).cast("Q")
         """The header's words from END on, when all before had been read."""
+        self._room = Room()
         self._lease: Lease | None = None
         self.damage = ""
         """What was wrong with it, for the user."""
@@ -91,6 +93,7 @@ class Journal:
             os.close(fd)
             raise
         old, self._fd = self._fd, fd
+        self._room.forget()
         if self._lease is not None:
             self._lease.give_back()
         self._say(_REPLACED, 0)  # who was about to replace it has died
@@ -146,6 +149,7 @@ class Journal:
             end, _, begun = self._state()
             if begun != self._seen[2]:  # somebody had emptied it
                 self._seen[0], self._seen[2] = HEADER, begun
+                self._room.forget()
             start = self._seen[0]
             for at, entry in unpack(os.pread(self._fd, max(0, end - start), start)):
                 take(*entry)
@@ -186,6 +190,13 @@ class Journal:
                 end = start + at
             self._say(END, end)
             os.ftruncate(self._fd, end)
+            self._room.forget()
+
+    def make_room(self) -> None:
+        """See `Store`."""
+        if not self._room.is_left(self._state()[0]):
+            with self.locked():
+                self._room.take(self._fd, self._state()[0])
 
     def write(self, identity: Identity, record: Record | None, take: Take) -> None:
         """See `Store`."""

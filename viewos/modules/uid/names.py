@@ -129,6 +129,7 @@ class NameModule(AttributeModule):
             changes["mode"] = mode & ~_SET_IDS | _OWNER_BITS
         if call.name in ("open", "openat"):
             changes["flags"] = flags | os.O_EXCL
+        self._table.make_room()
         try:
             opened = call.below(None, **changes)
         except OSError as error:
@@ -177,21 +178,37 @@ class NameModule(AttributeModule):
             assert file is not None
             self._made(call, file, OWNER.unpack_from(file.stat(), OWNER_AT)[0])
 
+        self._make_room(call)
         return call.bind(made)
 
     def _make(self, call: Call, wanted: int, rdev: int = 0, **changes: int) -> Verdict:
         """Let the kernel make it with changed arguments, and remember what was wanted."""
+        index = len(call.row.paths) - 1
+        self._make_room(call, index)
         try:
             result = call.below(None, **changes)
         except OSError as error:
             if error.errno == errno.EOPNOTSUPP:
                 return PASS
             raise
-        index = len(call.row.paths) - 1
         file = call.file(index)
         if file is not None:
             self._made(call, file, wanted, rdev, index)
         return result
+
+    def _make_room(self, call: Call, index: int = 0) -> None:
+        """Before a name is made, which the kernel refuses first where there is one. Raises
+        OSError."""
+        try:
+            self._table.make_room()
+        except OSError:
+            try:
+                call.file(index)
+            except FileNotFoundError:
+                pass
+            else:
+                return
+            raise
 
     def _made(self, call: Call, file: File, wanted: int, rdev: int = 0, index: int = 0) -> None:
         """Remember a new file. `wanted`: its mode, before the umask; the real one has all bits for

@@ -6,6 +6,7 @@ from __future__ import annotations
 import errno
 import stat
 import struct
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from viewos import PASS
@@ -60,7 +61,7 @@ class RemovalModule(ExtendedModule):
             if error.errno == errno.EOPNOTSUPP:
                 return PASS
             raise
-        with self._table.changing():
+        with suppress(OSError), self._table.changing():  # without a note, its handle tells
             if not _NLINK_MODE.unpack_from(file.stat(), _NLINK_AT)[0]:
                 self._table.put(file, record._replace(gone=True))
         return result

@@ -11,7 +11,7 @@ import stat
 import struct
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from viewos import Identity, Known
@@ -74,6 +74,9 @@ class Store(Protocol):
 
     def locked(self) -> AbstractContextManager[object]:
         """Held while something is looked up and changed."""
+
+    def make_room(self) -> None:
+        """Raise OSError ENOSPC or EDQUOT unless what a call changes can be kept."""
 
     def write(self, identity: Identity, record: Record | None, take: Take) -> None:
         """Keep a record, or forget it, and give it to `take`, with what others had written."""
@@ -226,6 +229,11 @@ class Table:
         """Held around `find` and the `put` that depends on it."""
         return self._held() if self._store is None else self._store.locked()
 
+    def make_room(self) -> None:
+        """Before a call has an effect that has to be remembered. Raises OSError."""
+        if self._store is not None:
+            self._store.make_room()
+
     def refresh(self) -> None:
         """Take what others have written."""
         if self._store is not None:
@@ -314,9 +322,9 @@ class Table:
         (mode,) = _MODE.unpack_from(data or file.stat(), _MODE_AT)
         if record.mode is not None and not _may_be(record.mode, mode):
             return None
-        with self.changing():
-            self._adopted.pop(place, None)
+        with suppress(OSError), self.changing():  # whoever looks at a file needs no room for it
             self.put(file, record)
+            self._adopted.pop(place, None)
         return record
 
     def _write(self, identity: Identity, record: Record | None) -> None:
