@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import ast
 import os
+import signal
 import subprocess
 
 import pytest
 
 from tests.system.control import NAME, PATIENCE, SLEEP, Ground, ground, until
 from tests.system.users import as_user, python
-from tests.system.view import environment
+from tests.system.view import environment, started
 
 __all__ = ["ground"]  # the fixture
 pytestmark = pytest.mark.timeout(120)
@@ -120,6 +121,54 @@ def test_a_module_that_fails_to_stop_is_gone(ground: Ground) -> None:
         assert ground.says("exec", NAME, "uname") == "Linux\n"
         log = (ground.path / "a/log").read_text()
         assert "module bad: stop(): line 6: ValueError: will not" in log
+
+
+WAITS = """
+import os, time
+from viewos import VirtualModule
+class Waits(VirtualModule):
+    @classmethod
+    def from_mount(cls, source, target, options):
+        return cls()
+    def start(self, scratch):
+        open("{0}/starting", "w").close()
+        while not os.path.exists("{0}/go"):
+            time.sleep(0.01)
+    def stop(self):
+        open("{0}/stopped", "w").close()
+    def uname(self, call):
+        raise OSError(5, "x")
+"""
+
+
+@pytest.mark.parametrize("how", ["add", "mount", "run"])
+def test_a_module_that_waits_as_it_starts(ground: Ground, how: str) -> None:
+    """It held up all who wanted something of this monitor, and was put there for nobody."""
+    place = ground.path / "a"
+    (ground.path / "waits.py").write_text(WAITS.format(place))
+    spec = f"{ground.path}/waits.py"
+    words = {
+        "add": ["module", "-V", NAME, "add", spec],
+        "mount": ["mount", "-V", NAME, "-t", spec, "none", "/mnt"],
+        "run": ["exec", NAME, python(ground.user), "-m", "viewos", "run", "-m", spec, "--", "true"],
+    }[how]
+    with ground.view(["hostname:h"], SLEEP, "--nestable"):
+        before = ground.json("module", "-V", NAME, "ls")
+        with started(
+            None, [python(ground.user), "-m", "viewos", *words],
+            user=ground.user, env=ground.env, strict=False,
+        ) as asks:  # fmt: skip
+            until((place / "starting").exists)
+            assert ground.says("exec", NAME, "uname", "-n") == "h\n"
+            assert ground.says("module", "-V", NAME, "add", "hostname:other") == ""
+            assert ground.says("module", "-V", NAME, "rm", "0") == ""
+            os.kill(asks.pid, signal.SIGKILL)
+            asks.wait()
+        (place / "go").touch()
+        until((place / "stopped").exists)
+        assert ground.says("exec", NAME, "uname", "-n") == "other\n"
+        after = ground.json("module", "-V", NAME, "ls")
+        assert len(after) == len(before) and after[0]["spec"] == "hostname:other"
 
 
 def test_two_change_the_same_view_at_once(ground: Ground) -> None:

@@ -53,6 +53,10 @@ GARBAGE: Mapping[bytes, int] = {
         -32602,
     b'{"jsonrpc": "2.0", "id": 1, "method": "enter", "params": {"view": 0, "directory": "x"}}\n':
         -32602,
+    b'{"jsonrpc": "2.0", "id": 1, "method": "why",'
+    b' "params": {"view": 0, "path": "x", "directory": "/\\ud800"}}\n': -32602,
+    b'{"jsonrpc": "2.0", "id": 1, "method": "add",'
+    b' "params": {"view": 0, "modules": ["\\ud800"]}}\n': -32602,
 }  # fmt: skip
 
 

@@ -17,7 +17,7 @@ from viewos.errors import ViewosError
 from viewos.module import VirtualModule
 from viewos.monitor import authors
 from viewos.monitor.holders import holders
-from viewos.monitor.nesting import Nesting, in_directory, load_in
+from viewos.monitor.nesting import Gone, Nesting, in_directory, is_there, load_in, refuse_if
 from viewos.monitor.scratch import scratch_directory
 from viewos.monitor.setup import add_claims, show_missing_mount_points, start
 
@@ -29,32 +29,42 @@ PATIENCE = 5.0
 """Seconds that calls which a module is answering may take to end before it is stopped."""
 
 
-def add(nesting: Nesting, number: int, specs: Sequence[str], directory: bytes) -> list[int]:
+def add(
+    nesting: Nesting, number: int, specs: Sequence[str], directory: bytes, gone: Gone = is_there
+) -> list[int]:
     """Put modules on top of a view; the numbers of their layers. `directory` is that to which
-    relative paths refer, in the view. Raises ViewosError, and nothing has changed then."""
+    relative paths refer, in the view. Raises ViewosError, and nothing has changed then: also where
+    whoever asked for it has `gone` before all have started."""
     modules = load_in(nesting.levels[number].router, list(specs), directory)
     with in_directory(directory):
-        return add_modules(nesting, number, modules)
+        return add_modules(nesting, number, modules, gone)
 
 
-def add_modules(nesting: Nesting, number: int, modules: Sequence[VirtualModule]) -> list[int]:
+def add_modules(
+    nesting: Nesting, number: int, modules: Sequence[VirtualModule], gone: Gone = is_there
+) -> list[int]:
     """See `add`."""
     with nesting.lock:
         view = nesting.levels[number].router.view
         scratch_directory(view)  # the old view and the new one share it
         added = {view.next_layer(): module for module in modules}
-        started: list[VirtualModule] = []
-        try:
-            for layer, module in added.items():
-                started.append(module)
-                start(view, layer, module)
-            _exchange(nesting, number, {**view.own, **added})
-        except BaseException:
-            authors.stop(tuple(started), None)
-            for layer in added:
-                view.wanted.pop(layer, None)
-            raise
-        return list(added)
+    started: list[VirtualModule] = []
+    try:
+        # Without the lock: who waits in there for something holds nobody else up.
+        for layer, module in added.items():
+            started.append(module)
+            start(view, layer, module)
+            view.wanted[layer] = authors.claims(module)
+        with nesting.lock:
+            refuse_if(gone)
+            own = nesting.levels[number].router.view.own
+            _exchange(nesting, number, {**own, **added})
+    except BaseException:
+        authors.stop(tuple(started), None)
+        for layer in added:
+            view.wanted.pop(layer, None)
+        raise
+    return list(added)
 
 
 def remove(nesting: Nesting, number: int, layer: int, *, lazy: bool = False) -> None:

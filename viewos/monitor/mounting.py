@@ -14,7 +14,7 @@ from viewos.claims import lies_in
 from viewos.errors import FAULTS, SpecError, ViewosError, short, told
 from viewos.loader import find
 from viewos.monitor import change
-from viewos.monitor.nesting import in_directory, real_file
+from viewos.monitor.nesting import Gone, in_directory, is_there, real_file
 from viewos.spec import parse
 
 if TYPE_CHECKING:
@@ -45,11 +45,12 @@ def mount(
     options: Sequence[str] = (),
     *,
     directory: bytes = b"/",
+    gone: Gone = is_there,
 ) -> int:
     """Mount something in a view; the number of its layer.
 
     `kind` is a module that can be mounted ("bind": vfs), `options` are its own; relative paths are
-    those of `directory`, in the view. Raises ViewosError.
+    those of `directory`, in the view. `gone`: see `change.add`. Raises ViewosError.
     """
     if not target:
         raise NoMountPoint("'': mount point does not exist")
@@ -63,7 +64,7 @@ def mount(
     with in_directory(directory):
         kind = BIND if kind == "bind" else kind
         module = make(kind, source, virtual, list(options), router, directory)
-        return change.add_modules(nesting, number, [module])[0]
+        return change.add_modules(nesting, number, [module], gone)[0]
 
 
 def _below(directory: bytes, path: bytes) -> bytes:

@@ -23,7 +23,7 @@ from viewos.abi.row import signed32
 from viewos.errors import ViewosError
 from viewos.kept import kept
 from viewos.monitor.plan import lacking, passed_by, plan, without_loader
-from viewos.monitor.setup import set_up, tear_down
+from viewos.monitor.setup import add_claims, set_up, show_missing_mount_points, tear_down
 from viewos.monitor.task import refuse_code
 from viewos.spec import launch_directory
 from viewos.view import View
@@ -41,6 +41,21 @@ if TYPE_CHECKING:
 
 MOST_VIEWS = 1000
 """Nested views of one monitor: each keeps its modules until the last program has ended."""
+
+
+Gone = Callable[[], bool]
+"""Has whoever asks for something hung up?"""
+
+
+def is_there() -> bool:
+    """`Gone` of who cannot hang up."""
+    return False
+
+
+def refuse_if(gone: Gone) -> None:
+    """Raise ViewosError where nobody is there any more who would learn what becomes of it."""
+    if gone():
+        raise ViewosError("whoever asked for it has gone")
 
 
 class Level:
@@ -191,29 +206,42 @@ class Nesting:
         nestable: bool = False,
         command: tuple[str, ...] = (),
         name: str = "",
+        gone: Gone = is_there,
     ) -> int:
         """Make a view of these modules in another one; its number. `directory`: to it, in that
-        view, relative paths refer. Raises ViewosError."""
+        view, relative paths refer. Raises ViewosError, also where whoever asked for it has `gone`
+        before all have started."""
         modules = load_in(self.levels[number].router, specs, directory)
         if nestable and not self.levels[0].router.view.nestable:
             raise ViewosError("only the outermost view can be made nestable")
-        with self.lock:
-            if len(self.levels) > MOST_VIEWS:
-                raise ViewosError(f"there are {MOST_VIEWS} nested views already")
-            outer = self.levels[number].router  # as it is now
-            with in_directory(directory):
-                view = View(modules, below=outer.view, no_continue=no_continue)
-                set_up(view, outer.mounts)
+        below = self.levels[number].router.view
+        with in_directory(directory):
+            # Without the lock: a module that waits as it starts holds nobody else up.
+            view = View(modules, below=below, no_continue=no_continue)
+            set_up(view, self.levels[number].router.mounts)
             try:
-                self.check(view)
-                nested = outer.nested(view, len(self.levels))
-                fast = self.levels[0].router.accelerator
-                if fast is not None:
-                    fast.add_view(nested.number, view, nested.accelerated)
-                self.levels.append(Level(nested, number, name, command))
+                with self.lock:
+                    refuse_if(gone)
+                    return self._nested(number, view, name, command)
             except BaseException:
                 tear_down(view)
                 raise
+
+    def _nested(self, number: int, view: View, name: str, command: tuple[str, ...]) -> int:
+        if len(self.levels) > MOST_VIEWS:
+            raise ViewosError(f"there are {MOST_VIEWS} nested views already")
+        outer = self.levels[number].router
+        if outer.view is not view.below:  # it has been changed meanwhile
+            view = view.changed(view.own, outer.view)
+            for layer in view.own:
+                add_claims(view, layer, outer.mounts)
+            show_missing_mount_points(view)
+        self.check(view)
+        nested = outer.nested(view, len(self.levels))
+        fast = self.levels[0].router.accelerator
+        if fast is not None:
+            fast.add_view(nested.number, view, nested.accelerated)
+        self.levels.append(Level(nested, number, name, command))
         return nested.number
 
     def check(self, view: View) -> None:

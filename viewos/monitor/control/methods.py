@@ -192,6 +192,7 @@ class Methods:
             nestable=given.get("nestable", False),
             command=tuple(given.get("command", ())),
             name=_checked(given.get("name", "")),
+            gone=asked.gone,
         )
         self._nesting.let_in(asked.caller.pid, number)
         return {"view": number}
@@ -211,8 +212,9 @@ class Methods:
     def _add(self, asked: Asked) -> Any:
         self._check_credentials(asked)
         layers = change.add(
-            self._nesting, self._number(asked), _needed(asked, "modules"), _directory(asked)
-        )
+            self._nesting, self._number(asked), _needed(asked, "modules"), _directory(asked),
+            asked.gone,
+        )  # fmt: skip
         return {"layers": layers}
 
     def _remove(self, asked: Asked) -> Any:
@@ -235,14 +237,14 @@ class Methods:
                     raise ViewosError(f"hostname: {error}") from error
                 return
         spec = "hostname:" + re.sub(r"([\\:,=])", r"\\\1", name)
-        change.add(self._nesting, self._number(asked), [spec], b"/")
+        change.add(self._nesting, self._number(asked), [spec], b"/", asked.gone)
 
     def _mount(self, asked: Asked) -> Any:
         self._check_credentials(asked)
         layer = mounting.mount(
             self._nesting, self._number(asked), asked.parameters.get("type", mounting.BIND),
             os.fsencode(_needed(asked, "source")), os.fsencode(_needed(asked, "target")),
-            asked.parameters.get("options", []), directory=_directory(asked),
+            asked.parameters.get("options", []), directory=_directory(asked), gone=asked.gone,
         )  # fmt: skip
         return {"layer": layer}
 
@@ -256,7 +258,17 @@ class Methods:
 def _is_of_kind(value: Any, kind: str) -> bool:
     if not isinstance(value, _KINDS[kind]) or isinstance(value, bool) is not (kind == "flag"):
         return False
-    return not isinstance(value, list) or all(isinstance(text, str) for text in value)
+    texts = value if isinstance(value, list) else [value] if isinstance(value, str) else []
+    return all(isinstance(text, str) and _is_text(text) for text in texts)
+
+
+def _is_text(text: str) -> bool:
+    """Can it be a name or a word of a command? JSON has more."""
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _checked(name: str) -> str:
