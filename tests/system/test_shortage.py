@@ -86,6 +86,19 @@ def test_a_module_and_a_full_directory() -> None:
     )
 
 
+def test_a_full_disk_that_is_not_ours() -> None:
+    """The log of uid stands on it: another TMPDIR would not help."""
+    full = (
+        "mount -t tmpfs -o size=4k none /mnt && : >/mnt/log &&"
+        ' head -c 4096 /dev/zero > /mnt/x; exec "$@"'
+    )
+    words = [python(0), "-m", "viewos", "run", "-m", "uid:0,save=/mnt/log", "--", "true"]
+    done = run_in_view(None, ["unshare", "-m", "sh", "-c", full, "sh", *words], user=0)
+    assert (done.returncode, done.stderr) == (
+        125, b"viewos: module uid: No space left on device: /mnt/log\n",
+    )  # fmt: skip
+
+
 BUSY = """
 import os, signal, time
 os.mkfifo("/mnt/fifo")

@@ -337,6 +337,22 @@ def test_another_file_is_left_alone(tmp_path: Path) -> None:
     assert entries.read(path) is None
 
 
+@pytest.mark.parametrize("kind", ["fifo", "directory", "device", "link"])
+def test_what_is_no_regular_file_is_no_log(tmp_path: Path, kind: str) -> None:
+    """/dev/null kept nothing, and a FIFO was an illegal seek."""
+    path = tmp_path / kind
+    if kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "directory":
+        path.mkdir()
+    elif kind == "link":
+        path.symlink_to("/dev/null")
+    else:
+        path = Path("/dev/null")
+    with pytest.raises(ViewosError, match="is no regular file, and so no log"):
+        Journal(path.as_posix())
+
+
 # ---- identities ---------------------------------------------------------------------------------
 
 

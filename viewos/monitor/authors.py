@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import TypeVar
 
 from viewos.abi.syscalls import OPERATIONS, TABLE
-from viewos.claims import Claim
+from viewos.claims import Claim, lies_in
 from viewos.errors import FAULTS, ViewosError, reason, told
 from viewos.filter import ArgumentRule
 from viewos.module import VirtualModule
@@ -26,13 +26,21 @@ def start(module: VirtualModule, directory: bytes) -> None:
     except ViewosError:
         raise
     except OSError as error:
-        if error.errno == errno.ENOSPC and directory:
+        if error.errno == errno.ENOSPC and directory and _is_of(error, os.path.dirname(directory)):
             where = os.fsdecode(os.path.dirname(os.path.dirname(directory)))
             why = f"no space left in {where} (TMPDIR says where views make their files)"
             raise ViewosError(f"module {module.name}: {why}") from error
         raise _refused(module, error) from error
     except FAULTS as error:
         raise _broken(module, "start", error) from error
+
+
+def _is_of(error: OSError, scratch: bytes) -> bool:
+    """Is it the scratch directory that has no space left? Not every error names a file."""
+    if isinstance(error.filename, str | bytes):
+        return lies_in(os.fsencode(error.filename), scratch)
+    found = os.statvfs(scratch)
+    return not (found.f_bavail and found.f_favail)
 
 
 def stop(modules: tuple[VirtualModule, ...], report: Callable[[str], object] | None) -> None:

@@ -79,8 +79,9 @@ class Journal:
     # ---- the file -------------------------------------------------------------------------------
 
     def _open(self) -> None:
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY
         while True:
+            _refuse_others(self._path)
             fd = os.open(self._path, flags, 0o600)
             fcntl.flock(fd, fcntl.LOCK_EX)
             if _is_at(fd, self._path):
@@ -272,6 +273,14 @@ def _header(end: int) -> bytes:
 
 def _begin(fd: int) -> None:
     os.pwrite(fd, _header(HEADER), 0)
+
+
+def _refuse_others(path: bytes) -> None:
+    """Raise ViewosError unless a file is regular, or not there: a device keeps nothing, and may do
+    something when it is opened."""
+    with suppress(FileNotFoundError):
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise ViewosError(f"{os.fsdecode(path)} is no regular file, and so no log")
 
 
 @contextmanager
