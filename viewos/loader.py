@@ -118,6 +118,8 @@ def _in_file(path: str, class_name: str | None) -> type[VirtualModule]:
             return next(iter(classes.values()))
         raise SpecError(f"{path}: name the class, {path}:CLASS ({_listed(classes)})")
     found = getattr(namespace, class_name, None)
+    if found is VirtualModule:
+        raise SpecError(f"{path}: {class_name} is what modules are made from ({_listed(classes)})")
     if isinstance(found, type) and not _is_module_class(found):
         raise SpecError(f"{path}: {class_name} is no subclass of VirtualModule")
     if not _is_module_class(found):
@@ -135,7 +137,8 @@ def _import(path: str) -> ModuleType:
     from importlib.util import module_from_spec, spec_from_loader
 
     if not os.path.isfile(path):
-        why = "is a directory" if os.path.isdir(path) else "no such file"
+        kind = "is a directory" if os.path.isdir(path) else "is no regular file"
+        why = kind if os.path.exists(path) else "no such file"
         raise SpecError(f"module {path}: {why}")
     name = "viewos_module_" + "".join(c if c.isalnum() else "_" for c in os.path.abspath(path))
     found = spec_from_loader(name, SourceFileLoader(name, path))

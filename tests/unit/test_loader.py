@@ -132,6 +132,7 @@ def test_a_file_is_not_cached_beside_itself(file: Path, monkeypatch: pytest.Monk
         (":number", "P has no module class number (it has One, Two)"),
         (":function", "P has no module class function (it has One, Two)"),
         (":SpecError", "P: SpecError is no subclass of VirtualModule"),
+        (":VirtualModule", "P: VirtualModule is what modules are made from (it has One, Two)"),
         (":One:x", "module P: 'x': expected a number (for example: -m one:3)"),
         (":One:,", "module P: there is an empty item (a comma too many?) (for example: -m one:3)"),
     ],
@@ -165,6 +166,7 @@ def test_a_file_with_an_error(tmp_path: Path, text: str, line: str) -> None:
 def test_no_such_file(tmp_path: Path) -> None:
     assert message(f"{tmp_path}/m.py") == f"module {tmp_path}/m.py: no such file"
     assert message(f"{tmp_path}/:X") == f"module {tmp_path}/: is a directory"
+    assert message("/dev/null:X") == "module /dev/null: is no regular file"
 
 
 def test_statuses(file: Path) -> None:
