@@ -42,6 +42,9 @@ def test_a_view_is_traced_while_it_runs(ground: Ground) -> None:
         until(lambda: ground.json("stats", NAME)[0]["calls"]["openat"]["accelerator"] > before + 5)
         assert ground.says("trace", "-V", NAME, "-e", "opne").startswith("viewos: -e opne: 'opne'")
         assert ground.says("trace", "-V", NAME, "ls").startswith("viewos: viewos trace -V: only")
+        assert ground.says("trace", "-V", NAME, "-o", "/dev/full") == (
+            "viewos: lines of the trace are lost: No space left on device\nstatus 125\n"
+        )
 
 
 def test_the_end_of_a_view_ends_its_trace(ground: Ground) -> None:

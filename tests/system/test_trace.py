@@ -93,6 +93,19 @@ def test_the_lines_in_a_file(work: Path) -> None:
     assert str(work / "file") in (work / "out").read_text()
 
 
+def test_lines_that_are_lost(work: Path) -> None:
+    """Nobody heard of it."""
+    said = "viewos: lines of the trace are lost: No space left on device"
+    assert trace("-a", "-o", "/dev/full", "--", "cat", str(work / "file")) == ("text\n", [said])
+
+
+def test_without_a_standard_output(work: Path) -> None:
+    """It is stderr that gets the lines."""
+    script = f"exec python3 -m viewos trace -a -e open -- sh -c 'true < {work}/file' >&-"
+    done = run_in_view(None, ["sh", "-c", script])
+    assert f'"{work}/file"'.encode() in done.stderr
+
+
 def test_a_nested_view_has_its_number() -> None:
     inner = "python3 -m viewos run -m hostname:h -- uname -n"
     said, lines = trace("-m", "vfs:/=/", "-e", "uname", "--", "sh", "-c", inner)

@@ -16,6 +16,9 @@ COMMANDS = (
     "modules", "profile", "net", "doctor", "completion",
 )  # fmt: skip
 
+_SAY_NOTHING = ("run", "trace")
+"""They need no standard output of their own."""
+
 USAGE = """\
 usage: viewos COMMAND [OPTION]...
 
@@ -69,7 +72,7 @@ def _dispatch(words: list[str]) -> int:
         _say("which COMMAND? (see `viewos --help`)")
         return 2
     name, *rest = words
-    if sys.stdout is None and name != "run":
+    if sys.stdout is None and name not in _SAY_NOTHING:
         raise ViewosError("standard output is closed")
     if name in COMMANDS:
         status: int = import_module(f"viewos.cli.{name}").main(rest)

@@ -155,7 +155,8 @@ def monitor(
         # Where none is named, the program's stderr, as it is before the program runs.
         path = tracing.file or f"/proc/{session.pid}/fd/2"
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
-        traces = (Trace(os.open(path, flags, 0o644), parse(tracing.expressions)),)
+        fd = os.open(path, flags, 0o644)
+        traces = (Trace(fd, parse(tracing.expressions), log.warning),)
     router = Router(view, cookie, log, mounts=mounts, traces=traces)
     level = router.nesting.levels[0]
     level.name, level.command = name, command

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from viewos.abi.syscalls import OPERATIONS, TABLE
 from viewos.abi.text import LONGEST_STRING, format_call
 from viewos.claims import lies_in
-from viewos.errors import SpecError
+from viewos.errors import SpecError, reason
 from viewos.monitor.memory import Fault, Memory, TraceeGone, Unreadable
 from viewos.monitor.outcome import ANSWERED, CONTINUE, Outcome
 from viewos.tuples import NamedTuple
@@ -75,9 +75,15 @@ def _test(text: str, expression: str) -> Test:
 class Trace:
     """Where the lines go, and which are wanted."""
 
-    def __init__(self, fd: int, tests: Sequence[Test] = ()) -> None:
+    def __init__(
+        self, fd: int, tests: Sequence[Test] = (), report: Callable[[str], object] | None = None
+    ) -> None:
+        """`report` is told, once, that lines are lost."""
         self._fd = fd
         self._tests = tests
+        self._report = report
+        self.lost = ""
+        """Why some of the lines are not there."""
 
     def begin(self, router: Router, call: Call) -> str:
         """The call as text, from the tracee's memory as it is now."""
@@ -100,8 +106,11 @@ class Trace:
         line = f"{call.tid} {view}{text} = {_shown(result)} <{how}>\n"
         try:
             os.write(self._fd, line.encode(errors="backslashreplace"))
-        except OSError:  # nobody reads it any more
-            return
+        except OSError as error:
+            if error.errno != errno.EPIPE and not self.lost:  # somebody reads them still
+                self.lost = f"lines of the trace are lost: {reason(error)}"
+                if self._report is not None:
+                    self._report(self.lost)
 
 
 def _string(memory: Memory, tid: int, address: int) -> bytes:

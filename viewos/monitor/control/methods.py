@@ -152,8 +152,12 @@ class Methods:
             raise ViewosError("trace takes one descriptor, to which it writes")
         tests = parse(asked.parameters.get("expressions", []))
         views = self._nesting.within(self._number(asked))
-        with self._nesting.traced(Trace(asked.descriptors[0], tests), views):
-            members.wait(self._level(asked).router.view.states, views, asked.gone)
+        trace = Trace(asked.descriptors[0], tests)
+        with self._nesting.traced(trace, views):
+            states = self._level(asked).router.view.states
+            members.wait(states, views, lambda: bool(trace.lost) or asked.gone())
+        if trace.lost:
+            raise ViewosError(trace.lost)
 
     def _modules(self, asked: Asked) -> Any:
         return about.modules(self._nesting, self._number(asked))
