@@ -111,6 +111,8 @@ class Accelerator:
         """View -> its place on the C side: another one when it has been changed."""
         self._settled: dict[int, int] = {}
         """View -> what has been settled for it in places that it has left."""
+        self._same: dict[bytes, bytes] = {}
+        """What views are made of on the C side, to the end: often the same again."""
         self._free = itertools.count()
         self._programs: set[tuple[int, bytes]] = set()
         self._pauses = 0
@@ -255,6 +257,7 @@ class Accelerator:
         packed = rules.pack(
             is_data, ours.has_more, constants, passed, ours.changes if shows else ()
         )
+        claims, packed = (self._same.setdefault(data, data) for data in (claims, packed))
         self._native.add_view(slot, claims, packed, view.no_continue, ours.rescues)
         if owning is not None and shows:
             owning.teach(self._native, changes=bool(ours.changes))

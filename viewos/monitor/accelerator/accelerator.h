@@ -163,7 +163,7 @@ struct level {
     struct names names;
     int pass_count;
     struct pass passes[PASSES];
-    struct rule rules[CALLS];
+    const struct rule *rules; /* of CALLS; held by Python to the end */
 };
 
 /* ---- tasks -------------------------------------------------------------------------------------- */

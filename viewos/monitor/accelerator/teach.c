@@ -95,28 +95,25 @@ PyObject *set_offer(Accelerator *self, PyObject *args)
 PyObject *add_view(Accelerator *self, PyObject *args)
 {
     unsigned long number;
-    PyObject *claims;
-    const char *rules;
-    Py_ssize_t size;
+    PyObject *claims, *rules;
     int no_continue, rescues = 0;
-    if (!PyArg_ParseTuple(args, "kOy#p|p", &number, &claims, &rules, &size, &no_continue,
-                          &rescues) ||
+    if (!PyArg_ParseTuple(args, "kOSp|p", &number, &claims, &rules, &no_continue, &rescues) ||
         check_table(claims))
         return NULL;
     struct level *level;
-    if (size != sizeof level->rules || number >= VIEWS || self->a->views[number])
+    if (PyBytes_GET_SIZE(rules) != CALLS * sizeof *level->rules || number >= VIEWS || self->a->views[number])
         return PyErr_Format(PyExc_ValueError, "rules of another layout, or a view that is known");
     level = PyMem_Calloc(1, sizeof *level);
     if (!level)
         return PyErr_NoMemory();
-    if (PyList_Append(self->held, claims)) {
+    if (PyList_Append(self->held, claims) || PyList_Append(self->held, rules)) {
         PyMem_Free(level);
         return NULL;
     }
     level->claims = table_of(claims);
     level->no_continue = no_continue;
     level->rescues = rescues;
-    memcpy(level->rules, rules, sizeof level->rules);
+    level->rules = (const struct rule *)PyBytes_AS_STRING(rules);
     self->a->views[number] = level;
     Py_RETURN_NONE;
 }
