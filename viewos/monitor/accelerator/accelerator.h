@@ -129,7 +129,7 @@ enum { VIEWS = 1024, BEGUN = 4096 };
 
 /* ---- programs that are executed by another path: handing.c ----------------------------------------- */
 
-enum { PROGRAMS = 512, BEGINNINGS = 256, NAME = 16 /* TASK_COMM_LEN */, PATH_KEPT = 256,
+enum { PROGRAMS = 256, BEGINNINGS = 256, NAME = 16 /* TASK_COMM_LEN */, PATH_KEPT = 256,
        HANDED_OVER = 1, HANDED_ROOM = 512 };
 
 struct program { /* handover.py packs it */
