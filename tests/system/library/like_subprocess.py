@@ -141,7 +141,7 @@ def check_errors() -> None:
 
 def check_timeout() -> None:
     def late(api: Any) -> Any:
-        return plain(api.run(["sh", "-c", "echo a; exec sleep 60"], timeout=0.3, stdout=PIPE))
+        return plain(api.run(["sh", "-c", "echo a; exec sleep 60"], timeout=2, stdout=PIPE))
 
     def kills(api: Any) -> Any:
         process = api.Popen(["sleep", "60"])

@@ -6,6 +6,7 @@ import errno
 import itertools
 import logging
 import os
+import shutil
 import subprocess
 import threading
 from collections.abc import Sequence
@@ -291,3 +292,16 @@ def check_views_in_threads() -> None:
     with View([Vfs("/mnt", "shared")]) as shared:
         _in_threads(8, body, [shared])
     assert sorted(os.listdir("shared")) == sorted(map(str, range(8)))
+
+
+def check_a_program_in_a_claim() -> None:
+    """It is told its own name, in either layout, and nobody complains."""
+    shutil.copy(PYTHON, "copied")
+    told = (
+        "import ctypes; f = ctypes.CDLL(None).getauxval; f.restype = ctypes.c_char_p; print(f(31))"
+    )
+    for layout in ("direct", "ancestor"):
+        with Logged() as logged, View([Vfs("/mnt", ".")], layout=layout) as view:
+            done = view.run(["/mnt/copied", "-ISc", told], stdout=PIPE, check=True)
+            assert done.stdout == b"b'/mnt/copied'\n", done
+        assert not logged.lines, logged.lines

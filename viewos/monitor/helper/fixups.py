@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from viewos import kernel
+from viewos.kept import kept
 from viewos.monitor import fixup
 from viewos.monitor.helper.looks import look
 from viewos.monitor.helper.wire import Hangup, receive, send
@@ -28,6 +29,13 @@ class _FarStop:
         self._connection = connection
         self.pid = pid
         self.stack = stack
+
+    @kept
+    def auxiliary(self) -> dict[int, int]:
+        """See `ExecStop.auxiliary`."""
+        send(self._connection, ("auxiliary",))
+        entries: dict[int, int] = receive(self._connection)[0][0]
+        return entries
 
     def read(self, address: int, size: int) -> bytes:
         """See `ExecStop.read`."""
@@ -129,6 +137,8 @@ def _do_one(connection: socket.socket, tid: int, cookie: int, rewrite: Rewrite) 
             result: Any = None
             if what == "write":
                 stop.write(*rest)
+            elif what == "auxiliary":
+                result = stop.auxiliary
             elif what == "read":
                 result = stop.read(*rest)
             else:
