@@ -37,8 +37,9 @@ _VECTORS = {"execve": (1, 2), "execveat": (2, 3)}
 """Which arguments are vectors of strings."""
 _LONGEST_WORD = 1 << 17
 """MAX_ARG_STRLEN."""
-_HELD = 0.1
-"""Seconds for which a debugger waits at most: a call may hang in a file system."""
+_HELD, _HELD_BESIDE_OTHERS = 0.1, 1.0
+"""Seconds for which a debugger waits at most: a call may hang in a file system; and for a thread
+that could run, but for which there may be no CPU."""
 
 
 def fall_back(router: Router, call: Call, strings: Strings, plain: bool, why: str) -> int | Outcome:
@@ -67,7 +68,9 @@ def fall_back(router: Router, call: Call, strings: Strings, plain: bool, why: st
             start = time.monotonic()
             while not _has_read(syscall.fileno(), stat.fileno(), call.raw):
                 waited = time.monotonic() - start
-                if waited > seconds:
+                if waited > seconds and (
+                    waited > _HELD_BESIDE_OTHERS or _state(stat.fileno()) != b"R"
+                ):
                     return False
                 if waited > 0.002:
                     router.step_aside()
@@ -173,10 +176,15 @@ def _may_overrun(call: Call, address: int, size: int) -> bool:
 def _has_read(syscall: int, stat: int, raw: tuple[int, ...]) -> bool:
     """Has the kernel read the strings? Certainly when the call is over, or the thread has stopped
     for its tracer, which it does behind the call."""
-    if os.pread(stat, 1024, 0).rpartition(b") ")[2][:1] == b"t":
+    if _state(stat) == b"t":
         return True
     words = os.pread(syscall, 256, 0).split()
     return len(words) > 7 and tuple(int(w, 16) for w in words[1:7]) != raw[:6]
+
+
+def _state(stat: int) -> bytes:
+    """The third field of proc_pid_stat(5)."""
+    return os.pread(stat, 1024, 0).rpartition(b") ")[2][:1]
 
 
 def _restore(memory: int, patches: list[Patch]) -> None:
