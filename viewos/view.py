@@ -248,8 +248,12 @@ class View:
         """What is to be executed -> a file that stands in for it, see monitor/standins.py."""
         self.originals: dict[bytes, bytes] = {}
         """Such a file -> the program."""
-        self.copied = 0
-        """Bytes of programs of which copies were made."""
+        self.copies: dict[tuple[bytes, bytes, bytes], Any] = {}
+        """(program, loader, name) -> a copy of it, see monitor/copies.py."""
+        self.made: dict[bytes, Any] = {}
+        """Path -> the copy that is there, or has been: programs may still run from it."""
+        self.copied, self.copying = 0, threading.Lock()
+        """Bytes of all copies; held by who makes one."""
         self.loaders: set[bytes] = set()
         """What has been executed with a program as an argument."""
         self.name = f"view-{next(_NAMES)}"

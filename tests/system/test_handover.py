@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -64,6 +65,101 @@ def test_a_foreign_root(tree: Path, user: int, pure: str, monkeypatch: pytest.Mo
     assert "done\n" in expected
     monkeypatch.setenv("VIEWOS_PURE", pure)
     assert says(tree, user) == expected
+
+
+REPLACED = """
+import os, shutil, subprocess, sys, threading
+def put(source):
+    shutil.copy(source, "new"); os.utime("new", (1, 1)); os.rename("new", "p")
+def says():
+    return subprocess.run(["/mnt/p", "one"], stdout=subprocess.PIPE).stdout
+put("/bin/true"); over = False
+def storm():
+    while not over: says()
+threads = [threading.Thread(target=storm) for _ in range(2)]
+for thread in threads: thread.start()
+wrong = 0
+for number in range(60):
+    put("/bin/true"); put("/bin/echo")
+    wrong += [says() for _ in range(3)] != 3 * [b"one\\n"]
+over = True
+for thread in threads: thread.join()
+print(wrong, "wrong")
+"""
+
+
+@pytest.mark.parametrize(
+    "module", ["vfs:/=TREE,/proc=/proc,/dev=/dev,/usr=/usr", "vfs:/mnt=TREE/mnt"]
+)
+def test_a_program_that_is_replaced_all_the_time(tree: Path, module: str) -> None:
+    words = ["sh", "-c", 'cd /mnt; exec python3 -IS -c "$0"', REPLACED]
+    assert run([module.replace("TREE", str(tree))], words, 0, cwd="/") == "0 wrong\n"
+
+
+MOVED = """
+cd /mnt; mkdir -p one/bin; cp self one/bin/p; ln one/bin/p two
+for i in 1 2 3; do sh -c 'one/bin/p; ./two; :'; done | grep ^exe
+mv one three; for i in 1 2; do sh -c 'three/bin/p; :'; done | grep ^exe
+"""
+
+
+def test_names_of_a_program_change(tree: Path) -> None:
+    """Those of the directories above it too; and it has several."""
+    modules = [f"vfs:/={tree},/proc=/proc,/dev=/dev,/usr=/usr"]
+    one = "exe /mnt/one/bin/p\nexe /mnt/two\n"
+    expected = 3 * one + 2 * "exe /mnt/three/bin/p\n"
+    assert run(modules, ["/bin/sh", "-c", MOVED], 0, cwd="/") == expected
+
+
+REPLACES_ITSELF = r"""
+cd /mnt; cp /bin/dash mysh; exec ./mysh -c 'cp /bin/cat x; mv x mysh; readlink /proc/$$/exe
+exec /proc/self/exe -c "readlink /proc/\$\$/exe; exec /proc/self/exe -c \"echo ok\""'
+"""
+
+
+def test_a_program_whose_name_has_gone(tree: Path) -> None:
+    modules = [f"vfs:/={tree},/proc=/proc,/dev=/dev,/usr=/usr"]
+    said = run(modules, ["/bin/sh", "-c", REPLACES_ITSELF], 0, cwd="/")
+    assert said == 2 * "/mnt/mysh (deleted)\n" + "ok\n"
+
+
+def test_somebody_cleans_tmpdir(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMPDIR", str(tree / "tmp"))
+    modules = [f"vfs:/={tree},/proc=/proc,/dev=/dev,/usr=/usr"]
+    script = "sh -c '/bin/echo a; :'; rm -r /tmp/*; sh -c '/bin/echo b; /bin/echo c; :'; echo $?"
+    assert run(modules, ["/bin/sh", "-c", script], 0, cwd="/") == "a\nb\nc\n0\n"
+
+
+BARE = r"""
+static long call(long n, long a, const void *b, long c)
+{
+    long result;
+    __asm__ volatile("syscall" : "=a"(result) : "a"(n), "D"(a), "S"(b), "d"(c)
+                     : "rcx", "r11", "memory");
+    return result;
+}
+void begin(long *stack)
+{
+    long *at = stack + 1;
+    while (*at++) {}
+    while (*at++) {}
+    for (; at[0] != 31; at += 2) {}
+    const char *name = (const char *)at[1];
+    long size = 0;
+    while (name[size]) size++;
+    call(1, 1, name, size);
+    call(60, 0, 0, 0);
+}
+__asm__(".globl _start\n_start: mov %rsp, %rdi; call begin");
+"""
+
+
+def test_a_program_without_libraries(place: Place) -> None:
+    """Its loader makes no call by which it would be known that it has begun."""
+    gcc = ["gcc", "-x", "c", "-", "-nostdlib", "-pie", "-O1", "-o", place.real / "bare"]
+    subprocess.run(gcc, input=BARE, text=True, check=True, timeout=60)
+    words = ["sh", "-c", "/mnt/bare; /mnt/bare; :"]
+    assert run([f"vfs:/mnt={place.real}"], words, place.user) == 2 * "/mnt/bare"
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="mount(2) takes CAP_SYS_ADMIN")

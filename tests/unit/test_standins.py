@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from viewos.abi.machine import MACHINE
-from viewos.monitor.binfmt import loader_of
-from viewos.monitor.standins import linked, relinked, scripted
+from viewos.monitor.standins import linked, scripted
 from viewos.view import View
 
 PROGRAM = os.fsencode(os.path.realpath("/bin/cat"))
@@ -31,22 +30,6 @@ def output(path: bytes, *words: str, env: dict[str, str] | None = None) -> str:
         ["its name", *words], executable=path, check=True, capture_output=True, env=env, timeout=20
     )
     return done.stdout.decode()
-
-
-def test_a_copy_runs_by_another_loader(view: View, tmp_path: Path) -> None:
-    loader = loader_of(PROGRAM)
-    assert loader is not None
-    other = tmp_path / ("a-loader-" + "x" * 100)
-    other.symlink_to(os.fsdecode(os.path.realpath(loader)))
-    copy = relinked(view, PROGRAM, os.fsencode(other), b"name")
-    assert os.path.basename(copy) == b"name"
-    assert loader_of(copy) == os.fsencode(other)
-    assert output(copy, "/proc/self/comm") == "name\n"
-    assert view.originals[copy] == PROGRAM
-    assert relinked(view, PROGRAM, os.fsencode(other), b"name") == copy
-    other.unlink()
-    with pytest.raises(FileNotFoundError):
-        output(copy)
 
 
 def test_a_link_has_another_name(view: View) -> None:

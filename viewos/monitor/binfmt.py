@@ -17,7 +17,8 @@ BINPRM_BUF_SIZE = 256
 ELF64 = struct.Struct("<16sHHIQQQIHHH")
 """The beginning of an ELF header, as far as the program headers' place and number."""
 _PROGRAM_HEADER = struct.Struct("<IIQQQQQQ")
-_PT_LOAD, _PT_INTERP = 1, 3
+_PT_LOAD, _PT_DYNAMIC, _PT_INTERP = 1, 2, 3
+_DYNAMIC, _DT_NEEDED = struct.Struct("<QQ"), 1
 _PAGE = 4096
 _LONGEST = 4096
 _LARGEST_LOADER = 16 << 20
@@ -124,6 +125,19 @@ def _entries(elf: ElfHeader | None) -> Iterator[tuple[int, tuple[int, ...]]]:
     if elf is not None:
         for at in range(0, len(elf.table) - _PROGRAM_HEADER.size + 1, elf.entry_size or 56):
             yield at, _PROGRAM_HEADER.unpack_from(elf.table, at)
+
+
+def needs_libraries(real: bytes) -> bool:
+    """Does an ELF file name libraries (DT_NEEDED), which its loader has to open?"""
+    try:
+        with open(real, "rb", buffering=0) as file:
+            for _, (kind, _, start, _, _, size, _, _) in _entries(elf_header(file)):
+                if kind == _PT_DYNAMIC:
+                    data = os.pread(file.fileno(), size & ~15, start)
+                    return any(tag == _DT_NEEDED for tag, _ in _DYNAMIC.iter_unpack(data))
+    except (OSError, struct.error):
+        pass
+    return False
 
 
 def takes_argv0(real: bytes) -> bool:

@@ -15,7 +15,8 @@ from viewos.abi.syscalls import TABLE
 from viewos.files import File
 from viewos.kernel import AT_FDCWD
 from viewos.monitor import handover, outside
-from viewos.monitor.binfmt import LoaderHeader, loader_header, parse_shebang, read_head
+from viewos.monitor.binfmt import parse_shebang, read_head
+from viewos.monitor.copies import copied
 from viewos.monitor.initial import hide_loader, patch_auxiliary
 from viewos.monitor.interpreters import (
     MAX_NESTING,
@@ -36,7 +37,7 @@ from viewos.monitor.pathcalls import (
 )
 from viewos.monitor.paths import KERNEL, Place
 from viewos.monitor.rewrite import Argument, Rewrite, vector
-from viewos.monitor.standins import linked, relinked, scripted, undisguise
+from viewos.monitor.standins import linked, scripted, undisguise
 from viewos.monitor.task import is_like_us
 from viewos.monitor.traced import ExecStop
 from viewos.tuples import NamedTuple
@@ -301,7 +302,7 @@ def _hand_over(
         if string != name or ids or state is not None:
             if string == name or not handover.can_begin(program.loader, ids):
                 return None
-            header = None if program.original is None else _loader_header(program.readable)
+            header = None if program.copy is None else program.copy.header
             beginning = handover.Beginning(string, name, ids, header, state)
     except OSError:
         return None
@@ -320,17 +321,9 @@ def _teach(router: Router, program: Program, place: Place, string: bytes, after:
     is_known = handover.can_begin(program.loader, after.auxiliary)
     if not is_known or name != os.path.basename(program.given)[:15]:
         return
-    is_copy = program.original is not None
     with suppress(OSError):
-        header = _loader_header(program.readable) if is_copy else None
         loader = program.loader, program.loader_real
-        taught = handover.Taught(place.real, name, *loader, string, is_copy, header)
-        handover.teach(router, taught)
-
-
-def _loader_header(path: bytes) -> LoaderHeader | None:
-    with open(path, "rb", buffering=0) as file:
-        return loader_header(file)
+        handover.teach(router, handover.Taught(place.real, name, *loader, string, program.copy))
 
 
 def _named(router: Router, call: Call, program: Program, real: bytes) -> bytes:
@@ -358,7 +351,7 @@ def _stand_in(router: Router, program: Program, real: bytes, name: bytes) -> byt
     if executable is None:
         path = linked(view, real, name)
     else:
-        path = relinked(view, executable, real, name)
+        path = copied(view, executable, real, name).path
     return scripted(view, path, program.words, name) if program.words else path
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from viewos.abi.row import signed64
 from viewos.kept import kept
 from viewos.monitor.binfmt import LoaderHeader
+from viewos.monitor.copies import Copy
 from viewos.monitor.initial import AT_EXECFN, patch_auxiliary
 from viewos.monitor.rewrite import Argument, Scratch
 from viewos.monitor.task import auxiliary, start_stack
@@ -118,19 +119,19 @@ class Taught(NamedTuple):
     loader_real: bytes
     string: bytes
     """What is executed."""
-    is_copy: bool
-    header: LoaderHeader | None
-    """See `Beginning`."""
+    copy: Copy | None
+    """If that is one."""
 
 
 def teach(router: Router, taught: Taught) -> None:
     """Let the accelerator hand over the program by itself. Raises OSError."""
     fast = router.nesting.levels[0].router.accelerator
-    real = b"" if taught.is_copy else taught.file
-    texts = taught.loader, taught.loader_real, real, taught.string
+    texts = taught.loader, taught.loader_real, taught.file, taught.string
     if fast is None or any(len(text) >= _PATH_KEPT for text in texts):
         return
-    found, header = os.stat(taught.file, follow_symlinks=False), taught.header
+    copy = taught.copy
+    found = os.stat(taught.file, follow_symlinks=False) if copy is None else copy.file
+    header = None if copy is None else copy.header
     data = _PROGRAM.pack(
         found.st_dev, found.st_ino, found.st_ctime_ns, header.offset if header else 0,
         header is not None, header.data if header else b"", taught.name, *texts,

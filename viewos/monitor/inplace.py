@@ -12,6 +12,7 @@ import errno
 import math
 import os
 import struct
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -94,9 +95,9 @@ def fall_back(router: Router, call: Call, strings: Strings, plain: bool, why: st
 @contextmanager
 def _tracer_held(router: Router, call: Call) -> Iterator[None]:
     """The thread that traces the caller makes no system call meanwhile; not where that one may not
-    be traced itself."""
-    tracer, session = _tracer(call), None
-    if tracer:
+    be traced itself, or traces this one: then each would wait for the other."""
+    tracer, session = _tracer(call.tid), None
+    if tracer and tracer != _tracer(threading.get_native_id()):
         with suppress(Traced, OSError):
             session = Session(tracer, router.cookie)
     if session is None:
@@ -114,9 +115,9 @@ def _tracer_held(router: Router, call: Call) -> Iterator[None]:
             session.bury()
 
 
-def _tracer(call: Call) -> int:
+def _tracer(tid: int) -> int:
     try:
-        return int(field(read_status(call.tid), b"TracerPid"))
+        return int(field(read_status(tid), b"TracerPid"))
     except OSError:
         return 0
 

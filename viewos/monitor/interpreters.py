@@ -9,18 +9,26 @@ from __future__ import annotations
 
 import errno
 import os
+from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING
 
 from viewos.abi.fcntl import AT_EXECVE_CHECK
 from viewos.claims import join
 from viewos.kernel import AT_FDCWD, NR, syscall
-from viewos.monitor.binfmt import ELF64, loader_of, parse_shebang, read_head, takes_argv0
+from viewos.monitor.binfmt import (
+    ELF64,
+    loader_of,
+    needs_libraries,
+    parse_shebang,
+    read_head,
+    takes_argv0,
+)
+from viewos.monitor.copies import Copy, copied
 from viewos.monitor.links import below_root
 from viewos.monitor.pathcalls import resolve_path
 from viewos.monitor.paths import Place
 from viewos.monitor.scratch import scratch_directory
-from viewos.monitor.standins import relinked
 from viewos.monitor.task import is_like_us
 
 if TYPE_CHECKING:
@@ -28,8 +36,8 @@ if TYPE_CHECKING:
     from viewos.monitor.router import Router
 
 MAX_NESTING = 4
-_LARGEST_COPY, _MOST_COPIED = 8 << 20, 96 << 20
-"""Bytes of a program, and of all in a view, of which copies are made to save time."""
+_LARGEST_COPY = 8 << 20
+"""Bytes of a program of which a copy is made to save time."""
 _DELETED = b" (deleted)"
 _EM_386, _EM_X86_64, _ELFCLASS64 = 3, 62, 2
 
@@ -60,6 +68,7 @@ class Program:
         """Its caller executes what it is handed over: handover.py."""
         self.original: bytes | None = None
         """The program, of which a copy is executed."""
+        self.copy: Copy | None = None
         self.is_copy = False
         """`place` is a copy that names the loader by its real path."""
         self.descriptor: int | None = None
@@ -144,6 +153,14 @@ def _check(real: bytes) -> None:
             raise
 
 
+def _refuse_what_is_written(program: Program) -> None:
+    try:
+        _check(program.readable)
+    except OSError as error:
+        if error.errno == errno.ETXTBSY:
+            raise
+
+
 def refuse_32_bits(router: Router, name: bytes, head: bytes) -> None:
     """Raise OSError ENOEXEC for a 32-bit program: its system calls would all fail."""
     if head[:4] != b"\x7fELF" or len(head) < ELF64.size:
@@ -167,21 +184,22 @@ def _through_loader(
     interpreter = loader_of(program.readable)
     if interpreter is None:
         return True
+    executed: Copy | None = router.view.made.get(program.file_name)
+    if executed is not None:  # a program whose name has gone executes itself
+        interpreter = executed.loader
     place = resolve_path(router, call, interpreter, intent="read")
-    program.loader, program.loader_real = interpreter, place.real
+    if needs_libraries(program.readable):
+        program.loader, program.loader_real = interpreter, place.real
     if place.plain or _same_file(place.real, interpreter):
         return True
+    _refuse_what_is_written(program)
     if program.is_nameless or program.is_secure or not takes_argv0(place.real):
         _take_copy(router, program, place.real)
         return False
     if _may_be_copied(router, call, program):
-        try:
+        with suppress(OSError):  # there is no room for it
             _take_copy(router, program, place.real)
             return False
-        except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-                raise
-            router.view.copied = _MOST_COPIED
     path = below_root(router, call, program.place.virtual)
     if not program.rebuilt:
         program.argv = list(router.memory.read_pointers(call.tid, call.raw[argv_at]))
@@ -209,10 +227,10 @@ def _may_be_copied(router: Router, call: Call, program: Program) -> bool:
     ours, and it lies outside of any other root directory."""
     if not is_like_us(call, call.task) or call.task.link("root") != b"/":
         return False
-    if os.statvfs(scratch_directory(router.view)).f_flag & os.ST_NOEXEC:
-        return False
-    size = os.path.getsize(program.readable)
-    return size <= _LARGEST_COPY and router.view.copied + size <= _MOST_COPIED
+    with suppress(FileNotFoundError):  # somebody has cleaned up
+        if os.statvfs(scratch_directory(router.view)).f_flag & os.ST_NOEXEC:
+            return False
+    return os.path.getsize(program.readable) <= _LARGEST_COPY
 
 
 def _take_copy(router: Router, program: Program, loader: bytes) -> None:
@@ -220,12 +238,15 @@ def _take_copy(router: Router, program: Program, loader: bytes) -> None:
     to execute. glibc's dies of an assertion when it drops variables of a secure program that it was
     told of."""
     name = program.comm or os.path.basename(program.name)[:15]
-    if not program.is_nameless:
-        _check(program.readable)
-    copy = relinked(router.view, program.readable, loader, name)
-    original = program.file_name if program.is_nameless else program.place.real
-    router.view.originals[copy] = program.original = original
-    program.place = named(copy)
+    program.copy = copied(router.view, program.readable, loader, name)
+    executed: Copy | None = router.view.made.get(program.file_name)
+    if executed is not None:
+        program.copy = program.copy._replace(header=executed.header, loader=executed.loader)
+        router.view.made[program.copy.path] = program.copy
+    originals, gone = router.view.originals, program.file_name
+    program.original = originals.get(gone, gone) if program.is_nameless else program.place.real
+    router.view.originals[program.copy.path] = program.original
+    program.place = named(program.copy.path)
     program.comm, program.elsewhere, program.is_copy = name, True, True
 
 

@@ -28,6 +28,7 @@ from viewos.monitor.task import is_like_us
 
 if TYPE_CHECKING:
     from viewos.call import Call
+    from viewos.monitor.copies import Copy
     from viewos.monitor.router import Router
     from viewos.view import ProcessState
 
@@ -128,7 +129,7 @@ def virtual_name(router: Router, text: bytes, pid: int, what: bytes) -> bytes:
         hint = state.cwd if what == b"cwd" else None
         program = _program(router, state, text) if what == b"exe" else None
         if program is not None:
-            text = program + _DELETED if _is_gone(program) else program
+            text = program + _DELETED if _is_gone(router, program, text) else program
     tail = _DELETED if text.endswith(_DELETED) else b""
     name = router.resolver.claims.reverse(text[: len(text) - len(tail)], hint)
     return text if name is None else name + tail
@@ -143,7 +144,8 @@ def stands_for(router: Router, link: bytes, text: bytes) -> bytes | None:
         return None
     if match[2] == b"exe":
         program = _program(router, state, text)
-        if program is None or (text in router.view.originals and _is_gone(program)):
+        is_copy = text.removesuffix(_DELETED) in router.view.originals
+        if program is None or (is_copy and _is_gone(router, program, text)):
             return None  # of a program without a name the copy is what is left
         return router.resolver.claims.reverse(program)
     is_shown = state.view == router.number and text == b"/" and leads_to(router, link, text)
@@ -164,15 +166,17 @@ def leads_to(router: Router, link: bytes, text: bytes) -> bool:
     return router.mounts.leads_to(link, text)
 
 
-def _is_gone(path: bytes) -> bool:
+def _is_gone(router: Router, program: bytes, executed: bytes) -> bool:
+    """Has the program lost its name, or is another one there? `executed`: perhaps a copy of it."""
+    copy: Copy | None = router.view.made.get(executed.removesuffix(_DELETED))
     try:
-        os.lstat(path)
+        found = os.stat(program, follow_symlinks=False)
     except OSError as error:
         return error.errno in (errno.ENOENT, errno.ENOTDIR)
-    return False
+    return copy is not None and not os.path.samestat(found, copy.file)
 
 
 def _program(router: Router, state: ProcessState, executed: bytes) -> bytes | None:
     """The program of which the kernel has executed the loader, or a copy; None: itself."""
     by_loader = state.executable if executed in router.view.loaders else None
-    return router.view.originals.get(executed, by_loader)
+    return router.view.originals.get(executed.removesuffix(_DELETED), by_loader)

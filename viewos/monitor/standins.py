@@ -4,7 +4,7 @@ Where a loader or the interpreter of a script is another one in the view than ou
 executed with other arguments. A traced thread cannot be given any, so it executes a file of the
 scratch directory by another path alone:
 
-- a copy of the program that names the loader by its real path, and is else what the program is;
+- a copy of the program (copies.py);
 - for a script, a few instructions that execute its interpreter, with the words that the kernel
   would put in front of the caller's own. The debugger sees that second execve(2) as well.
 
@@ -20,16 +20,14 @@ from typing import TYPE_CHECKING
 
 from viewos.abi.machine import MACHINE
 from viewos.monitor.binfmt import loader_header
+from viewos.monitor.copies import new_place
 from viewos.monitor.initial import AT_EXECFN
-from viewos.monitor.scratch import scratch_directory
 from viewos.monitor.task import auxiliary
 
 if TYPE_CHECKING:
     from viewos.view import View
 
 AT_PHDR = 3
-_OFFSET, _SIZES = 8, 32
-"""Of a file offset, and of both sizes, in a program header."""
 _BASE = 0x10000000
 _HEADERS = struct.Struct("<16sHHIQQQIHHHHHHIIQQQQQQ")
 """An ELF header and one program header."""
@@ -49,28 +47,11 @@ _CODE = bytes.fromhex(
 )
 
 
-def relinked(view: View, program: bytes, loader: bytes, name: bytes) -> bytes:
-    """The path of a copy of a program that the kernel runs by `loader`, both real paths.
-
-    What the program finds in its memory is its own name of the loader. Raises OSError.
-    """
-    found = os.stat(program)
-    key = (found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size, program, loader, name)
-    copy = view.standins.get(key)
-    if copy is None:
-        copy = _new(view, name)
-        _relink(program, loader, copy)
-        view.copied += found.st_size
-        view.originals[copy] = program
-        view.standins[key] = copy
-    return copy
-
-
 def linked(view: View, program: bytes, name: bytes) -> bytes:
     """The path of a link to a program that is run as it is. Raises OSError."""
     link = view.standins.get((program, name))
-    if link is None:
-        link = _new(view, name)
+    if link is None or not os.path.lexists(link):
+        link = new_place(view, name)
         os.symlink(program, link)
         view.originals[link] = program
         view.standins[program, name] = link
@@ -84,8 +65,8 @@ def scripted(view: View, interpreter: bytes, words: Sequence[bytes], name: bytes
         return None
     key = (interpreter, *words, name)
     made = view.standins.get(key)
-    if made is None:
-        made = _new(view, name)
+    if made is None or not os.path.lexists(made):
+        made = new_place(view, name)
         with open(made, "wb") as file:
             file.write(_program(interpreter, words))
         os.chmod(made, 0o755)
@@ -94,7 +75,7 @@ def scripted(view: View, interpreter: bytes, words: Sequence[bytes], name: bytes
 
 
 def undisguise(view: View, pid: int, name: bytes) -> None:
-    """If a process has executed a `relinked` copy, let it have in its memory what the program
+    """If a process has executed a copy, let it have in its memory what the program
     has there: a debugger compares both; and `name` as that of the file. Raises OSError."""
     copy = os.readlink(b"/proc/%d/exe" % pid)
     program = view.originals.get(copy)
@@ -108,29 +89,6 @@ def undisguise(view: View, pid: int, name: bytes) -> None:
             os.pwrite(memory.fileno(), header.data, entries[AT_PHDR] + header.offset)
         if len(name) <= len(copy):
             os.pwrite(memory.fileno(), name + b"\0", entries[AT_EXECFN])
-
-
-def _new(view: View, name: bytes) -> bytes:
-    directory = b"%s/%s" % (scratch_directory(view), os.urandom(3).hex().encode())
-    os.mkdir(directory, 0o711)
-    os.chmod(directory, 0o711)
-    return directory + b"/" + name
-
-
-def _relink(program: bytes, loader: bytes, made: bytes) -> None:
-    from shutil import copyfile  # which imports compressors
-
-    copyfile(program, made)
-    os.chmod(made, 0o755)
-    name = loader + b"\0"
-    with open(made, "r+b", buffering=0) as file:
-        header = loader_header(file)
-        if header is None:
-            raise OSError("it names no loader any more")
-        end = file.seek(0, os.SEEK_END)
-        file.write(name)
-        os.pwrite(file.fileno(), struct.pack("=Q", end), header.at + _OFFSET)
-        os.pwrite(file.fileno(), struct.pack("=QQ", len(name), len(name)), header.at + _SIZES)
 
 
 def _program(path: bytes, words: Sequence[bytes]) -> bytes:

@@ -140,7 +140,7 @@ struct program { /* handover.py packs it */
     char header[56];         /* the program's own, where a copy names another loader */
     char name[NAME];         /* which the process gets */
     char loader[PATH_KEPT], loader_real[PATH_KEPT];
-    char real[PATH_KEPT];    /* where it is; empty: what is executed is a copy */
+    char real[PATH_KEPT];    /* where it is */
     char string[PATH_KEPT];  /* the path that the kernel is given */
 };
 

@@ -35,7 +35,7 @@ static const struct program *find(struct call *c, const struct stat *st)
     const struct program *p = *program_slot(c->level, st->st_ino, name);
     int64_t changed = st->st_ctim.tv_sec * INT64_C(1000000000) + st->st_ctim.tv_nsec;
     bool is_it = p && p->inode == st->st_ino && p->device == st->st_dev && p->changed == changed &&
-                 !strcmp(p->name, name) && (!*p->real || !strcmp(p->real, c->places->real));
+                 !strcmp(p->name, name) && !strcmp(p->real, c->places->real);
     return is_it ? p : NULL;
 }
 
@@ -103,7 +103,8 @@ enum outcome hand_over(struct call *c)
     if (strlen(c->path) >= PATH_KEPT || fstatat(AT_FDCWD, real, &st, AT_SYMLINK_NOFOLLOW))
         return PASS;
     const struct program *p = find(c, &st);
-    if (!p || st.st_mode & (S_ISUID | S_ISGID) || !may_execute(real) || (c->rule->asks && !keeps_at_exec(c, &st)))
+    if (!p || st.st_mode & (S_ISUID | S_ISGID) || !may_execute(real) || (c->rule->asks && !keeps_at_exec(c, &st)) ||
+        faccessat(AT_FDCWD, p->string, F_OK, AT_SYMLINK_NOFOLLOW)) /* what stands in for it is gone */
         return PASS;
     struct beginning *b = take(a, c->task->tid);
     if (!b)

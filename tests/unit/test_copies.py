@@ -1,0 +1,89 @@
+"""Copies of programs that are run by another loader than they name."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from viewos.monitor import copies
+from viewos.monitor.binfmt import loader_of
+from viewos.monitor.copies import copied
+from viewos.view import View
+
+CAT, TRUE = (os.fsencode(os.path.realpath(f"/bin/{name}")) for name in ("cat", "true"))
+LOADER = os.fsencode(os.path.realpath(loader_of(CAT) or b""))
+
+
+@pytest.fixture
+def view(tmp_path: Path) -> View:
+    made = View()
+    made.scratch = os.fsencode(tmp_path / "scratch")
+    os.mkdir(made.scratch)
+    return made
+
+
+def output(path: bytes, *words: str) -> str:
+    done = subprocess.run(
+        ["its name", *words], executable=path, check=True, capture_output=True, timeout=20
+    )
+    return done.stdout.decode()
+
+
+def test_a_copy_runs_by_another_loader(view: View, tmp_path: Path) -> None:
+    other = tmp_path / ("a-loader-" + "x" * 100)
+    other.symlink_to(os.fsdecode(LOADER))
+    copy = copied(view, CAT, os.fsencode(other), b"name")
+    assert os.path.basename(copy.path) == b"name"
+    assert loader_of(copy.path) == os.fsencode(other)
+    assert output(copy.path, "/proc/self/comm") == "name\n"
+    assert view.originals[copy.path] == CAT
+    assert copied(view, CAT, os.fsencode(other), b"name") is copy
+    other.unlink()
+    with pytest.raises(FileNotFoundError):
+        output(copy.path)
+
+
+def test_it_is_of_the_file_that_is_there_now(view: View, tmp_path: Path) -> None:
+    """Also where size and mtime are the same, and the inode."""
+    program = tmp_path / "program"
+    real = os.fsencode(program)
+    shutil.copy(os.fsdecode(CAT), program)
+    size = program.stat().st_size
+    os.utime(program, (1, 1))
+    first = copied(view, real, LOADER, b"p")
+    with program.open("r+b") as file:
+        file.write(Path(os.fsdecode(TRUE)).read_bytes()[:size].ljust(size, b"\0"))
+    os.utime(program, (1, 1))
+    second = copied(view, real, LOADER, b"p")
+    assert output(second.path, "/etc/passwd") == ""
+    assert not os.path.exists(first.path)
+    assert second.is_of(os.stat(program)) and len(view.copies) == 1
+    program.chmod(0o700)
+    assert os.stat(copied(view, real, LOADER, b"p").path).st_mode & 0o777 == 0o700
+
+
+def test_the_oldest_make_room(view: View, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(copies, "MOST_FILES", 3)
+    made = [copied(view, CAT, LOADER, b"n%d" % n).path for n in range(5)]
+    assert [os.path.exists(path) for path in made] == [False, False, True, True, True]
+    assert view.copied == 3 * os.path.getsize(CAT)
+    assert len(os.listdir(view.scratch)) == 3
+
+
+def test_what_fails_leaves_nothing(view: View, tmp_path: Path) -> None:
+    script = tmp_path / "script"
+    script.write_text("#!/bin/sh\n")
+    with pytest.raises(OSError, match="no loader"):
+        copied(view, os.fsencode(script), LOADER, b"script")
+    assert not os.listdir(view.scratch) and not view.copies
+
+
+def test_a_directory_that_was_cleaned(view: View) -> None:
+    first = copied(view, CAT, LOADER, b"cat")
+    shutil.rmtree(view.scratch)
+    second = copied(view, CAT, LOADER, b"cat")
+    assert first.path != second.path and os.path.exists(second.path)

@@ -1,0 +1,133 @@
+"""Copies of programs that name their loader by its real path, and are else what the programs are.
+
+They stand in the scratch directory. The last name of each is the one by which the process is to be
+known. A copy is that of one file as it was at one time (inode and ctime); the oldest make room.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import struct
+from contextlib import suppress
+from typing import TYPE_CHECKING, BinaryIO
+
+from viewos.monitor.binfmt import LoaderHeader, loader_header, loader_of
+from viewos.monitor.scratch import scratch_directory
+from viewos.tuples import NamedTuple
+
+if TYPE_CHECKING:
+    from io import FileIO
+
+    from viewos.view import View
+
+MOST_BYTES, MOST_FILES = 96 << 20, 512
+"""Of all copies in a view."""
+_MOST_KNOWN = 4096
+"""Of those that are there, and of those that have made room, from which programs may still run."""
+_PATIENCE = 5
+"""So often a file is copied that changes meanwhile."""
+_OFFSET, _SIZES = 8, 32
+"""Of a file offset, and of both sizes, in a program header."""
+
+
+class Copy(NamedTuple):
+    """A program that is executed in the place of another."""
+
+    path: bytes
+    file: os.stat_result
+    """Of the program that was copied."""
+    header: LoaderHeader
+    """The program's own."""
+    loader: bytes
+    """As the program names it."""
+
+    def is_of(self, found: os.stat_result) -> bool:
+        """Is it what a copy of that file would be?"""
+        return _identity(self.file) == _identity(found)
+
+
+def _identity(found: os.stat_result) -> tuple[int, int, int, int]:
+    return found.st_dev, found.st_ino, found.st_ctime_ns, found.st_size
+
+
+def copied(view: View, program: bytes, loader: bytes, name: bytes) -> Copy:
+    """A copy of a program that the kernel runs by `loader`, both real paths. Raises OSError.
+
+    What the program finds in its memory is its own name of the loader.
+    """
+    key = program, loader, name
+    with view.copying, open(program, "rb", buffering=0) as source:
+        known: Copy | None = view.copies.get(key)
+        if known is not None:
+            if known.is_of(os.fstat(source.fileno())) and os.path.lexists(known.path):
+                return known
+            _forget(view, key)
+        made = new_place(view, name)
+        try:
+            copy = _copy(source, loader, made)
+        except BaseException:
+            _remove(made)
+            raise
+        view.copied += copy.file.st_size
+        view.originals[made] = program
+        view.copies[key] = view.made[made] = copy
+        while view.copied > MOST_BYTES or len(view.copies) > MOST_FILES:
+            _forget(view, next(iter(view.copies)))
+        while len(view.made) > _MOST_KNOWN:
+            oldest = next(iter(view.made))
+            del view.made[oldest]
+            view.originals.pop(oldest, None)
+        return copy
+
+
+def _forget(view: View, key: tuple[bytes, bytes, bytes]) -> None:
+    copy: Copy = view.copies.pop(key)
+    view.copied -= copy.file.st_size
+    _remove(copy.path)
+
+
+def _remove(path: bytes) -> None:
+    with suppress(OSError):
+        os.unlink(path)
+    with suppress(OSError):
+        os.rmdir(os.path.dirname(path))
+
+
+def new_place(view: View, name: bytes) -> bytes:
+    """A path of that last name in the scratch directory, where nothing is yet. Raises OSError."""
+    directory = b"%s/%s" % (scratch_directory(view), os.urandom(6).hex().encode())
+    try:
+        os.mkdir(directory, 0o711)
+    except FileNotFoundError:  # somebody has cleaned up
+        os.mkdir(view.scratch, 0o711)
+        os.mkdir(directory, 0o711)
+    os.chmod(directory, 0o711)
+    return directory + b"/" + name
+
+
+def _copy(source: FileIO, loader: bytes, made: bytes) -> Copy:
+    named = loader_of(b"/proc/self/fd/%d" % source.fileno()) or b""
+    for _ in range(_PATIENCE):
+        found = os.fstat(source.fileno())
+        with open(made, "w+b", buffering=0) as file:
+            header = _relink(source, loader, file)
+            if os.geteuid() == 0:
+                os.fchown(file.fileno(), found.st_uid, found.st_gid)
+            os.fchmod(file.fileno(), found.st_mode & 0o777 | 0o100)
+        if _identity(os.fstat(source.fileno())) == _identity(found):
+            return Copy(made, found, header, named)
+    raise OSError(errno.ETXTBSY, "it is being written")
+
+
+def _relink(source: FileIO, loader: bytes, file: BinaryIO | FileIO) -> LoaderHeader:
+    at, name = 0, loader + b"\0"
+    while sent := os.sendfile(file.fileno(), source.fileno(), at, 1 << 30):
+        at += sent
+    header = loader_header(source)
+    if header is None:
+        raise OSError(errno.ENOEXEC, "it names no loader any more")
+    os.pwrite(file.fileno(), name, at)
+    os.pwrite(file.fileno(), struct.pack("=Q", at), header.at + _OFFSET)
+    os.pwrite(file.fileno(), struct.pack("=QQ", len(name), len(name)), header.at + _SIZES)
+    return header
