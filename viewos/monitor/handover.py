@@ -15,12 +15,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from viewos.abi.row import signed64
-from viewos.kept import kept
 from viewos.monitor.binfmt import LoaderHeader
 from viewos.monitor.copies import Copy
-from viewos.monitor.initial import AT_EXECFN, patch_auxiliary
+from viewos.monitor.initial import AT_EXECFN, NewProgram, patch_auxiliary
 from viewos.monitor.rewrite import Argument, Scratch
-from viewos.monitor.task import auxiliary, start_stack
 from viewos.tuples import NamedTuple
 
 if TYPE_CHECKING:
@@ -172,33 +170,8 @@ def _expect(router: Router, tid: int) -> None:
         fast.expect(tid)
 
 
-class Begun:
-    """A program whose loader waits in its first call; see `initial`."""
-
-    def __init__(self, pid: int) -> None:
-        self.pid = pid
-
-    @kept
-    def auxiliary(self) -> dict[int, int]:
-        """The auxiliary vector as the kernel has made it."""
-        return auxiliary(self.pid)
-
-    @kept
-    def stack(self) -> int:
-        """Where argc stands."""
-        return start_stack(self.pid)
-
-    @kept
-    def _memory(self) -> int:
-        return os.open(f"/proc/{self.pid}/mem", os.O_RDWR | os.O_CLOEXEC)
-
-    def read(self, address: int, size: int) -> bytes:
-        """Read its memory; less where it ends."""
-        return os.pread(self._memory, size, address)
-
-    def write(self, address: int, data: bytes) -> None:
-        """Write to its memory, also where it may not itself."""
-        os.pwrite(self._memory, data, address)
+class Begun(NewProgram):
+    """A program whose loader waits in its first call."""
 
     def name(self, size: int) -> bytes:
         """The kernel's name of its file, if that has so many bytes."""
@@ -211,8 +184,3 @@ class Begun:
         if header is not None:
             self.write(self.auxiliary[_AT_PHDR] + header.offset, header.data)
         patch_auxiliary(self, dict(beginning.ids), beginning.name)
-
-    def close(self) -> None:
-        """Nothing more is done to its memory."""
-        if "_memory" in self.__dict__:
-            os.close(self._memory)

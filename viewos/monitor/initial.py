@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from viewos.abi.prctl import PR_SET_MM, PR_SET_MM_MAP
 from viewos.abi.syscalls import TABLE
-from viewos.monitor.task import START_STACK, stat_fields
+from viewos.kept import kept
+from viewos.monitor.task import START_STACK, auxiliary, start_stack, stat_fields
 
 if TYPE_CHECKING:
     from viewos.monitor.traced import ExecStop
@@ -85,6 +86,40 @@ class New(Protocol):
 
     def write(self, address: int, data: bytes) -> None:
         """Write to its memory."""
+
+
+class NewProgram:
+    """The same, of this machine's own /proc."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+
+    @kept
+    def auxiliary(self) -> dict[int, int]:
+        """The auxiliary vector as the kernel has made it."""
+        return auxiliary(self.pid)
+
+    @kept
+    def stack(self) -> int:
+        """Where argc stands."""
+        return start_stack(self.pid)
+
+    @kept
+    def _memory(self) -> int:
+        return os.open(f"/proc/{self.pid}/mem", os.O_RDWR | os.O_CLOEXEC)
+
+    def read(self, address: int, size: int) -> bytes:
+        """Read its memory; less where it ends."""
+        return os.pread(self._memory, size, address)
+
+    def write(self, address: int, data: bytes) -> None:
+        """Write to its memory, also where it may not itself."""
+        os.pwrite(self._memory, data, address)
+
+    def close(self) -> None:
+        """Nothing more is done to its memory."""
+        if "_memory" in self.__dict__:
+            os.close(self._memory)
 
 
 def patch_auxiliary(stop: New, changes: dict[int, int], name: bytes | None) -> None:

@@ -33,8 +33,9 @@ from viewos.abi.ptrace import (
     USER_REGS,
 )
 from viewos.kept import kept
+from viewos.monitor.initial import NewProgram
 from viewos.monitor.rewrite import Argument, Scratch
-from viewos.monitor.task import auxiliary, due_signals, read_status
+from viewos.monitor.task import due_signals, read_status
 
 M64 = (1 << 64) - 1
 _ALL_SIGNALS = struct.pack("=Q", M64)
@@ -232,36 +233,19 @@ _in_vdso = [0]
 """One element: where such an instruction was last."""
 
 
-class ExecStop:
+class ExecStop(NewProgram):
     """A process whose execve has just succeeded, stopped before its first instruction."""
 
     def __init__(self, session: Session) -> None:
+        super().__init__(session.tid)
         self._session = session
-        self.pid = session.tid
         self._start: dict[str, int] = {}
         self._instruction = 0
-
-    @kept
-    def auxiliary(self) -> dict[int, int]:
-        """The auxiliary vector as the kernel has made it."""
-        return auxiliary(self.pid)
 
     @kept
     def stack(self) -> int:
         """The initial stack pointer: argc stands there (System V ABI)."""
         return self._session.registers()["rsp"]
-
-    @kept
-    def _memory(self) -> int:
-        return os.open(f"/proc/{self.pid}/mem", os.O_RDWR | os.O_CLOEXEC)
-
-    def read(self, address: int, size: int) -> bytes:
-        """Read the new program's memory; less where it ends."""
-        return os.pread(self._memory, size, address)
-
-    def write(self, address: int, data: bytes) -> None:
-        """Write to the new program's memory."""
-        os.pwrite(self._memory, data, address)
 
     def remote_call(self, number: int, args: Sequence[Argument]) -> int:
         """Let the new program make a system call, by the instruction in its vdso; its result."""
@@ -296,11 +280,6 @@ class ExecStop:
         """Put the registers of the program's start back."""
         if self._start:
             self._session.set_registers({**self._start, "orig_rax": M64})
-
-    def close(self) -> None:
-        """Nothing more is done to its memory."""
-        if "_memory" in self.__dict__:
-            os.close(self._memory)
 
 
 def write_memory(tid: int, address: int, data: bytes) -> None:
