@@ -73,9 +73,26 @@ class Call:
     """One trapped system call."""
 
     __slots__ = (
-        "_address", "_ask_below", "_files", "_process", "_shared", "_state", "answered_by_module",
-        "cookie_id", "given_family", "layer", "made", "places", "raw", "result", "row", "services",
-        "task", "tid", "trail",
+        "_address",
+        "_ask_below",
+        "_files",
+        "_process",
+        "_shared",
+        "_state",
+        "answered_by_module",
+        "cookie_id",
+        "given_family",
+        "has_acted",
+        "layer",
+        "made",
+        "places",
+        "raw",
+        "result",
+        "row",
+        "services",
+        "task",
+        "tid",
+        "trail",
     )  # fmt: skip
 
     def __init__(self, row: abi.Row, tid: int, raw: tuple[int, ...], services: Services) -> None:
@@ -91,6 +108,8 @@ class Call:
         self.task: Any = None
         self.trail: list[str] | None = None
         """Where the call is traced: who was asked, and what was done."""
+        self.has_acted = False
+        """It was made below a module, and may have had its effect."""
         self.result: int | None = None
         """Where the call is traced: what the kernel returned, in the tracee."""
         self.answered_by_module = False

@@ -248,8 +248,8 @@ class View:
         """What is to be executed -> a file that stands in for it, see monitor/standins.py."""
         self.originals: dict[bytes, bytes] = {}
         """Such a file -> the program."""
-        self.copies: dict[tuple[bytes, bytes, bytes], Any] = {}
-        """(program, loader, name) -> a copy of it, see monitor/copies.py."""
+        self.copies: dict[tuple[bytes, bytes], Any] = {}
+        """(program, loader) -> a copy of it, see monitor/copies.py."""
         self.made: dict[bytes, Any] = {}
         """Path -> the copy that is there, or has been: programs may still run from it."""
         self.copied, self.copying = 0, threading.Lock()

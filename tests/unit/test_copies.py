@@ -36,12 +36,11 @@ def output(path: bytes, *words: str) -> str:
 def test_a_copy_runs_by_another_loader(view: View, tmp_path: Path) -> None:
     other = tmp_path / ("a-loader-" + "x" * 100)
     other.symlink_to(os.fsdecode(LOADER))
-    copy = copied(view, CAT, os.fsencode(other), b"name")
-    assert os.path.basename(copy.path) == b"name"
+    copy = copied(view, CAT, os.fsencode(other))
     assert loader_of(copy.path) == os.fsencode(other)
-    assert output(copy.path, "/proc/self/comm") == "name\n"
+    assert output(copy.path, "/proc/self/comm") == "cat\n"
     assert view.originals[copy.path] == CAT
-    assert copied(view, CAT, os.fsencode(other), b"name") is copy
+    assert copied(view, CAT, os.fsencode(other)) is copy
     other.unlink()
     with pytest.raises(FileNotFoundError):
         output(copy.path)
@@ -54,36 +53,45 @@ def test_it_is_of_the_file_that_is_there_now(view: View, tmp_path: Path) -> None
     shutil.copy(os.fsdecode(CAT), program)
     size = program.stat().st_size
     os.utime(program, (1, 1))
-    first = copied(view, real, LOADER, b"p")
+    first = copied(view, real, LOADER)
     with program.open("r+b") as file:
         file.write(Path(os.fsdecode(TRUE)).read_bytes()[:size].ljust(size, b"\0"))
     os.utime(program, (1, 1))
-    second = copied(view, real, LOADER, b"p")
+    second = copied(view, real, LOADER)
     assert output(second.path, "/etc/passwd") == ""
     assert not os.path.exists(first.path)
     assert second.is_of(os.stat(program)) and len(view.copies) == 1
     program.chmod(0o700)
-    assert os.stat(copied(view, real, LOADER, b"p").path).st_mode & 0o777 == 0o700
+    assert os.stat(copied(view, real, LOADER).path).st_mode & 0o777 == 0o700
 
 
 def test_the_oldest_make_room(view: View, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(copies, "MOST_FILES", 3)
-    made = [copied(view, CAT, LOADER, b"n%d" % n).path for n in range(5)]
-    assert [os.path.exists(path) for path in made] == [False, False, True, True, True]
+    loaders = [LOADER.replace(b"/", b"/" * n, 1) for n in range(1, 6)]
+    made = [copied(view, CAT, loader).path for loader in loaders[:3]]
+    assert copied(view, CAT, loaders[0]).path == made[0]  # it is used
+    made += [copied(view, CAT, loader).path for loader in loaders[3:]]
+    assert [os.path.exists(path) for path in made] == [True, False, False, True, True]
     assert view.copied == 3 * os.path.getsize(CAT)
     assert len(os.listdir(view.scratch)) == 3
+
+
+def test_a_program_larger_than_all_room(view: View, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(copies, "MOST_BYTES", 1)
+    first, second = copied(view, CAT, LOADER), copied(view, TRUE, LOADER)
+    assert not os.path.exists(first.path) and output(second.path) == ""
 
 
 def test_what_fails_leaves_nothing(view: View, tmp_path: Path) -> None:
     script = tmp_path / "script"
     script.write_text("#!/bin/sh\n")
     with pytest.raises(OSError, match="no loader"):
-        copied(view, os.fsencode(script), LOADER, b"script")
+        copied(view, os.fsencode(script), LOADER)
     assert not os.listdir(view.scratch) and not view.copies
 
 
 def test_a_directory_that_was_cleaned(view: View) -> None:
-    first = copied(view, CAT, LOADER, b"cat")
+    first = copied(view, CAT, LOADER)
     shutil.rmtree(view.scratch)
-    second = copied(view, CAT, LOADER, b"cat")
+    second = copied(view, CAT, LOADER)
     assert first.path != second.path and os.path.exists(second.path)

@@ -1,7 +1,7 @@
 """Copies of programs that name their loader by its real path, and are else what the programs are.
 
-They stand in the scratch directory. The last name of each is the one by which the process is to be
-known. A copy is that of one file as it was at one time (inode and ctime); the oldest make room.
+They stand in the scratch directory. A copy is that of one file as it was at one time (inode and
+ctime); those that have not been executed for longest make room.
 """
 
 from __future__ import annotations
@@ -51,28 +51,32 @@ def _identity(found: os.stat_result) -> tuple[int, int, int, int]:
     return found.st_dev, found.st_ino, found.st_ctime_ns, found.st_size
 
 
-def copied(view: View, program: bytes, loader: bytes, name: bytes) -> Copy:
+def copied(view: View, program: bytes, loader: bytes, executed: bytes = b"") -> Copy:
     """A copy of a program that the kernel runs by `loader`, both real paths. Raises OSError.
 
-    What the program finds in its memory is its own name of the loader.
+    `executed`: where what `program` leads to has been, perhaps a copy itself.
     """
-    key = program, loader, name
+    key = program, loader
     with view.copying, open(program, "rb", buffering=0) as source:
         known: Copy | None = view.copies.get(key)
         if known is not None:
             if known.is_of(os.fstat(source.fileno())) and os.path.lexists(known.path):
+                view.copies[key] = view.copies.pop(key)  # the last to make room
                 return known
             _forget(view, key)
-        made = new_place(view, name)
+        made = new_place(view, os.path.basename(program))
         try:
             copy = _copy(source, loader, made)
         except BaseException:
             _remove(made)
             raise
+        before: Copy | None = view.made.get(executed)
+        if before is not None:  # a program whose name has gone executes itself
+            copy = copy._replace(header=before.header, loader=before.loader)
         view.copied += copy.file.st_size
         view.originals[made] = program
         view.copies[key] = view.made[made] = copy
-        while view.copied > MOST_BYTES or len(view.copies) > MOST_FILES:
+        while len(view.copies) > 1 and (view.copied > MOST_BYTES or len(view.copies) > MOST_FILES):
             _forget(view, next(iter(view.copies)))
         while len(view.made) > _MOST_KNOWN:
             oldest = next(iter(view.made))
@@ -81,7 +85,7 @@ def copied(view: View, program: bytes, loader: bytes, name: bytes) -> Copy:
         return copy
 
 
-def _forget(view: View, key: tuple[bytes, bytes, bytes]) -> None:
+def _forget(view: View, key: tuple[bytes, bytes]) -> None:
     copy: Copy = view.copies.pop(key)
     view.copied -= copy.file.st_size
     _remove(copy.path)

@@ -37,7 +37,7 @@ from viewos.monitor.pathcalls import (
 )
 from viewos.monitor.paths import KERNEL, Place
 from viewos.monitor.rewrite import Argument, Rewrite, vector
-from viewos.monitor.standins import linked, scripted, undisguise
+from viewos.monitor.standins import MOST_LINKS, linked, scripted, undisguise
 from viewos.monitor.task import is_like_us
 from viewos.monitor.traced import ExecStop
 from viewos.tuples import NamedTuple
@@ -55,8 +55,6 @@ _OF_THE_READER = (
     (b"/dev/fd/", b"/proc/%d/fd/"),
 )  # fmt: skip
 """Names that lead to something else for the monitor."""
-_MOST_LINKS = 1000
-"""In the scratch directory, of all names that programs have had."""
 
 
 def execve(router: Router, call: Call) -> int | Outcome:
@@ -295,7 +293,7 @@ def _hand_over(
         return None
     try:
         if program.comm is not None:
-            if len(router.view.standins) >= _MOST_LINKS:
+            if len(router.view.standins) >= MOST_LINKS:
                 return None
             string = _padded(linked(router.view, program.place.real, program.comm), len(name))
         beginning = None
@@ -330,12 +328,13 @@ def _named(router: Router, call: Call, program: Program, real: bytes) -> bytes:
     """A path of the loader by which the kernel itself gives the process its name, which saves two
     stops of the program; else `real`. A copy has the name already."""
     if program.is_copy:
-        program.comm = None
+        if os.path.basename(real)[:15] == program.comm:
+            program.comm = None
         return real
     task, root = router.tasks.get(call.tid)
     if not program.executable or not program.comm or root != b"/" or not task.like_us:
         return real
-    if len(router.view.standins) >= _MOST_LINKS:
+    if len(router.view.standins) >= MOST_LINKS:
         return real
     try:
         link = linked(router.view, real, program.comm)
@@ -351,7 +350,7 @@ def _stand_in(router: Router, program: Program, real: bytes, name: bytes) -> byt
     if executable is None:
         path = linked(view, real, name)
     else:
-        path = copied(view, executable, real, name).path
+        path = linked(view, copied(view, executable, real).path, name)
     return scripted(view, path, program.words, name) if program.words else path
 
 

@@ -60,6 +60,7 @@ def _drive(session: Session, rewrite: Rewrite) -> Result:
             _NR_MMAP, [0, size, _PROT_READ_WRITE, _MAP_PRIVATE_ANONYMOUS, M64, 0], first=True
         )
         if mapped > M64 - 4096:
+            _close(session, rewrite)
             session.give_back(mapped)
             return Result(Ending.DONE, signed(mapped))
         values, blob = scratch.place(mapped)
@@ -72,13 +73,17 @@ def _drive(session: Session, rewrite: Rewrite) -> Result:
         rewrite.after(signed(value), values)
     if mapped:
         session.run(_NR_MUNMAP, [mapped, size], first=False)
-    for fd in rewrite.close:
-        session.run(_NR_CLOSE, [fd], first=False)
+    _close(session, rewrite)
     if rewrite.again:
         session.give_back_call()
         return Result(Ending.AGAIN, signed(value))
     session.give_back(value)
     return Result(Ending.AGAIN if value in RESTARTS else Ending.DONE, signed(value))
+
+
+def _close(session: Session, rewrite: Rewrite) -> None:
+    for fd in rewrite.close:
+        session.run(_NR_CLOSE, [fd], first=False)
 
 
 def _run_within(session: Session, rewrite: Rewrite, values: list[int], *, first: bool) -> int:

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from viewos.abi.row import signed64
+from viewos.abi.syscalls import TABLE
 from viewos.monitor.binfmt import LoaderHeader
 from viewos.monitor.copies import Copy
 from viewos.monitor.initial import AT_EXECFN, NewProgram, patch_auxiliary
@@ -83,7 +84,7 @@ def failed(router: Router, call: Call) -> int | None:
     if not -4096 < result < 0:
         return None
     router.nesting.beginnings.pop(call.tid, None)
-    return result
+    return 0  # nobody looks at it, but for EINTR, which would say that nobody has heard
 
 
 def hand_over(
@@ -96,10 +97,12 @@ def hand_over(
     room = call.raw[4]
     values, blob = scratch.place(room + 16)
     router.memory.write(call.tid, room, struct.pack("=2Q", *values) + blob)
+    waiting = router.nesting.beginnings
+    waiting.pop(call.tid, None)
     if beginning is not None:
-        waiting = router.nesting.beginnings
         if len(waiting) >= _MOST:
-            waiting.pop(next(iter(waiting)), None)
+            for oldest in tuple(waiting)[:1]:  # others change it meanwhile
+                waiting.pop(oldest, None)
         waiting[call.tid] = beginning
         _expect(router, call.tid)
     return HANDED_OVER
@@ -144,21 +147,24 @@ def can_begin(program_loader: bytes, ids: Mapping[int, int]) -> bool:
     )
 
 
-def begin(router: Router, tid: int) -> None:
+def begin(router: Router, tid: int, number: int) -> None:
     """A thread makes a call: if it has begun what it was to execute, put that right."""
     beginning = router.nesting.beginnings.get(tid)
     if beginning is None:
         return
     begun = Begun(tid)
     try:
-        if begun.name(len(beginning.string)) == beginning.string:
+        name = begun.name(len(beginning.string))
+        if name == beginning.string:
             begun.put_right(beginning)
             if beginning.state is not None:
                 router.view.states.write(tid, beginning.state)
             router.nesting.beginnings.pop(tid, None)
+        elif name is None or number == TABLE["execve"].number:  # it has ended, or has not succeeded
+            router.nesting.beginnings.pop(tid, None)
         else:  # the handler of a signal, before it executes anything
             _expect(router, tid)
-    except OSError:  # it has ended
+    except (OSError, struct.error):  # it has ended
         router.nesting.beginnings.pop(tid, None)
     finally:
         begun.close()
@@ -173,9 +179,11 @@ def _expect(router: Router, tid: int) -> None:
 class Begun(NewProgram):
     """A program whose loader waits in its first call."""
 
-    def name(self, size: int) -> bytes:
-        """The kernel's name of its file, if that has so many bytes."""
+    def name(self, size: int) -> bytes | None:
+        """The kernel's name of its file, if that has so many bytes; None: it has no memory."""
         text = self.read(self.auxiliary.get(AT_EXECFN, 0), size + 1)
+        if not text:
+            return None
         return text[:-1] if text[-1:] == b"\0" else b""
 
     def put_right(self, beginning: Beginning) -> None:

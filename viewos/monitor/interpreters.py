@@ -29,6 +29,7 @@ from viewos.monitor.links import below_root
 from viewos.monitor.pathcalls import resolve_path
 from viewos.monitor.paths import Place
 from viewos.monitor.scratch import scratch_directory
+from viewos.monitor.standins import MOST_LINKS, linked
 from viewos.monitor.task import is_like_us
 
 if TYPE_CHECKING:
@@ -227,9 +228,13 @@ def _may_be_copied(router: Router, call: Call, program: Program) -> bool:
     ours, and it lies outside of any other root directory."""
     if not is_like_us(call, call.task) or call.task.link("root") != b"/":
         return False
-    with suppress(FileNotFoundError):  # somebody has cleaned up
+    try:
         if os.statvfs(scratch_directory(router.view)).f_flag & os.ST_NOEXEC:
             return False
+    except FileNotFoundError:  # somebody has cleaned up: it is made anew
+        pass
+    except OSError:
+        return False
     return os.path.getsize(program.readable) <= _LARGEST_COPY
 
 
@@ -238,15 +243,14 @@ def _take_copy(router: Router, program: Program, loader: bytes) -> None:
     to execute. glibc's dies of an assertion when it drops variables of a secure program that it was
     told of."""
     name = program.comm or os.path.basename(program.name)[:15]
-    program.copy = copied(router.view, program.readable, loader, name)
-    executed: Copy | None = router.view.made.get(program.file_name)
-    if executed is not None:
-        program.copy = program.copy._replace(header=executed.header, loader=executed.loader)
-        router.view.made[program.copy.path] = program.copy
+    copy = copied(router.view, program.readable, loader, program.file_name)
     originals, gone = router.view.originals, program.file_name
     program.original = originals.get(gone, gone) if program.is_nameless else program.place.real
-    router.view.originals[program.copy.path] = program.original
-    program.place = named(program.copy.path)
+    originals[copy.path] = program.original
+    program.copy, path = copy, copy.path
+    if os.path.basename(path)[:15] != name and len(router.view.standins) < MOST_LINKS:
+        path = linked(router.view, path, name)
+    program.place = named(path)
     program.comm, program.elsewhere, program.is_copy = name, True, True
 
 

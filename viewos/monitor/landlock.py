@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import struct
 from collections.abc import Iterator
@@ -46,11 +47,14 @@ def add_rule(router: Router, call: Call) -> int | Outcome:
         return CONTINUE
     with ExitStack() as copies:
         try:
-            fds = [router.descriptor_of(call, fd) for fd in (signed32(call.raw[0]), parent)]
-            for fd in fds:
-                copies.callback(os.close, fd)
+            fds: list[int] = []
+            for fd in (signed32(call.raw[0]), parent):
+                fds.append(router.descriptor_of(call, fd))
+                copies.callback(os.close, fds[-1])
             _allow(call, fds[0], access, fds[1])
-        except OSError:
+        except OSError as error:
+            if error.errno == errno.EMFILE:
+                raise
             return CONTINUE  # the kernel finds the same, and says so in its order
         for real in backings:
             _allow_backing(call, fds[0], access, real)

@@ -87,6 +87,8 @@ class Nesting:
         """Told of a connection that a process of a view has asked for: (socket, view, pid)."""
         self.beginnings: dict[int, Beginning] = {}
         """By process: programs that are about to begin (handover.py)."""
+        self.lent: dict[int, dict[bytes, int]] = {}
+        """By thread: descriptors of directories that it has for a call (outside.py)."""
         self._is_traced = bool(outermost.traces)
         self._may_enter: set[tuple[int, int]] = set()
         """(process, view) of those that have been let in."""

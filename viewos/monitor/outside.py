@@ -7,6 +7,7 @@ the kernel does not inject (fget).
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from viewos.abi.syscalls import TABLE
@@ -41,7 +42,16 @@ def _is_traced(tid: int) -> bool:
 def lend(router: Router, call: Call, directory: bytes) -> int:
     """The number of a descriptor that the caller gets. Raises OSError."""
     fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    return router.inject(call, fd, cloexec=True)
+    lent = router.nesting.lent.setdefault(call.tid, {})
+    known = lent.get(directory)
+    with suppress(OSError):  # a signal came between, and the call is made once more
+        if known is not None and os.path.samestat(
+            os.fstat(fd), os.stat(f"/proc/{call.tid}/fd/{known}")
+        ):
+            os.close(fd)
+            return known
+    lent[directory] = router.inject(call, fd, cloexec=True)
+    return lent[directory]
 
 
 def change_directory(router: Router, call: Call, place: Place) -> int | Outcome:

@@ -272,7 +272,8 @@ def fix_up_paths(
         may_block=may_block, after=after, close=tuple(lent),
     )  # fmt: skip
     plain = not others and all(place.plain for place in places)
-    return router.fix_up(call, rewrite, None if others else strings, plain)
+    # A name in a lent directory is another file's without it.
+    return router.fix_up(call, rewrite, None if others or lent else strings, plain)
 
 
 def _may_wait(real: bytes) -> bool:

@@ -36,7 +36,7 @@ from viewos.monitor.nesting import Nesting
 from viewos.monitor.outcome import ANSWERED, CONTINUE, Outcome
 from viewos.monitor.pathcalls import path_call
 from viewos.monitor.paths import Resolver, Start
-from viewos.monitor.rewrite import Result, Rewrite
+from viewos.monitor.rewrite import Ending, Result, Rewrite
 from viewos.monitor.services import ModuleServices
 from viewos.monitor.socketnames import SocketNames
 from viewos.monitor.special import SPECIAL
@@ -162,7 +162,7 @@ class Router(ModuleServices, ProcessStates):
         """Answer one notification, in whichever of the views its process is. Never raises for what
         a tracee or a module does."""
         if self.nesting.beginnings:
-            handover.begin(self, notification.tid)
+            handover.begin(self, notification.tid, notification.nr)
         self.nesting.router_of(notification.tid).answer(notification)
 
     def answer(self, notification: Notification) -> None:
@@ -216,7 +216,9 @@ class Router(ModuleServices, ProcessStates):
             if not shortage.is_ours(error):
                 return self._failed(call, error)
         self.tasks.give_up()
-        return self._settled(call, again=False) if again else shortage.answer(call, self.log)
+        if again and not call.has_acted:
+            return self._settled(call, again=False)
+        return shortage.answer(call, self.log)
 
     def _count(self, call: Call, answer: int | Outcome, took: int) -> None:
         outcome = SETTLED
@@ -271,7 +273,10 @@ class Router(ModuleServices, ProcessStates):
             def below(at: int = index + 1, layer: int = call.layer) -> Any:
                 verdict = self._ask(call, chain, at)
                 call.layer = layer
-                return answers.native(self, call) if verdict is answers.PASS else verdict
+                if verdict is not answers.PASS:
+                    return verdict
+                call.has_acted = True
+                return answers.native(self, call)
 
             call._ask_below = below
             verdict = method(call)
@@ -351,6 +356,8 @@ class Router(ModuleServices, ProcessStates):
             result = self._fixer(notification)(
                 call.tid, self.cookie, rewrite, lambda error: notification.answer(error=error)
             )
+            if result.ending is not Ending.AGAIN:
+                self.nesting.lent.pop(call.tid, None)
             if call.trail is not None:
                 known = strings if isinstance(strings, dict) else {}
                 shown = ", ".join(os.fsdecode(text) for text in known.values())

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from viewos.view import View
 
 AT_PHDR = 3
+MOST_LINKS = 1000
+"""In the scratch directory, of all names that programs have had."""
 _BASE = 0x10000000
 _HEADERS = struct.Struct("<16sHHIQQQIHHHHHHIIQQQQQQ")
 """An ELF header and one program header."""

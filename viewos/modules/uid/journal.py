@@ -195,7 +195,8 @@ class Journal:
 
     def make_room(self) -> None:
         """See `Store`."""
-        if not self._room.is_left(self._state()[0]):
+        end, is_replaced, _ = self._state()
+        if is_replaced or not self._room.is_left(end):
             with self.locked():
                 self._room.take(self._fd, self._state()[0])
 

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 _KNOWN, _CONFINED, _BEHIND_LOADER, _ROOTED = 1, 2, 4, 8
 _MOST_STATES, _LONGEST = 4096, 4096
 """STATES, LONGEST of accelerator.h."""
+_MOST_PROGRAMS = 16384
 _NO_HINT, _REAL = -2, -1
 _VIEWS = 1024
 MOST_PASSES = 32
@@ -114,7 +115,7 @@ class Accelerator:
         self._same: dict[bytes, bytes] = {}
         """What views are made of on the C side, to the end: often the same again."""
         self._free = itertools.count()
-        self._programs: set[tuple[int, bytes]] = set()
+        self._programs: dict[bytes, bytes] = {}
         self._pauses = 0
         self._told: dict[int, ProcessState] = {}
         self._rooted: set[int] = set()
@@ -145,9 +146,11 @@ class Accelerator:
     def learn_program(self, view: int, program: bytes) -> None:
         """How a program is executed in a view: struct program of accelerator.h."""
         slot = self._slots.get(view)
-        if slot is not None and (slot, program) not in self._programs:
-            self._programs.add((slot, program))
-            self._native.set_program(slot, program)
+        is_full = len(self._programs) >= _MOST_PROGRAMS
+        if slot is not None and not (is_full and program not in self._programs):
+            # Calls may be looking at it as long as there is an accelerator.
+            kept = self._programs.setdefault(program, program)
+            self._native.set_program(slot, kept)
 
     def offer(
         self,

@@ -16,7 +16,9 @@ enum { WORDS = 512, MOST_WORDS = 1 << 20, MOST_PAIRS = 64, START_STACK = 28 /* p
 void auxiliary_expect(struct call *c)
 {
     int tid = c->task->tid;
-    c->accelerator->begun[tid % BEGUN] = tid;
+    _Atomic int *slot = c->accelerator->begun + tid % BEGUN;
+    if (*slot >= 0 || *slot == -tid) /* what Python has to see is not lost */
+        *slot = tid;
 }
 
 /* Is there nothing that Python has to tell the program that the thread has begun, perhaps? */

@@ -39,15 +39,16 @@ static const struct program *find(struct call *c, const struct stat *st)
     return is_it ? p : NULL;
 }
 
-/* A place to keep what is to be done when the caller has begun the program; NULL: another has it. */
+/* A place to keep what is to be done when the caller has begun the program, not to be looked at yet
+ * (-tid); NULL: another has it. */
 static struct beginning *take(struct accelerator *a, int tid)
 {
     struct beginning *b = a->beginnings + tid % BEGINNINGS;
     int holder = 0;
-    if (atomic_compare_exchange_strong(&b->tid, &holder, tid) || holder == tid)
+    if (atomic_compare_exchange_strong(&b->tid, &holder, -tid))
         return b;
-    bool is_gone = kill(holder, 0) && errno == ESRCH; /* in the middle of it */
-    return is_gone && atomic_compare_exchange_strong(&b->tid, &holder, tid) ? b : NULL;
+    bool is_free = holder == tid || (holder > 0 && kill(holder, 0) && errno == ESRCH); /* it was killed */
+    return is_free && atomic_compare_exchange_strong(&b->tid, &holder, -tid) ? b : NULL;
 }
 
 /* Does the view still have the loader that Python has found there? */
@@ -104,7 +105,7 @@ enum outcome hand_over(struct call *c)
         return PASS;
     const struct program *p = find(c, &st);
     if (!p || st.st_mode & (S_ISUID | S_ISGID) || !may_execute(real) || (c->rule->asks && !keeps_at_exec(c, &st)) ||
-        faccessat(AT_FDCWD, p->string, F_OK, AT_SYMLINK_NOFOLLOW)) /* what stands in for it is gone */
+        faccessat(AT_FDCWD, p->string, F_OK, 0)) /* what stands in for it is gone */
         return PASS;
     struct beginning *b = take(a, c->task->tid);
     if (!b)
@@ -116,6 +117,7 @@ enum outcome hand_over(struct call *c)
         b->tid = 0;
         return PASS;
     }
+    b->tid = c->task->tid;
     task_begins(a, c->task);
     c->result = HANDED_OVER;
     return ANSWER;
@@ -166,15 +168,13 @@ static bool put_right(int tid, const struct beginning *b)
 }
 
 /* A call of a thread that is to execute something: the new program's first, one of a signal's handler
- * before that, or the one that says that it has failed. */
+ * before that, or an execve(2), which says that the other has failed. */
 void program_begins(struct accelerator *a, const struct seccomp_notif *n)
 {
     int tid = (int)n->pid;
     struct beginning *b = a->beginnings + tid % BEGINNINGS;
     if (b->tid != tid)
         return;
-    bool has_failed = n->data.nr == SYS_execve && n->data.args[MARK] == a->mark &&
-                      (int64_t)n->data.args[ROOM] < 0 && (int64_t)n->data.args[ROOM] > -4096;
-    if (has_failed || put_right(tid, b))
+    if (put_right(tid, b) || n->data.nr == SYS_execve)
         b->tid = 0;
 }

@@ -147,7 +147,7 @@ static PyMethodDef accelerator_methods[] = {
      "offer_libc(mark): from now on Python is asked where a program opens its libc; whose execve(2) has\n"
      "that mark can be handed over what to execute."},
     {"set_program", (PyCFunction)set_program, METH_VARARGS,
-     "set_program(view, program): how what has been executed is executed again."},
+     "set_program(view, program): how what has been executed is executed again; the caller keeps it."},
     {"set_root", (PyCFunction)set_root, METH_VARARGS,
      "set_root(index, path): the root directory of a state, before that is set."},
     {"set_offer", (PyCFunction)set_offer, METH_VARARGS,

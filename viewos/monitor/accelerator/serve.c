@@ -42,7 +42,6 @@ static bool settle(struct call *call)
     if (data->arch != AUDIT_ARCH_X86_64 || data->nr < 0 || data->nr >= CALLS)
         return false;
     enum outcome outcome = PASS;
-    program_begins(a, call->notification);
     /* The table of mounts is that of the moment in which Python began to receive. */
     if (auxiliary_is_told(a, (int)call->notification->pid) && call->mounts && call->changes == a->changes &&
         choose(call))
@@ -69,6 +68,7 @@ int serve(struct call *call, struct seat *seat, uint64_t me)
         seat->sequence++;
         seat->busy = 1;
         task_watch(call->accelerator, call->notification->data.nr);
+        program_begins(call->accelerator, call->notification); /* also where the call is Python's */
         /* A watchdog that dozes is woken by Python. */
         if (seat->dozing || !settle(call))
             return 0;

@@ -4,8 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST_HELD = 16384 };
-
 static int check_table(PyObject *table)
 {
     if (PyBytes_Check(table) && (size_t)PyBytes_GET_SIZE(table) >= sizeof(struct table))
@@ -56,10 +54,6 @@ PyObject *set_program(Accelerator *self, PyObject *args)
         p->loader[PATH_KEPT - 1] || p->loader_real[PATH_KEPT - 1] || p->string[PATH_KEPT - 1] || p->real[PATH_KEPT - 1] ||
         *p->string != '/')
         return PyErr_Format(PyExc_ValueError, "a view that is known, and a struct program");
-    if (PyList_GET_SIZE(self->held) > MOST_HELD)
-        Py_RETURN_NONE;
-    if (PyList_Append(self->held, bytes)) /* calls may be using what stood there before */
-        return NULL;
     *program_slot(level, p->inode, p->name) = p;
     Py_RETURN_NONE;
 }

@@ -216,6 +216,7 @@ APART struct verdict execute(const struct shared *shared, const struct arguments
         verdict.value = call(SYS_execve, room[0], room[1], a->rdx, 0, 0, shared->not_cookie);
         while (call(SYS_execve, 0, 0, 0, mark, (uint64_t)verdict.value, NO_SIXTH) == -EINTR)
             ;
+        verdict.is_made = verdict.value != -ENOENT; /* what stood in for it has made room: as ever then */
     }
     return verdict;
 }
