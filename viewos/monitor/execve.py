@@ -4,6 +4,7 @@ is to see. What really is executed says interpreters.py.
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable
 from contextlib import suppress
@@ -28,6 +29,7 @@ from viewos.monitor.interpreters import (
     opened,
     refuse_32_bits,
 )
+from viewos.monitor.memory import Fault
 from viewos.monitor.outcome import CONTINUE, FIX_UP, Outcome
 from viewos.monitor.pathcalls import (
     fix_up_paths,
@@ -94,6 +96,10 @@ def execve(router: Router, call: Call) -> int | Outcome:
         program.descriptor = dirfd
     try:
         natural, after = _look(router, call, program, at + 1)
+    except Fault:  # of the arguments: the kernel would not come so far by the caller's own string
+        if may_continue(router, place):
+            raise
+        raise OSError(errno.EFAULT, "argv") from None
     except NoInterpreterError as error:
         if is_like_us(call, call.task) or os.path.lexists(error.filename):
             raise

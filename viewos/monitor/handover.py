@@ -36,7 +36,6 @@ _PROGRAM = struct.Struct(f"=QQqQQ56s16s{4 * f'{_PATH_KEPT}s'}")
 """struct program of accelerator.h."""
 _LOADER = rb"/ld-(linux-x86-64\.so\.2|2\.\d+\.so)\Z"
 """Loaders that make a call which is trapped before the program begins: they open its libc."""
-_AT_PHDR = 3
 _IDS = frozenset({11, 12, 13, 14})
 """AT_UID, AT_EUID, AT_GID, AT_EGID: what no loader looks at."""
 _MOST = 4096
@@ -188,7 +187,6 @@ class Begun(NewProgram):
 
     def put_right(self, beginning: Beginning) -> None:
         """Let it find in its memory what it has there in the view. Raises OSError."""
-        header = beginning.header
-        if header is not None:
-            self.write(self.auxiliary[_AT_PHDR] + header.offset, header.data)
+        if beginning.header is not None:
+            self.show_header(beginning.header)
         patch_auxiliary(self, dict(beginning.ids), beginning.name)

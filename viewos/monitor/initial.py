@@ -17,9 +17,10 @@ from viewos.kept import kept
 from viewos.monitor.task import START_STACK, auxiliary, start_stack, stat_fields
 
 if TYPE_CHECKING:
+    from viewos.monitor.binfmt import LoaderHeader
     from viewos.monitor.traced import ExecStop
 
-AT_EXECFN = 31
+_AT_PHDR, AT_EXECFN = 3, 31
 _MM_MAP = struct.Struct("=12QIi")
 """struct prctl_mm_map (linux/prctl.h)."""
 _CODE, _DATA, _ARG_START = (26, 27), (45, 46), 48
@@ -115,6 +116,10 @@ class NewProgram:
     def write(self, address: int, data: bytes) -> None:
         """Write to its memory, also where it may not itself."""
         os.pwrite(self._memory, data, address)
+
+    def show_header(self, header: LoaderHeader) -> None:
+        """Let it find there that it names its loader so."""
+        self.write(self.auxiliary[_AT_PHDR] + header.offset, header.data)
 
     def close(self) -> None:
         """Nothing more is done to its memory."""

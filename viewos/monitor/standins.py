@@ -19,17 +19,15 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from viewos.abi.machine import MACHINE
-from viewos.monitor.binfmt import loader_header
-from viewos.monitor.copies import new_place
-from viewos.monitor.initial import AT_EXECFN
-from viewos.monitor.task import auxiliary
+from viewos.monitor.copies import Copy, new_place
+from viewos.monitor.initial import AT_EXECFN, NewProgram
 
 if TYPE_CHECKING:
     from viewos.view import View
 
-AT_PHDR = 3
 MOST_LINKS = 1000
 """In the scratch directory, of all names that programs have had."""
+_LONGEST_NAME = 4096
 _BASE = 0x10000000
 _HEADERS = struct.Struct("<16sHHIQQQIHHHHHHIIQQQQQQ")
 """An ELF header and one program header."""
@@ -79,18 +77,17 @@ def scripted(view: View, interpreter: bytes, words: Sequence[bytes], name: bytes
 def undisguise(view: View, pid: int, name: bytes) -> None:
     """If a process has executed a copy, let it have in its memory what the program
     has there: a debugger compares both; and `name` as that of the file. Raises OSError."""
-    copy = os.readlink(b"/proc/%d/exe" % pid)
-    program = view.originals.get(copy)
-    if program is None:
+    copy: Copy | None = view.made.get(os.readlink(b"/proc/%d/exe" % pid))
+    if copy is None:
         return
-    entries = auxiliary(pid)
-    with open(program, "rb", buffering=0) as file:
-        header = loader_header(file)
-    with open(f"/proc/{pid}/mem", "r+b", buffering=0) as memory:
-        if header is not None:
-            os.pwrite(memory.fileno(), header.data, entries[AT_PHDR] + header.offset)
-        if len(name) <= len(copy):
-            os.pwrite(memory.fileno(), name + b"\0", entries[AT_EXECFN])
+    program = NewProgram(pid)
+    try:
+        program.show_header(copy.header)
+        at = program.auxiliary[AT_EXECFN]
+        if len(name) <= program.read(at, _LONGEST_NAME).find(b"\0"):
+            program.write(at, name + b"\0")
+    finally:
+        program.close()
 
 
 def _program(path: bytes, words: Sequence[bytes]) -> bytes:

@@ -188,6 +188,8 @@ static void errors(void)
     CHILD("too long a word", fork, execv(name, many));
     CHILD("bad words", fork, execv(name, bad_words));
     CHILD("a bad word", fork, execv(name, (char *[]){ "a", (char *)8, NULL }));
+    CHILD("bad words of a script", fork, execv("/mnt/a-script", bad_words));
+    CHILD("a bad word of a script", fork, execv("a-script", (char *[]){ (char *)8, NULL }));
     CHILD("a bad environment", fork, execve(name, words, bad_words));
     CHILD("a bad path", fork, execv(bad_path, words));
     static const char *const paths[] = { "none", "d", "data", "empty", "junk", "loop", "fifo", "self/", "self/x", "",
