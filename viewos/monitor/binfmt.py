@@ -106,8 +106,10 @@ def elf_header(file: FileIO) -> ElfHeader | None:
 def loader_header(file: FileIO) -> LoaderHeader | None:
     """That of an ELF file; None: it has none. Raises OSError."""
     elf = elf_header(file)
+    if elf is None:
+        return None
     for at, (kind, _, _, _, _, size, _, _) in _entries(elf):
-        if elf is not None and kind == _PT_INTERP and 1 < size <= _LONGEST:
+        if kind == _PT_INTERP and 1 < size <= _LONGEST:
             data = elf.table[at : at + _PROGRAM_HEADER.size]
             return LoaderHeader(data, at, elf.table_at + at)
     return None
@@ -121,17 +123,17 @@ def first_address(elf: ElfHeader) -> int | None:
     return None
 
 
-def _entries(elf: ElfHeader | None) -> Iterator[tuple[int, tuple[int, ...]]]:
-    if elf is not None:
-        for at in range(0, len(elf.table) - _PROGRAM_HEADER.size + 1, elf.entry_size or 56):
-            yield at, _PROGRAM_HEADER.unpack_from(elf.table, at)
+def _entries(elf: ElfHeader) -> Iterator[tuple[int, tuple[int, ...]]]:
+    for at in range(0, len(elf.table) - _PROGRAM_HEADER.size + 1, elf.entry_size or 56):
+        yield at, _PROGRAM_HEADER.unpack_from(elf.table, at)
 
 
 def needs_libraries(real: bytes) -> bool:
     """Does an ELF file name libraries (DT_NEEDED), which its loader has to open?"""
     try:
         with open(real, "rb", buffering=0) as file:
-            for _, (kind, _, start, _, _, size, _, _) in _entries(elf_header(file)):
+            elf = elf_header(file)
+            for _, (kind, _, start, _, _, size, _, _) in () if elf is None else _entries(elf):
                 if kind == _PT_DYNAMIC:
                     data = os.pread(file.fileno(), size & ~15, start)
                     return any(tag == _DT_NEEDED for tag, _ in _DYNAMIC.iter_unpack(data))
@@ -160,9 +162,12 @@ def loader_of(real: bytes) -> bytes | None:
     try:
         with open(real, "rb", buffering=0) as file:
             header = loader_header(file)
-            if header is None:
-                return None
-            _, _, start, _, _, size, _, _ = _PROGRAM_HEADER.unpack(header.data)
-            return os.pread(file.fileno(), size, start).split(b"\0")[0]
+            return None if header is None else loader_name(file, header)
     except OSError:
         return None
+
+
+def loader_name(file: FileIO, header: LoaderHeader) -> bytes:
+    """The loader that a header of the file names. Raises OSError."""
+    _, _, start, _, _, size, _, _ = _PROGRAM_HEADER.unpack(header.data)
+    return os.pread(file.fileno(), size, start).split(b"\0")[0]

@@ -12,7 +12,7 @@ import struct
 from contextlib import suppress
 from typing import TYPE_CHECKING, BinaryIO
 
-from viewos.monitor.binfmt import LoaderHeader, loader_header, loader_of
+from viewos.monitor.binfmt import LoaderHeader, loader_header, loader_name
 from viewos.monitor.scratch import scratch_directory
 from viewos.tuples import NamedTuple
 
@@ -111,7 +111,6 @@ def new_place(view: View, name: bytes) -> bytes:
 
 
 def _copy(source: FileIO, loader: bytes, made: bytes) -> Copy:
-    named = loader_of(b"/proc/self/fd/%d" % source.fileno()) or b""
     for _ in range(_PATIENCE):
         found = os.fstat(source.fileno())
         with open(made, "w+b", buffering=0) as file:
@@ -120,7 +119,7 @@ def _copy(source: FileIO, loader: bytes, made: bytes) -> Copy:
                 os.fchown(file.fileno(), found.st_uid, found.st_gid)
             os.fchmod(file.fileno(), found.st_mode & 0o777 | 0o100)
         if _identity(os.fstat(source.fileno())) == _identity(found):
-            return Copy(made, found, header, named)
+            return Copy(made, found, header, loader_name(source, header))
     raise OSError(errno.ETXTBSY, "it is being written")
 
 

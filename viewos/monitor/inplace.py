@@ -23,7 +23,7 @@ from viewos.abi.ptrace import PTRACE_INTERRUPT, RED_ZONE
 from viewos.monitor.memory import PATH_MAX
 from viewos.monitor.outcome import ANSWERED, CONTINUE, Outcome
 from viewos.monitor.scratch import short_name
-from viewos.monitor.task import field, read_status
+from viewos.monitor.task import field, read_status, tracer_of
 from viewos.monitor.traced import Lost, Session, Stop, Traced
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def _tracer_held(router: Router, call: Call) -> Iterator[None]:
 
 def _tracer(tid: int) -> int:
     try:
-        return int(field(read_status(tid), b"TracerPid"))
+        return tracer_of(tid)
     except OSError:
         return 0
 

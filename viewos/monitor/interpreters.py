@@ -64,7 +64,8 @@ class Program:
         self.elsewhere = False
         """An interpreter or a loader is another one in the view than outside."""
         self.loader = self.loader_real = b""
-        """The one that an ELF file names, and where it is."""
+        """The one that opens an ELF file's libraries, and where it is; b"": it has none, or nobody
+        asks."""
         self.is_asked = False
         """Its caller executes what it is handed over: handover.py."""
         self.original: bytes | None = None
@@ -189,7 +190,7 @@ def _through_loader(
     if executed is not None:  # a program whose name has gone executes itself
         interpreter = executed.loader
     place = resolve_path(router, call, interpreter, intent="read")
-    if needs_libraries(program.readable):
+    if program.is_asked and needs_libraries(program.readable):
         program.loader, program.loader_real = interpreter, place.real
     if place.plain or _same_file(place.real, interpreter):
         return True

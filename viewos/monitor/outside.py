@@ -15,7 +15,7 @@ from viewos.claims import lies_in
 from viewos.monitor.outcome import Outcome
 from viewos.monitor.paths import KERNEL, Place
 from viewos.monitor.rewrite import Rewrite
-from viewos.monitor.task import field, is_like_us, read_status
+from viewos.monitor.task import is_like_us, tracer_of
 
 if TYPE_CHECKING:
     from viewos.call import Call
@@ -31,12 +31,8 @@ def needs_descriptor(router: Router, call: Call, place: Place, *, relative: bool
     by_itself = place.plain and not place.absolute and not relative
     if by_itself or place.native or not place.real or not is_like_us(call, call.task):
         return False
-    return not _is_traced(call.tid)
-
-
-def _is_traced(tid: int) -> bool:
-    """By a debugger: it cannot be fixed up, and nobody would close the descriptor."""
-    return int(field(read_status(tid), b"TracerPid")) != 0
+    # One that a debugger traces cannot be fixed up, and nobody would close the descriptor.
+    return not tracer_of(call.tid)
 
 
 def lend(router: Router, call: Call, directory: bytes) -> int:

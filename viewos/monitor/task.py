@@ -42,6 +42,11 @@ def auxiliary(pid: int) -> dict[int, int]:
         return dict(struct.iter_unpack("=QQ", file.read()))
 
 
+def tracer_of(tid: int) -> int:
+    """The thread that traces another one; 0: none. Raises OSError."""
+    return int(field(read_status(tid), b"TracerPid"))
+
+
 START_STACK = 28
 """A field of proc_pid_stat(5)."""
 

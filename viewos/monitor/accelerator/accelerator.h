@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <elf.h>
 #include <linux/audit.h>
 #include <linux/seccomp.h>
 
@@ -129,8 +130,7 @@ enum { VIEWS = 1024, BEGUN = 4096 };
 
 /* ---- programs that are executed by another path: handing.c ----------------------------------------- */
 
-enum { PROGRAMS = 256, BEGINNINGS = 256, NAME = 16 /* TASK_COMM_LEN */, PATH_KEPT = 256,
-       HANDED_OVER = 1, HANDED_ROOM = 512 };
+enum { PROGRAMS = 256, BEGINNINGS = 256, NAME = 16 /* TASK_COMM_LEN */, PATH_KEPT = 256 };
 
 struct program { /* handover.py packs it */
     uint64_t device, inode;
@@ -357,6 +357,9 @@ enum outcome hand_over(struct call *);
 void program_begins(struct accelerator *, const struct seccomp_notif *);
 
 /* auxiliary.c */
+enum { MOST_ENTRIES = 64 };
+/* The vector as procfs tells it; how many entries that are. */
+size_t auxiliary_read(int directory, const char *path, Elf64_auxv_t entries[MOST_ENTRIES]);
 void auxiliary_expect(struct call *);
 void auxiliary_tell(struct call *);
 void auxiliary_write(int tid, const _Atomic int64_t ids[IDS]);

@@ -3,7 +3,6 @@
  * its first instruction, as Python does, takes a millisecond. */
 #include "accelerator.h"
 
-#include <elf.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,6 +18,15 @@ void auxiliary_expect(struct call *c)
     _Atomic int *slot = c->accelerator->begun + tid % BEGUN;
     if (*slot >= 0 || *slot == -tid) /* what Python has to see is not lost */
         *slot = tid;
+}
+
+size_t auxiliary_read(int directory, const char *path, Elf64_auxv_t entries[MOST_ENTRIES])
+{
+    int fd = openat(directory, path, O_RDONLY | O_CLOEXEC);
+    ssize_t size = fd < 0 ? -1 : read(fd, entries, MOST_ENTRIES * sizeof *entries);
+    if (fd >= 0)
+        close(fd);
+    return size < 0 ? 0 : (size_t)size / sizeof *entries;
 }
 
 /* Is there nothing that Python has to tell the program that the thread has begun, perhaps? */

@@ -2,7 +2,6 @@
  * found of a program holds as long as the program, its loader and their names are the same. */
 #include "accelerator.h"
 
-#include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -127,15 +126,12 @@ enum outcome hand_over(struct call *c)
 
 static bool read_vector(int tid, uint64_t *headers, uint64_t *file)
 {
-    Elf64_auxv_t words[64];
+    Elf64_auxv_t words[MOST_ENTRIES];
     char name[32];
     snprintf(name, sizeof name, "/proc/%d/auxv", tid);
-    int fd = open(name, O_RDONLY | O_CLOEXEC);
-    ssize_t size = fd < 0 ? -1 : read(fd, words, sizeof words);
-    if (fd >= 0)
-        close(fd);
+    size_t count = auxiliary_read(AT_FDCWD, name, words);
     *headers = *file = 0;
-    for (ssize_t i = 0; i < size / (ssize_t)sizeof *words; i++) {
+    for (size_t i = 0; i < count; i++) {
         if (words[i].a_type == AT_PHDR)
             *headers = words[i].a_un.a_val;
         if (words[i].a_type == AT_EXECFN)

@@ -2,7 +2,6 @@
  * inproc/__init__.py, where Python has found the first program to fulfil them. */
 #include "accelerator.h"
 
-#include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -13,13 +12,9 @@
 
 static bool is_secure(const struct task *task)
 {
-    Elf64_auxv_t words[64];
-    int fd = openat(task->directory, "auxv", O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return true;
-    ssize_t size = read(fd, words, sizeof words);
-    close(fd);
-    for (ssize_t i = 0; i < size / (ssize_t)sizeof *words; i++)
+    Elf64_auxv_t words[MOST_ENTRIES];
+    size_t count = auxiliary_read(task->directory, "auxv", words);
+    for (size_t i = 0; i < count; i++)
         if (words[i].a_type == AT_SECURE)
             return words[i].a_un.a_val;
     return true;

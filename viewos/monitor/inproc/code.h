@@ -29,7 +29,6 @@ enum { OPENS = 1, LOOKS = 2, TESTS = 4, READS = 8, SHOWN = 16, OWNS = 32, OWNS_O
 enum { SHOWN_AT = 128 * 1024 }; /* behind what is said */
 /* execve(2) with this mark, as its fourth argument, and room, as its fifth: handover.py. */
 #define HAND_OVER UINT64_C(0x766965776f732078)
-enum { HANDED_OVER = 1, HANDED_ROOM = 512 };
 
 /* What the monitor says, and may say anew at any time; image.py writes it. */
 struct shared {
