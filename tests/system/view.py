@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -171,14 +172,31 @@ def members(mark: str, session: int) -> dict[int, str]:
             continue
         with suppress(OSError, IndexError):
             base = f"/proc/{entry}/"
-            with open(base + "stat", "rb") as file:
-                state, *fields = file.read().rpartition(b") ")[2].split()
-            with open(base + "environ", "rb") as file:
-                marked = needle in file.read().split(b"\0")
-            if state not in b"ZX" and (marked or int(fields[2]) == session):
+            state, its_session, environ = _who(base)
+            marked = needle in environ.split(b"\0")
+            if state not in b"ZX" and (marked or its_session == session):
                 with open(base + "cmdline", "rb") as file:
                     found[int(entry)] = file.read().replace(b"\0", b" ").decode(errors="replace")
     return found
+
+
+def _who(base: str) -> tuple[bytes, int, bytes]:
+    """The state, session and environment of a process, also of one that just executes a program.
+
+    The environment is empty from the point of no return of execve(2) until the new stack is made:
+    who calls setsid(2) and executes a program would be nobody's then.
+    """
+    kernel_thread = 0x00200000  # PF_KTHREAD of linux/sched.h
+    for _ in range(1000):
+        with open(base + "stat", "rb") as file:
+            state, *fields = file.read().rpartition(b") ")[2].split()
+        with open(base + "environ", "rb") as file:
+            environ = file.read()
+        env_end = fields[47]
+        if environ or env_end != b"0" or state in b"ZX" or int(fields[5]) & kernel_thread:
+            break
+        time.sleep(0.001)
+    return state, int(fields[2]), environ
 
 
 def _kill_left(mark: str, session: int, patience: float) -> dict[int, str]:
