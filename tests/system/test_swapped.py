@@ -56,6 +56,13 @@ CASES = {
     "relative to the cwd": Case(SWAP, "cat a/f ./b/f a/../b/f", "in b\nin a\nin a\n"),
     "cd and pwd": Case(SWAP, "cd T/a; pwd; pwd -P; /bin/pwd; cat f", "T/a\nT/a\nT/a\nin b\n"),
     "cd deeper": Case(SWAP, "cd T/a; cd sub; /bin/pwd; cat g ../f", "T/a/sub\ndeep in b\nin b\n"),
+    # A directory of two names keeps the one by which it was entered, also if the next entry fails.
+    "cd that fails": Case(
+        OVER,
+        "exec 2>/dev/null; cd T/a/sub; cd T/mnt/g; cd T/mnt/no; /bin/pwd;"
+        " cd T/mnt; cd T/a/sub/g; cd T/b/f; /bin/pwd",
+        "T/a/sub\nT/mnt\n",
+    ),
     # `..` at the root of a claim leads to the parent of its name.
     "dotdot": Case(
         SWAP, "cd T/a/sub; cat ../../b/f; cd -P ..; pwd; cd -P ..; pwd; cat a/f",

@@ -38,6 +38,7 @@ from viewos.monitor.inproc.shared import (
     ACLS,
     ASKS,
     ASKS_OPEN,
+    ENTERS,
     EXECUTES,
     IDS,
     LOOKS,
@@ -211,7 +212,7 @@ def test_read_only_claims_and_those_of_modules(ground: Ground) -> None:
 
 EVERY = (
     OPENS | LOOKS | TESTS | READS | OWNS | OWNS_OPEN | ACLS | EXECUTES
-    | NAMES | MAKES | PAIRS | ASKS | ASKS_OPEN | IDS
+    | NAMES | MAKES | PAIRS | ASKS | ASKS_OPEN | IDS | ENTERS
 )  # fmt: skip
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import os
 from typing import TYPE_CHECKING
 
+from viewos.monitor import handover
 from viewos.monitor.namespaces import is_view
 from viewos.monitor.outcome import CONTINUE, Outcome
 from viewos.monitor.outside import change_directory, needs_descriptor
@@ -28,13 +30,20 @@ def chdir(router: Router, call: Call) -> int | Outcome:
         state = call.process_state
         # Only where it is needed: threads with working directories of their own (CLONE_FS) share
         # the hint, and one that enters / would take it from one that is in a claim.
-        if state.cwd != hint and router.view.claims.is_ambiguous(place.real):
+        is_new = state.cwd != hint and router.view.claims.is_ambiguous(place.real)
+        if is_new and _may_be_entered(place.real):
             router.set_process_state(call, state._replace(cwd=hint))
     if may_continue(router, place):
         return CONTINUE
     if needs_descriptor(router, call, place):
         return change_directory(router, call, place)
-    return fix_up_paths(router, call, places)
+    handed = handover.hand_directory(router, call, place)
+    return fix_up_paths(router, call, places) if handed is None else handed
+
+
+def _may_be_entered(real: bytes) -> bool:
+    """Will the call succeed? Where it fails the name of before still holds."""
+    return os.path.isdir(real) and os.access(real, os.X_OK)
 
 
 def getcwd(router: Router, call: Call) -> int | Outcome:

@@ -1,9 +1,9 @@
-"""execve(2) that a program makes itself, with the path and the arguments that it is handed over.
+"""execve(2) and chdir(2) that a program makes itself, with the path that it is handed over.
 
 Where a fix-up stops the program several times under ptrace(2), this takes two calls: the code in a
-program's libc (inproc/code.c) asks with a mark and some room on its stack, and executes what it
-is told there. The new program's memory is put right when its loader makes the first call that is
-trapped, before any instruction of its own.
+program's libc (inproc/code.c) asks with a mark and some room on its stack, and executes, or enters,
+what it is told there. The new program's memory is put right when its loader makes the first call
+that is trapped, before any instruction of its own.
 """
 
 from __future__ import annotations
@@ -19,6 +19,9 @@ from viewos.abi.syscalls import TABLE
 from viewos.monitor.binfmt import LoaderHeader
 from viewos.monitor.copies import Copy
 from viewos.monitor.initial import AT_EXECFN, NewProgram, patch_auxiliary
+from viewos.monitor.memory import Fault
+from viewos.monitor.pathcalls import tracee_string
+from viewos.monitor.paths import KERNEL, Place
 from viewos.monitor.rewrite import Argument, Scratch
 from viewos.tuples import NamedTuple
 
@@ -28,7 +31,7 @@ if TYPE_CHECKING:
     from viewos.view import ProcessState
 
 _MARK, _ROOM = 0x766965776F732078, 512
-"""HAND_OVER, HANDED_ROOM of code.h."""
+"""HAND_OVER of code.h, HANDED_ROOM of tables.h."""
 HANDED_OVER = 1
 _M64 = (1 << 64) - 1
 _PATH_KEPT = 256
@@ -104,6 +107,21 @@ def hand_over(
                 waiting.pop(oldest, None)
         waiting[call.tid] = beginning
         _expect(router, call.tid)
+    return HANDED_OVER
+
+
+def hand_directory(router: Router, call: Call, place: Place) -> int | None:
+    """The answer to a chdir(2), with which the program enters the place itself; None: it has no
+    code for that, or no room."""
+    if call.raw[3] != mark(router) or place is KERNEL or place.best or not place.real:
+        return None
+    path = tracee_string(router, call, place) + b"\0"
+    if len(path) > _ROOM:
+        return None
+    try:
+        router.memory.write(call.tid, call.raw[4], path)
+    except Fault:  # it is not our code that asks
+        return None
     return HANDED_OVER
 
 

@@ -354,6 +354,7 @@ bool keeps_at_exec(const struct call *, const struct stat *program);
 /* handing.c */
 const struct program *_Atomic *program_slot(struct level *, uint64_t inode, const char *name);
 enum outcome hand_over(struct call *);
+enum outcome hand_directory(struct call *);
 void program_begins(struct accelerator *, const struct seccomp_notif *);
 
 /* auxiliary.c */

@@ -265,6 +265,19 @@ static bool is_name_here(struct call *c)
     return length > 0 && !memchr(c->path, '/', (size_t)length);
 }
 
+/* Does nothing have to be remembered of the name by which the directory is entered? */
+static bool keeps_hint(struct call *c, const struct place *p)
+{
+    int hint = p->claim ? (int)(p->claim - c->claims->entries) : CWD_REAL;
+    bool is_ambiguous;
+    size_t size = p->real_length, to;
+    while (size > 1 && p->real[size - 1] == '/')
+        size--;
+    return c->state.cwd == hint ||
+           (reverse(c->claims, p->real, size, CWD_NO_HINT, c->text, &to, &c->scratch, &is_ambiguous) &&
+            !is_ambiguous);
+}
+
 static enum outcome decide(struct call *c)
 {
     bool all_continue = true, is_native = false;
@@ -298,9 +311,9 @@ static enum outcome decide(struct call *c)
         is_native = is_native || p->native;
     }
     if (c->rule->action == ACTION_CHDIR) {
-        const struct entry *claim = c->places->claim;
-        int hint = claim ? (int)(claim - c->claims->entries) : CWD_REAL;
-        return all_continue && c->state.cwd == hint ? CONTINUE : PASS;
+        if (!keeps_hint(c, c->places))
+            return PASS;
+        return all_continue ? CONTINUE : hand_directory(c);
     }
     if (c->rule->action == ACTION_EXECUTE)
         return do_execve(c, all_continue && !is_native);

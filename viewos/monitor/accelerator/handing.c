@@ -1,5 +1,6 @@
-/* execve(2) that a program makes itself, with the path that it is handed over: what handover.py has
- * found of a program holds as long as the program, its loader and their names are the same. */
+/* execve(2) and chdir(2) that a program makes itself, with the path that it is handed over: what
+ * handover.py has found of a program holds as long as the program, its loader and their names are the
+ * same. */
 #include "accelerator.h"
 
 #include <errno.h>
@@ -118,6 +119,18 @@ enum outcome hand_over(struct call *c)
     }
     b->tid = c->task->tid;
     task_begins(a, c->task);
+    c->result = HANDED_OVER;
+    return ANSWER;
+}
+
+enum outcome hand_directory(struct call *c)
+{
+    const struct place *p = c->places;
+    if (!c->accelerator->mark || argument(c, MARK) != c->accelerator->mark || p->native || p->lost ||
+        p->real_length >= HANDED_ROOM)
+        return PASS;
+    if (!write_exactly((int)c->notification->pid, argument(c, ROOM), p->real, p->real_length + 1))
+        return PASS;
     c->result = HANDED_OVER;
     return ANSWER;
 }

@@ -221,6 +221,21 @@ APART struct verdict execute(const struct shared *shared, const struct arguments
     return verdict;
 }
 
+/* A directory of a claim has another path for the kernel, and the monitor remembers by which name it has
+ * been entered. What fails is the monitor's: it may find another way. */
+APART struct verdict enter(const struct shared *shared, const struct arguments *a)
+{
+    uint64_t room[HANDED_ROOM / sizeof(uint64_t)], mark = shared->not_cookie ^ HAND_OVER;
+    struct verdict verdict = {-EINTR, 1};
+    while (verdict.value == -EINTR) /* nobody had received the call */
+        verdict.value = call(SYS_chdir, a->rdi, 0, 0, mark, (uint64_t)room, NO_SIXTH);
+    if (verdict.value == HANDED_OVER) {
+        verdict.value = call(SYS_chdir, (uint64_t)room, 0, 0, 0, 0, shared->not_cookie);
+        verdict.is_made = !verdict.value;
+    }
+    return verdict;
+}
+
 /* Is no symbolic link in the path, but perhaps as the last name of one that is not followed? The open
  * that fails has a number for a moment, which another thread's open could miss. */
 CODE bool has_no_link(const struct shared *shared, const struct path_call *p, const char *path,
@@ -357,6 +372,8 @@ SECTION struct verdict inproc_call(const struct shared *shared, struct here *her
         struct verdict told = {call(number, 0, 0, 0, 0, 0, shared->not_cookie), 1};
         return told;
     }
+    if (p.kind == ENTERS)
+        return enter(shared, a);
     if (p.kind == PAIRS)
         return pair_here(shared, here, calls, number, a, single);
     long length = measure(p.path);

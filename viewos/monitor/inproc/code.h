@@ -22,12 +22,12 @@ enum { TEMPORARY = 020000000 /* __O_TMPFILE */ };
  * may be made as they are, and what a root makes, as long as it is plain; NAMES: calls that remove one
  * name, or change its times; MAKES: that make one; PAIRS: those of two names; ASKS, ASKS_OPEN: for
  * extended attributes; IDS: who the process is, where no module says it; KNOWN: files of which something
- * is remembered lose no name without the monitor. */
+ * is remembered lose no name without the monitor; ENTERS: chdir(2), with the path that the monitor says. */
 enum { OPENS = 1, LOOKS = 2, TESTS = 4, READS = 8, SHOWN = 16, OWNS = 32, OWNS_OPEN = 64, FREE = 128, ACLS = 256,
        EXECUTES = 512, NAMES = 1024, PAIRS = 2048, MAKES = 4096, ASKS = 8192, ASKS_OPEN = 16384,
-       IDS = 32768, KNOWN = 65536 };
+       IDS = 32768, KNOWN = 65536, ENTERS = 131072 };
 enum { SHOWN_AT = 128 * 1024 }; /* behind what is said */
-/* execve(2) with this mark, as its fourth argument, and room, as its fifth: handover.py. */
+/* execve(2) and chdir(2) with this mark, as the fourth argument, and room, as the fifth: handover.py. */
 #define HAND_OVER UINT64_C(0x766965776f732078)
 
 /* What the monitor says, and may say anew at any time; image.py writes it. */

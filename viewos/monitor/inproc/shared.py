@@ -13,12 +13,12 @@ from viewos.monitor.trapped import MAKE_NAMES
 OPENS, LOOKS, TESTS, READS, SHOWN, OWNS, OWNS_OPEN, FREE, ACLS, EXECUTES, NAMES, PAIRS, MAKES = (
     1 << n for n in range(13)
 )
-ASKS, ASKS_OPEN, IDS, KNOWN = 1 << 13, 1 << 14, 1 << 15, 1 << 16
+ASKS, ASKS_OPEN, IDS, KNOWN, ENTERS = 1 << 13, 1 << 14, 1 << 15, 1 << 16, 1 << 17
 """Kinds of calls; SHOWN: the owners which LOOKS gives are shown as others; FREE: OPENS may be made
 as they are; EXECUTES: where nothing is to be executed; NAMES, MAKES and PAIRS: those that remove a
 name, or change its times, that make one, that have two; ASKS, ASKS_OPEN: for extended attributes;
 IDS: who the process is, where no module says it; KNOWN: files of which something is remembered lose
-no name without the monitor (code.h)."""
+no name without the monitor; ENTERS: into the directory that the monitor says (code.h)."""
 _SAID = 128 * 1024
 """Behind it stands struct shown of tables.h."""
 SIZE = _SAID + 132 * 1024
@@ -31,6 +31,7 @@ KINDS = {
     **dict.fromkeys(("fchown", "fchmod"), OWNS_OPEN),
     "fsetxattr": ACLS,
     "execve": EXECUTES,
+    "chdir": ENTERS,
     **dict.fromkeys(("getxattr", "lgetxattr", "listxattr", "llistxattr"), ASKS),
     **dict.fromkeys(("fgetxattr", "flistxattr"), ASKS_OPEN),
     **dict.fromkeys(("getuid", "geteuid", "getgid", "getegid"), IDS),

@@ -70,6 +70,8 @@ SECTION void understand(long number, const struct arguments *a, struct path_call
         p->follows = false;
     } else if (number == SYS_execve) {
         p->kind = EXECUTES;
+    } else if (number == SYS_chdir) {
+        p->kind = ENTERS;
     } else if (number == SYS_fchown || number == SYS_fchmod || number == SYS_fsetxattr) {
         p->kind = number == SYS_fsetxattr ? ACLS : OWNS_OPEN;
         p->directory = (int)a->rdi;
