@@ -204,6 +204,26 @@ def initial_state() -> ProcessState:
     return ProcessState(cwd=b"", locks=locks_of(os.getpid()))
 
 
+class StandIns:
+    """What is executed in the place of programs: see standins.py and copies.py of the monitor."""
+
+    def __init__(self) -> None:
+        self.files: dict[tuple[object, ...], bytes] = {}
+        """What is to be executed -> a file that stands in for it."""
+        self.originals: dict[bytes, bytes] = {}
+        """Such a file, or a copy -> the program."""
+        self.copies: dict[tuple[bytes, bytes], Any] = {}
+        """(program, loader) -> a copy of it."""
+        self.copied: dict[bytes, Any] = {}
+        """Path -> the copy that is there, or has been: programs may still run from it."""
+        self.size = 0
+        """Bytes of all copies."""
+        self.lock = threading.Lock()
+        """Held by who makes one."""
+        self.loaders: set[bytes] = set()
+        """What has been executed with a program as an argument."""
+
+
 _NAMES = itertools.count(1)
 
 
@@ -244,18 +264,7 @@ class View:
         self.scratch = b""
         self.links: dict[bytes, bytes] = {}
         """Real path -> a short link to it in the scratch directory."""
-        self.standins: dict[tuple[object, ...], bytes] = {}
-        """What is to be executed -> a file that stands in for it, see monitor/standins.py."""
-        self.originals: dict[bytes, bytes] = {}
-        """Such a file -> the program."""
-        self.copies: dict[tuple[bytes, bytes], Any] = {}
-        """(program, loader) -> a copy of it, see monitor/copies.py."""
-        self.made: dict[bytes, Any] = {}
-        """Path -> the copy that is there, or has been: programs may still run from it."""
-        self.copied, self.copying = 0, threading.Lock()
-        """Bytes of all copies; held by who makes one."""
-        self.loaders: set[bytes] = set()
-        """What has been executed with a program as an argument."""
+        self.standins = StandIns()
         self.name = f"view-{next(_NAMES)}"
 
     def __repr__(self) -> str:

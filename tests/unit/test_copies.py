@@ -39,7 +39,7 @@ def test_a_copy_runs_by_another_loader(view: View, tmp_path: Path) -> None:
     copy = copied(view, CAT, os.fsencode(other))
     assert loader_of(copy.path) == os.fsencode(other)
     assert output(copy.path, "/proc/self/comm") == "cat\n"
-    assert view.originals[copy.path] == CAT
+    assert view.standins.originals[copy.path] == CAT
     assert copied(view, CAT, os.fsencode(other)) is copy
     other.unlink()
     with pytest.raises(FileNotFoundError):
@@ -60,7 +60,7 @@ def test_it_is_of_the_file_that_is_there_now(view: View, tmp_path: Path) -> None
     second = copied(view, real, LOADER)
     assert output(second.path, "/etc/passwd") == ""
     assert not os.path.exists(first.path)
-    assert second.is_of(os.stat(program)) and len(view.copies) == 1
+    assert second.is_of(os.stat(program)) and len(view.standins.copies) == 1
     program.chmod(0o700)
     assert os.stat(copied(view, real, LOADER).path).st_mode & 0o777 == 0o700
 
@@ -72,7 +72,7 @@ def test_the_oldest_make_room(view: View, monkeypatch: pytest.MonkeyPatch) -> No
     assert copied(view, CAT, loaders[0]).path == made[0]  # it is used
     made += [copied(view, CAT, loader).path for loader in loaders[3:]]
     assert [os.path.exists(path) for path in made] == [True, False, False, True, True]
-    assert view.copied == 3 * os.path.getsize(CAT)
+    assert view.standins.size == 3 * os.path.getsize(CAT)
     assert len(os.listdir(view.scratch)) == 3
 
 
@@ -87,7 +87,7 @@ def test_what_fails_leaves_nothing(view: View, tmp_path: Path) -> None:
     script.write_text("#!/bin/sh\n")
     with pytest.raises(OSError, match="no loader"):
         copied(view, os.fsencode(script), LOADER)
-    assert not os.listdir(view.scratch) and not view.copies
+    assert not os.listdir(view.scratch) and not view.standins.copies
 
 
 def test_a_directory_that_was_cleaned(view: View) -> None:

@@ -26,7 +26,7 @@ def of_program(router: Router, pid: int, text: bytes) -> bytes:
     where it did, or where the loader has not mapped the program yet. Raises OSError."""
     state = router.view.states.found_in(pid)
     loader = os.readlink(b"/proc/%d/exe" % pid)
-    if state is None or state.executable is None or loader not in router.view.loaders:
+    if state is None or state.executable is None or loader not in router.view.standins.loaders:
         return text
     with open(f"/proc/{pid}/maps", "rb") as maps:
         mapped = maps.read()

@@ -19,7 +19,7 @@ from viewos.tuples import NamedTuple
 if TYPE_CHECKING:
     from io import FileIO
 
-    from viewos.view import View
+    from viewos.view import StandIns, View
 
 MOST_BYTES, MOST_FILES = 96 << 20, 512
 """Of all copies in a view."""
@@ -56,38 +56,43 @@ def copied(view: View, program: bytes, loader: bytes, executed: bytes = b"") -> 
 
     `executed`: where what `program` leads to has been, perhaps a copy itself.
     """
+    there = view.standins
     key = program, loader
-    with view.copying, open(program, "rb", buffering=0) as source:
-        known: Copy | None = view.copies.get(key)
+    with there.lock, open(program, "rb", buffering=0) as source:
+        known: Copy | None = there.copies.get(key)
         if known is not None:
             if known.is_of(os.fstat(source.fileno())) and os.path.lexists(known.path):
-                view.copies[key] = view.copies.pop(key)  # the last to make room
+                there.copies[key] = there.copies.pop(key)  # the last to make room
                 return known
-            _forget(view, key)
+            _forget(there, key)
         made = new_place(view, os.path.basename(program))
         try:
             copy = _copy(source, loader, made)
         except BaseException:
             _remove(made)
             raise
-        before: Copy | None = view.made.get(executed)
+        before: Copy | None = there.copied.get(executed)
         if before is not None:  # a program whose name has gone executes itself
             copy = copy._replace(header=before.header, loader=before.loader)
-        view.copied += copy.file.st_size
-        view.originals[made] = program
-        view.copies[key] = view.made[made] = copy
-        while len(view.copies) > 1 and (view.copied > MOST_BYTES or len(view.copies) > MOST_FILES):
-            _forget(view, next(iter(view.copies)))
-        while len(view.made) > _MOST_KNOWN:
-            oldest = next(iter(view.made))
-            del view.made[oldest]
-            view.originals.pop(oldest, None)
+        there.originals[made] = program
+        _remember(there, key, copy)
         return copy
 
 
-def _forget(view: View, key: tuple[bytes, bytes]) -> None:
-    copy: Copy = view.copies.pop(key)
-    view.copied -= copy.file.st_size
+def _remember(there: StandIns, key: tuple[bytes, bytes], copy: Copy) -> None:
+    there.size += copy.file.st_size
+    there.copies[key] = there.copied[copy.path] = copy
+    while len(there.copies) > 1 and (there.size > MOST_BYTES or len(there.copies) > MOST_FILES):
+        _forget(there, next(iter(there.copies)))
+    while len(there.copied) > _MOST_KNOWN:
+        oldest = next(iter(there.copied))
+        del there.copied[oldest]
+        there.originals.pop(oldest, None)
+
+
+def _forget(there: StandIns, key: tuple[bytes, bytes]) -> None:
+    copy: Copy = there.copies.pop(key)
+    there.size -= copy.file.st_size
     _remove(copy.path)
 
 

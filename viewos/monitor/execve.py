@@ -80,7 +80,9 @@ def execve(router: Router, call: Call) -> int | Outcome:
     if flags & AT_EXECVE_CHECK or (flags & AT_SYMLINK_NOFOLLOW and os.path.islink(place.real)):
         return CONTINUE if may_continue(router, place) else fix_up_paths(router, call, places)
     name = router.memory.read_string(call.tid, call.raw[at])
-    if name in router.view.originals:  # what stood in for a script comes to its interpreter
+    if (
+        name in router.view.standins.originals
+    ):  # what stood in for a script comes to its interpreter
         _forget(router, call)
         return CONTINUE
     program = Program(place, name, [])
@@ -108,7 +110,7 @@ def execve(router: Router, call: Call) -> int | Outcome:
     if natural and may_continue(router, place) and after == After(call.process_state, {}):
         _forget(router, call)
         return CONTINUE
-    return _run(router, call, program, place, at, after)
+    return _run(_Execution(router, call, program, place, at, after))
 
 
 def _of_descriptor(router: Router, call: Call, flags: int) -> int | Outcome:
@@ -123,7 +125,7 @@ def _of_descriptor(router: Router, call: Call, flags: int) -> int | Outcome:
     place = program.place
     natural, after = _look(router, call, program, 2)
     if not natural:
-        return _run(router, call, program, place, 1, after)
+        return _run(_Execution(router, call, program, place, 1, after))
     _forget(router, call)
     if after == After(call.process_state, {}):
         return CONTINUE
@@ -227,9 +229,21 @@ def _padded(real: bytes, length: int) -> bytes:
     return real[:cut] + b"/" * missing + real[cut:]
 
 
-def _run(
-    router: Router, call: Call, program: Program, place: Place, at: int, after: After
-) -> int | Outcome:
+class _Execution(NamedTuple):
+    """A call, and what it is to come to."""
+
+    router: Router
+    call: Call
+    program: Program
+    place: Place
+    """To which the caller's string leads."""
+    at: int
+    """Which argument that is."""
+    after: After
+
+
+def _run(execution: _Execution) -> int | Outcome:
+    router, call, program, place, at, after = execution
     name = program.given
     is_outside = outside.needs_descriptor(router, call, program.place, relative=True)
     if is_outside:
@@ -259,7 +273,7 @@ def _run(
 
     argv: Argument = vector(program.argv) if program.rebuilt else call.raw[at + 1]
     if program.is_asked and program.executable is None:
-        handed = _hand_over(router, call, program, place, string, argv, after)
+        handed = _hand_over(execution, string, argv)
         if handed is not None:
             return handed
     envp = call.raw[at + 2]
@@ -283,23 +297,16 @@ def _run(
     return router.fix_up(call, rewrite, strings, plain=place.plain and not program.elsewhere)
 
 
-def _hand_over(
-    router: Router,
-    call: Call,
-    program: Program,
-    place: Place,
-    string: bytes,
-    argv: Argument,
-    after: After,
-) -> int | None:
+def _hand_over(execution: _Execution, string: bytes, argv: Argument) -> int | None:
     """See handover.py; None: it cannot be done so."""
+    router, call, program, place, _, after = execution
     name, ids = program.given, after.auxiliary
     state = None if after.state == call.process_state else after.state
     if len(name) > len(string):
         return None
     try:
         if program.comm is not None:
-            if len(router.view.standins) >= MOST_LINKS:
+            if len(router.view.standins.files) >= MOST_LINKS:
                 return None
             string = _padded(linked(router.view, program.place.real, program.comm), len(name))
         beginning = None
@@ -316,11 +323,12 @@ def _hand_over(
     _forget(router, call)
     if state is None and not program.rebuilt:
         stands_in = program.is_copy or program.comm is not None
-        _teach(router, program, place, string if stands_in else place.real, after)
+        _teach(execution, string if stands_in else place.real)
     return handed
 
 
-def _teach(router: Router, program: Program, place: Place, string: bytes, after: After) -> None:
+def _teach(execution: _Execution, string: bytes) -> None:
+    router, _, program, place, _, after = execution
     name = os.path.basename(string)[:15]
     is_known = handover.can_begin(program.loader, after.auxiliary)
     if not is_known or name != os.path.basename(program.given)[:15]:
@@ -340,7 +348,7 @@ def _named(router: Router, call: Call, program: Program, real: bytes) -> bytes:
     task, root = router.tasks.get(call.tid)
     if not program.executable or not program.comm or root != b"/" or not task.like_us:
         return real
-    if len(router.view.standins) >= MOST_LINKS:
+    if len(router.view.standins.files) >= MOST_LINKS:
         return real
     try:
         link = linked(router.view, real, program.comm)

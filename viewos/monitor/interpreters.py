@@ -186,7 +186,7 @@ def _through_loader(
     interpreter = loader_of(program.readable)
     if interpreter is None:
         return True
-    executed: Copy | None = router.view.made.get(program.file_name)
+    executed: Copy | None = router.view.standins.copied.get(program.file_name)
     if executed is not None:  # a program whose name has gone executes itself
         interpreter = executed.loader
     place = resolve_path(router, call, interpreter, intent="read")
@@ -220,7 +220,7 @@ def _through_loader(
     ]
     program.rebuilt = True
     program.place = place
-    router.view.loaders.add(place.real)
+    router.view.standins.loaders.add(place.real)
     return False
 
 
@@ -245,11 +245,11 @@ def _take_copy(router: Router, program: Program, loader: bytes) -> None:
     told of."""
     name = program.comm or os.path.basename(program.name)[:15]
     copy = copied(router.view, program.readable, loader, program.file_name)
-    originals, gone = router.view.originals, program.file_name
+    originals, gone = router.view.standins.originals, program.file_name
     program.original = originals.get(gone, gone) if program.is_nameless else program.place.real
     originals[copy.path] = program.original
     program.copy, path = copy, copy.path
-    if os.path.basename(path)[:15] != name and len(router.view.standins) < MOST_LINKS:
+    if os.path.basename(path)[:15] != name and len(router.view.standins.files) < MOST_LINKS:
         path = linked(router.view, path, name)
     program.place = named(path)
     program.comm, program.elsewhere, program.is_copy = name, True, True

@@ -144,7 +144,7 @@ def stands_for(router: Router, link: bytes, text: bytes) -> bytes | None:
         return None
     if match[2] == b"exe":
         program = _program(router, state, text)
-        is_copy = text.removesuffix(_DELETED) in router.view.originals
+        is_copy = text.removesuffix(_DELETED) in router.view.standins.originals
         if program is None or (is_copy and _is_gone(router, program, text)):
             return None  # of a program without a name the copy is what is left
         return router.resolver.claims.reverse(program)
@@ -168,7 +168,7 @@ def leads_to(router: Router, link: bytes, text: bytes) -> bool:
 
 def _is_gone(router: Router, program: bytes, executed: bytes) -> bool:
     """Has the program lost its name, or is another one there? `executed`: perhaps a copy of it."""
-    copy: Copy | None = router.view.made.get(executed.removesuffix(_DELETED))
+    copy: Copy | None = router.view.standins.copied.get(executed.removesuffix(_DELETED))
     try:
         found = os.stat(program, follow_symlinks=False)
     except OSError as error:
@@ -178,5 +178,5 @@ def _is_gone(router: Router, program: bytes, executed: bytes) -> bool:
 
 def _program(router: Router, state: ProcessState, executed: bytes) -> bytes | None:
     """The program of which the kernel has executed the loader, or a copy; None: itself."""
-    by_loader = state.executable if executed in router.view.loaders else None
-    return router.view.originals.get(executed.removesuffix(_DELETED), by_loader)
+    by_loader = state.executable if executed in router.view.standins.loaders else None
+    return router.view.standins.originals.get(executed.removesuffix(_DELETED), by_loader)

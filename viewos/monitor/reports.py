@@ -137,7 +137,7 @@ def _mapped(pattern: bytes, escape: Callable[[bytes], bytes]) -> _Translation:
         def name_of(match: re.Match[bytes]) -> bytes:
             tail = _DELETED if match[4].endswith(_DELETED) else b""
             real = mountlines.unescape(match[4].removesuffix(tail))
-            original = view.originals.get(real, real)
+            original = view.standins.originals.get(real, real)
             name = view.claims.reverse(original)
             if name is None:
                 return match[0]

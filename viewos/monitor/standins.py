@@ -49,12 +49,12 @@ _CODE = bytes.fromhex(
 
 def linked(view: View, program: bytes, name: bytes) -> bytes:
     """The path of a link to a program that is run as it is. Raises OSError."""
-    link = view.standins.get((program, name))
+    link = view.standins.files.get((program, name))
     if link is None or not os.path.lexists(link):
         link = new_place(view, name)
         os.symlink(program, link)
-        view.originals[link] = program
-        view.standins[program, name] = link
+        view.standins.originals[link] = program
+        view.standins.files[program, name] = link
     return link
 
 
@@ -64,20 +64,20 @@ def scripted(view: View, interpreter: bytes, words: Sequence[bytes], name: bytes
     if MACHINE != "x86_64":
         return None
     key = (interpreter, *words, name)
-    made = view.standins.get(key)
+    made = view.standins.files.get(key)
     if made is None or not os.path.lexists(made):
         made = new_place(view, name)
         with open(made, "wb") as file:
             file.write(_program(interpreter, words))
         os.chmod(made, 0o755)
-        view.standins[key] = made
+        view.standins.files[key] = made
     return made
 
 
 def undisguise(view: View, pid: int, name: bytes) -> None:
     """If a process has executed a copy, let it have in its memory what the program
     has there: a debugger compares both; and `name` as that of the file. Raises OSError."""
-    copy: Copy | None = view.made.get(os.readlink(b"/proc/%d/exe" % pid))
+    copy: Copy | None = view.standins.copied.get(os.readlink(b"/proc/%d/exe" % pid))
     if copy is None:
         return
     program = NewProgram(pid)
