@@ -61,13 +61,33 @@ NESTED = "vfs:T/mnt=T/n/1,T/mnt/sub=T/n/2,T/mnt/sub/x=T/n/3"
 RO = "vfs:T/mnt=T/a,ro,T/mnt/sub=T/d,ro"
 
 
-def says(how: str, module: str, program: str, user: int = 0) -> str:
+FOREIGN = (
+    PRODUCT.replace("fresh()", "pass")
+    + """
+for name in NAMES:
+    tell((name, "unlink"), 263, -100, name, 0), tell((name, "rmdir"), 263, -100, name, 0x200)
+"""
+)
+
+
+def says(
+    how: str,
+    module: str,
+    program: str,
+    user: int = 0,
+    *,
+    owner: int | None = None,
+    mode: int = 0o755,
+) -> str:
     with tree(user) as ground:
         ground.root.chmod(0o755)
         for name in ("n/1/sub", "n/2/x", "n/3"):
             (ground.root / name).mkdir(parents=True)
         for name in ("n/1", "n/1/sub", "n/2", "n/2/x", "n/3"):
-            os.chown(ground.root / name, user, user)
+            place = ground.root / name
+            place.chmod(mode)
+            (place / "d").mkdir(), (place / "f").touch()
+            os.chown(place, *[user if owner is None else owner] * 2)
         return ground.says(how, (module,), f"python3 -c '{CALLS}{program}'")
 
 
@@ -78,6 +98,14 @@ def test_the_order_is_the_kernels(module: str, program: str, user: int) -> None:
     assert "EBUSY" in expected or "EROFS" in expected, expected
     assert "Traceback" not in expected
     assert says("view", module, program, user) == expected
+
+
+@pytest.mark.parametrize("mode", [0o755, 0o1777])
+def test_permission_comes_before_a_mount_point(mode: int) -> None:
+    expected = says("mounts", NESTED, FOREIGN, NOBODY, owner=0, mode=mode)
+    assert "EACCES" in expected if mode == 0o755 else "EPERM" in expected, expected
+    assert "Traceback" not in expected
+    assert says("view", NESTED, FOREIGN, NOBODY, owner=0, mode=mode) == expected
 
 
 ABOVE = """

@@ -3,7 +3,9 @@ point itself."""
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from typing import TYPE_CHECKING
 
 from viewos.abi.fcntl import AT_EMPTY_PATH
@@ -11,6 +13,7 @@ from viewos.abi.row import signed32
 from viewos.kernel import AT_FDCWD, NR, syscall
 from viewos.monitor.memory import Fault
 from viewos.monitor.paths import KERNEL, Place
+from viewos.monitor.task import is_like_us
 
 if TYPE_CHECKING:
     from viewos.call import Call
@@ -53,6 +56,20 @@ def directory_of(router: Router, place: Place) -> tuple[Claim | None, bytes]:
     if is_mount_point(place):
         return router.view.claims.forward(os.path.dirname(place.virtual))
     return place.claim, place.parent
+
+
+def refuse_change(call: Call, directory: bytes, name: bytes = b"") -> None:
+    """Raise OSError EACCES or EPERM where the caller may make no name in a directory, or not take
+    away that one (may_create and may_delete of fs/namei.c). Who is not like us is not judged."""
+    if not is_like_us(call, call.task):
+        return
+    if not os.access(directory, os.W_OK | os.X_OK, effective_ids=True):
+        raise OSError(errno.EACCES, "directory")
+    found = os.stat(directory)
+    if not name or not found.st_mode & stat.S_ISVTX or os.geteuid() == 0:
+        return
+    if os.geteuid() not in (found.st_uid, os.lstat(name).st_uid):
+        raise OSError(errno.EPERM, "sticky directory")
 
 
 def mounts_of(

@@ -18,6 +18,7 @@ from viewos.monitor.mountpoints import (
     is_mount_point,
     mounts_of,
     probe_flags,
+    refuse_change,
 )
 from viewos.monitor.paths import KERNEL, Place
 from viewos.monitor.renames import check_rename
@@ -109,9 +110,13 @@ def _refuse_mount_point(router: Router, call: Call, place: Place) -> None:
     flags = removal_flags(call)
     if flags & ~AT_REMOVEDIR:
         raise OSError(errno.EINVAL, "flags")
-    holder = directory_of(router, place)[0]
+    holder, directory = directory_of(router, place)
     if holder is not None and holder.read_only:
         raise OSError(errno.EROFS, "read-only claim")
+    root = router.root_of(call, router.tasks.get(call.tid)[1]).virtual
+    is_wrong = place.virtual == root or (not flags and place.real.endswith(b"/"))
+    if not is_wrong:  # else that is found first
+        refuse_change(call, directory, place.real)
     is_directory = stat.S_ISDIR(os.lstat(place.real).st_mode)
     if is_directory != bool(flags):
         raise OSError(errno.EISDIR if is_directory else errno.ENOTDIR, "mount point")

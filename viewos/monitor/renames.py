@@ -8,7 +8,13 @@ import stat
 from typing import TYPE_CHECKING
 
 from viewos.claims import lies_in
-from viewos.monitor.mountpoints import directory_of, is_mount_point, mounts_of, probe_flags
+from viewos.monitor.mountpoints import (
+    directory_of,
+    is_mount_point,
+    mounts_of,
+    probe_flags,
+    refuse_change,
+)
 from viewos.monitor.paths import KERNEL, Place
 
 if TYPE_CHECKING:
@@ -47,6 +53,8 @@ def check_rename(router: Router, call: Call, old: Place, new: Place) -> None:
         raise OSError(errno.EROFS, "read-only claim")
     if old.virtual != new.virtual or flags & _NOREPLACE:
         replaced = _check_names(old, new, flags)
+        _check_permissions(call, old, new, directories, replaced)
+        _check_kinds(old, replaced, flags)
         if is_busy:
             raise OSError(errno.EBUSY, "mount point")
         if holds:
@@ -94,9 +102,22 @@ def _check_names(old: Place, new: Place, flags: int) -> int:
     if needs_directory and not is_directory:
         raise OSError(errno.ENOTDIR, "no directory")
     _check_order(old, new, flags)
+    return replaced
+
+
+def _check_permissions(
+    call: Call, old: Place, new: Place, directories: list[bytes], replaced: int
+) -> None:
+    """Raise OSError where the names may not be changed."""
+    refuse_change(call, directories[0], old.real.rstrip(b"/"))
+    refuse_change(call, directories[1], new.real.rstrip(b"/") if replaced else b"")
+
+
+def _check_kinds(old: Place, replaced: int, flags: int) -> None:
+    """Raise OSError where a directory would take a file's place, or the other way round."""
+    is_directory = stat.S_ISDIR(os.lstat(old.real.rstrip(b"/")).st_mode)
     if replaced and not flags & _EXCHANGE and is_directory != stat.S_ISDIR(replaced):
         raise OSError(errno.ENOTDIR if is_directory else errno.EISDIR, "another kind")
-    return replaced
 
 
 def _refuse_holder(router: Router, old: Place, new: Place, replaces: bool) -> None:
