@@ -359,3 +359,23 @@ def test_the_cwd_at_launch_is_entered_again(ground: Tree) -> None:
     """The program starts where the name of its directory leads in the view."""
     assert ground.says("view", SWAP, "/bin/pwd; cat f", cwd="T/a") == "T/a\nin b\n"
     assert ground.says("view", SWAP, "/bin/pwd; cat g", cwd="T/b/sub") == "T/b/sub\ndeep in a\n"
+
+
+LOOKS = """
+cd T/a/sub; exec 5<T/a/sub/g; sleep 100 & other=$!
+setpriv --reuid 65533 --regid 65533 --clear-groups sleep 100 & alike=$!
+sleep 0.5
+setpriv --reuid 65533 --regid 65533 --clear-groups sh -c '
+    cd T/a; for pid in self '"$other $alike"'; do
+        T/a/readlink /proc/$pid/cwd /proc/$pid/exe /proc/$pid/fd/5 || echo not of $pid
+    done' | sed "s/$other/other/; s/$alike/alike/"
+kill $other $alike
+"""
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="the native twin mounts")
+def test_who_is_another_looks_at_itself_and_others() -> None:
+    with tree(0) as ground:
+        expected = ground.says("mounts", SWAP, LOOKS)
+        assert "T/a/sub\n" in expected
+        assert ground.says("view", SWAP, LOOKS) == expected

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from viewos.abi.fcntl import AT_EMPTY_PATH, AT_SYMLINK_FOLLOW
 from viewos.abi.row import signed32
+from viewos.abi.syscalls import TABLE
 from viewos.claims import lies_in
 from viewos.kernel import AT_FDCWD, NR, syscall
 from viewos.monitor.emulate import readlink as emulated_readlink
@@ -21,10 +22,14 @@ from viewos.monitor.pathcalls import (
     may_continue,
     path_call,
     resolve_all,
+    tracee_string,
 )
 from viewos.monitor.paths import KERNEL, Place
 from viewos.monitor.refusals import check_changes
+from viewos.monitor.rewrite import Rewrite
+from viewos.monitor.states import Redo
 from viewos.monitor.task import is_like_us
+from viewos.monitor.traced import Traced
 
 if TYPE_CHECKING:
     from viewos.call import Call
@@ -68,8 +73,9 @@ def _opened_link(router: Router, call: Call) -> Place:
 
 
 def _names(router: Router, call: Call, place: Place, pid: int, what: bytes) -> int | Outcome:
-    if not call.task.like_us:
-        return CONTINUE  # whether it may look is the kernel's to say, and its eyes are not ours
+    is_own = pid == call.pid  # the kernel lets it look at itself, whoever it is
+    if not is_own and not is_like_us(call, call.task) and not _may_look(router, call, place):
+        return CONTINUE
     try:
         text = os.readlink(place.real)
     except OSError:
@@ -83,6 +89,26 @@ def _names(router: Router, call: Call, place: Place, pid: int, what: bytes) -> i
         raise OSError(errno.EINVAL, "buffer size")
     router.memory.write(call.tid, call.raw[at], name[:size])
     return min(len(name), size)
+
+
+def _may_look(router: Router, call: Call, place: Place) -> bool:
+    """Whether it may look at another process is the kernel's to say, and its eyes are not ours: it
+    makes the call once to ask, and then its own again."""
+    asked = call.raw, place.real
+    known = router.nesting.looked.pop(call.tid, None)
+    if known is not None and known[0] == asked:
+        return known[1]
+    row = TABLE["readlink"]
+    link = tracee_string(router, call, place) + b"\0"
+    rewrite = Rewrite(
+        row.number, [link, bytes(8), 8], row.cookie.arg, row.cookie.shift, again=True,
+        after=lambda result, _: router.nesting.looked.update({call.tid: (asked, result >= 0)}),
+    )  # fmt: skip
+    try:
+        router.run_again(call, rewrite)
+    except Traced:
+        return False
+    raise Redo
 
 
 def linkat(router: Router, call: Call) -> int | Outcome:

@@ -89,6 +89,8 @@ class Nesting:
         """By process: programs that are about to begin (handover.py)."""
         self.lent: dict[int, dict[bytes, int]] = {}
         """By thread: descriptors of directories that it has for a call (outside.py)."""
+        self.looked: dict[int, tuple[object, bool]] = {}
+        """By thread: what it has asked to look at, and whether it may (links.py)."""
         self._is_traced = bool(outermost.traces)
         self._may_enter: set[tuple[int, int]] = set()
         """(process, view) of those that have been let in."""
