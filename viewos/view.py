@@ -222,6 +222,13 @@ class StandIns:
         """Held by who makes one."""
         self.loaders: set[bytes] = set()
         """What has been executed with a program as an argument."""
+        self.sources: dict[bytes, int] = {}
+        """Copy of a program to which no name leads -> a descriptor of that program (O_PATH)."""
+
+    def close(self) -> None:
+        """After the last program."""
+        while self.sources:
+            os.close(self.sources.popitem()[1])
 
 
 _NAMES = itertools.count(1)

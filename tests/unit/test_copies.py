@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from viewos.monitor import copies
-from viewos.monitor.binfmt import loader_of
+from viewos.monitor.binfmt import LoaderHeader, loader_of
 from viewos.monitor.copies import copied
 from viewos.view import View
 
@@ -95,3 +98,23 @@ def test_a_directory_that_was_cleaned(view: View) -> None:
     shutil.rmtree(view.scratch)
     second = copied(view, CAT, LOADER)
     assert first.path != second.path and os.path.exists(second.path)
+
+
+def test_a_process_that_is_forked_meanwhile(view: View, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has the copy open for writing as long as it lives: another one is made."""
+    relink, children = copies._relink, []
+
+    def fork(*args: Any) -> LoaderHeader:
+        if not children:
+            children.append(os.fork())
+            if not children[0]:
+                time.sleep(60)
+                os._exit(0)
+        return relink(*args)
+
+    monkeypatch.setattr(copies, "_relink", fork)
+    try:
+        assert output(copied(view, CAT, LOADER).path, "/proc/self/comm") == "cat\n"
+    finally:
+        os.kill(children[0], signal.SIGKILL)
+        os.waitpid(children[0], 0)

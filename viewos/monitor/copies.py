@@ -7,6 +7,7 @@ ctime); those that have not been executed for longest make room.
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import struct
 from contextlib import suppress
@@ -25,8 +26,10 @@ MOST_BYTES, MOST_FILES = 96 << 20, 512
 """Of all copies in a view."""
 _MOST_KNOWN = 4096
 """Of those that are there, and of those that have made room, from which programs may still run."""
-_PATIENCE = 5
-"""So often a file is copied that changes meanwhile."""
+PATIENCE = 5
+"""So often a file is copied that changes meanwhile, or written that a child of ours has open."""
+_MOST_SOURCES = 64
+"""Programs without a name that are kept; what runs from a copy of an older one reads the copy."""
 _OFFSET, _SIZES = 8, 32
 """Of a file offset, and of both sizes, in a program header."""
 
@@ -79,6 +82,20 @@ def copied(view: View, program: bytes, loader: bytes, executed: bytes = b"") -> 
         return copy
 
 
+def keep_source(view: View, copy: bytes, program: bytes, executed: bytes) -> None:
+    """Let a process that runs from the copy of a program find that program by /proc/PID/exe, where
+    no name leads there. `program` leads to it, or to what runs: `executed`."""
+    sources = view.standins.sources
+    if copy in sources:
+        return
+    with suppress(OSError), view.standins.lock:  # without it the copy is what is found
+        before = sources.get(executed)
+        opened = os.open(program, os.O_PATH | os.O_CLOEXEC) if before is None else os.dup(before)
+        sources[copy] = opened
+        if len(sources) > _MOST_SOURCES:
+            os.close(sources.pop(next(iter(sources))))
+
+
 def _remember(there: StandIns, key: tuple[bytes, bytes], copy: Copy) -> None:
     there.size += copy.file.st_size
     there.copies[key] = there.copied[copy.path] = copy
@@ -116,16 +133,30 @@ def new_place(view: View, name: bytes) -> bytes:
 
 
 def _copy(source: FileIO, loader: bytes, made: bytes) -> Copy:
-    for _ in range(_PATIENCE):
+    for _ in range(PATIENCE):
         found = os.fstat(source.fileno())
         with open(made, "w+b", buffering=0) as file:
             header = _relink(source, loader, file)
             if os.geteuid() == 0:
                 os.fchown(file.fileno(), found.st_uid, found.st_gid)
             os.fchmod(file.fileno(), found.st_mode & 0o777 | 0o100)
-        if _identity(os.fstat(source.fileno())) == _identity(found):
+        is_whole = _identity(os.fstat(source.fileno())) == _identity(found)
+        if is_whole and not has_writers(made):
             return Copy(made, found, header, loader_name(source, header))
+        os.unlink(made)
     raise OSError(errno.ETXTBSY, "it is being written")
+
+
+def has_writers(path: bytes) -> bool:
+    """Is a file that we have just closed open for writing still? A process that the library's
+    caller has forked meanwhile may have it. Such a file has no read lease (fcntl(2))."""
+    with open(path, "rb", buffering=0) as file:
+        try:
+            fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+            fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+        except OSError as error:  # others: the file system knows no leases
+            return error.errno == errno.EAGAIN
+    return False
 
 
 def _relink(source: FileIO, loader: bytes, file: BinaryIO | FileIO) -> LoaderHeader:

@@ -24,7 +24,7 @@ from viewos.monitor.binfmt import (
     read_head,
     takes_argv0,
 )
-from viewos.monitor.copies import Copy, copied
+from viewos.monitor.copies import Copy, copied, keep_source
 from viewos.monitor.links import below_root
 from viewos.monitor.pathcalls import resolve_path
 from viewos.monitor.paths import Place
@@ -248,6 +248,8 @@ def _take_copy(router: Router, program: Program, loader: bytes) -> None:
     originals, gone = router.view.standins.originals, program.file_name
     program.original = originals.get(gone, gone) if program.is_nameless else program.place.real
     originals[copy.path] = program.original
+    if program.is_nameless or program.place.best:
+        keep_source(router.view, copy.path, program.readable, gone)
     program.copy, path = copy, copy.path
     if os.path.basename(path)[:15] != name and len(router.view.standins.files) < MOST_LINKS:
         path = linked(router.view, path, name)

@@ -170,12 +170,23 @@ def stands_for(router: Router, link: bytes, text: bytes) -> bytes | None:
         return None
     if match[2] == b"exe":
         program = _program(router, state, text)
+        if text.removesuffix(_DELETED) in router.view.standins.sources:
+            return None
         is_copy = text.removesuffix(_DELETED) in router.view.standins.originals
         if program is None or (is_copy and _is_gone(router, program, text)):
             return None  # of a program without a name the copy is what is left
         return router.resolver.claims.reverse(program)
     is_shown = state.view == router.number and text == b"/" and leads_to(router, link, text)
     return (state.root or b"/") if is_shown else None
+
+
+def kept_for(router: Router, link: bytes, text: bytes) -> bytes | None:
+    """A path that leads to the program from whose copy a process runs, where /proc/PID/exe would
+    lead to the copy: of a program without a name, or that we may not reach by it."""
+    source = router.view.standins.sources.get(text.removesuffix(_DELETED))
+    if source is None or not link.endswith(b"/exe"):
+        return None
+    return b"/proc/%d/fd/%d" % (os.getpid(), source)
 
 
 def leads_to(router: Router, link: bytes, text: bytes) -> bool:

@@ -94,6 +94,8 @@ class Resolver:
         self.stands_for: Callable[[bytes, bytes], bytes | None] = lambda link, text: None
         """The virtual path to which a magic link of procfs with that text leads, where that is
         another one than the kernel's."""
+        self.kept_for: Callable[[bytes, bytes], bytes | None] = lambda link, text: None
+        """The path of ours to an object without a name to which such a link leads."""
         self.leads_to: Callable[[bytes, bytes], bool] = mounts.leads_to
         """Is the directory behind such a link the one that its text names in the view?"""
 
@@ -362,6 +364,10 @@ class Resolver:
             there = virtual is not None and is_directory(text) and self.leads_to(walk.real, text)
             if last or virtual is None or forbidden or not there:
                 place = self._arrived_at(walk, walk.real)
+                is_ours = last and not forbidden and walk.task is not None and walk.task.like_us
+                kept = self.kept_for(walk.real, text) if is_ours else None
+                if kept is not None:
+                    place = place._replace(real=kept, plain=False)
                 return place._replace(native=True, target=text)
         walk.virtual, walk.kernel, walk.absolute, walk.inside = virtual, text, True, True
         self._arrive(walk, *self.claims.forward(virtual))

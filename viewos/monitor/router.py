@@ -90,6 +90,7 @@ class Router(ModuleServices, ProcessStates):
         self.mounts = mounts or MountTable()
         self.resolver = Resolver(view.claims, self.mounts)
         self.resolver.stands_for = partial(links.stands_for, self)
+        self.resolver.kept_for = partial(links.kept_for, self)
         self.resolver.leads_to = partial(links.leads_to, self)
         self.tasks: Tasks = Tasks() if outer is None else outer.tasks
         self.nesting: Nesting = Nesting(self) if outer is None else outer.nesting

@@ -79,6 +79,7 @@ def _scratch_failed(error: OSError) -> str:
 def tear_down(view: View, report: Callable[[str], object] | None = None) -> None:
     """Stop the modules, and remove the scratch directory. `report` is told what fails."""
     authors.stop(tuple(view.own.values()), report)
+    view.standins.close()
     _remove_scratch(view)
 
 

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from viewos.abi.machine import MACHINE
-from viewos.monitor.copies import Copy, new_place
+from viewos.monitor.copies import PATIENCE, Copy, has_writers, new_place
 from viewos.monitor.initial import AT_EXECFN, NewProgram
 
 if TYPE_CHECKING:
@@ -67,8 +67,12 @@ def scripted(view: View, interpreter: bytes, words: Sequence[bytes], name: bytes
     made = view.standins.files.get(key)
     if made is None or not os.path.lexists(made):
         made = new_place(view, name)
-        with open(made, "wb") as file:
-            file.write(_program(interpreter, words))
+        for _ in range(PATIENCE):
+            with open(made, "wb") as file:
+                file.write(_program(interpreter, words))
+            if not has_writers(made):
+                break
+            os.unlink(made)
         os.chmod(made, 0o755)
         view.standins.files[key] = made
     return made

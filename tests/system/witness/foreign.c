@@ -10,6 +10,7 @@
 #include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/ptrace.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -24,6 +25,16 @@ static void file(const char *name)
     for (ssize_t i = 0; i + 1 < n; i++)
         if (!text[i]) text[i] = ' ';
     printf("%s: %s%s", name, text, n && text[n - 1] == '\n' ? "" : "\n");
+    close(fd);
+}
+
+static void itself(void)
+{
+    struct stat opened, named;
+    int fd = open("/proc/self/exe", O_RDONLY);
+    if (fstat(fd, &opened) || stat("/proc/self/exe", &named)) perror("itself");
+    printf("itself: %ld bytes, %ld names, seals %d, %s\n", (long)opened.st_size, (long)opened.st_nlink,
+           fcntl(fd, F_GET_SEALS), opened.st_ino == named.st_ino ? "the same" : "another");
     close(fd);
 }
 
@@ -50,8 +61,9 @@ static void by_descriptor(const char *how, const char *name)
     char data[65536];
     int is_memory = !!strstr(how, "memory"), is_closed = !!strstr(how, "closed");
     int fd = open(name, is_closed ? O_RDONLY | O_CLOEXEC : O_RDONLY), from = fd;
-    if (is_memory) fd = memfd_create("memory", 0);
+    if (is_memory) fd = memfd_create("memory", MFD_ALLOW_SEALING);
     for (ssize_t n; is_memory && (n = read(from, data, sizeof data)) > 0;) write(fd, data, n);
+    if (is_memory) fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK);
     if (strcmp(how, "removed") == 0) unlink(name);
     if (strncmp(how, "procfs", 6) == 0) {
         char link[64];
@@ -70,6 +82,7 @@ int main(int argc, char **argv)
     printf("argc %d argv[0] %s execfn %s\n", argc, argv[0], (char *)getauxval(AT_EXECFN));
     printf("exe %.*s\n", (int)(n > 0 ? n : 0), path);
     printf("cwd %s\n", getcwd(path, sizeof path));
+    itself();
     file("/proc/self/comm");
     file("/proc/self/cmdline");
     file("/etc/release");
@@ -108,6 +121,7 @@ int main(int argc, char **argv)
         printf("ended with %d\n", WEXITSTATUS(status));
     }
     if (argc == 2 && strcmp(argv[1], "wait") == 0) usleep(700000);
-    if (argc == 2 && strcmp(argv[1], "exe") == 0) execl("/proc/self/exe", "self", "last", NULL);
+    if (strcmp(argv[0], "first") == 0 || (argc == 2 && strcmp(argv[1], "exe") == 0))
+        execl("/proc/self/exe", "self", "last", NULL);
     return 3;
 }
