@@ -329,9 +329,16 @@ def test_an_image_on_disk(image: Image, monkeypatch: pytest.MonkeyPatch, tmp_pat
     file.write_bytes(whole)
     file.chmod(0o666)
     assert cache.get("0") is None
-    for number in range(20):
+    for number in range(40):
         cache.put(f"{number}", image)
-    assert len(list((tmp_path / "viewos").iterdir())) == 16
+    assert len(list((tmp_path / "viewos").iterdir())) == 32
+
+
+def test_a_library_of_the_same_bytes_has_the_same_image(library: Elf) -> None:
+    key = cache.key_of(library.data, b"code")
+    assert cache.key_of(bytes(library.data), b"code") == key
+    assert cache.key_of(library.data, b"another") != key
+    assert cache.key_of(library.data + b"x", b"code") != key
 
 
 def test_without_a_home_it_is_kept_elsewhere(

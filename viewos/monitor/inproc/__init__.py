@@ -176,25 +176,37 @@ class InProcess:
     def _instrument(self, found: os.stat_result, real: bytes) -> Image | None:
         from viewos.monitor.inproc import cache, native
 
-        blob, entry = native.code()
+        blob, _ = native.code()
         key = cache.key(found, blob)
         made = cache.get(key)
         if made is not None:
             return made
-        from viewos.monitor.inproc import elf, image, sites
+        with open(real, "rb") as file:
+            data = file.read()
+        same = cache.key_of(data, blob)
+        made = cache.get(same)
+        if made is None:
+            made = self._read(data, real)
+            if made is None:
+                return None
+            cache.put(same, made)
+        cache.put(key, made)
+        return made
 
+    def _read(self, library: bytes, path: bytes) -> Image | None:
+        """What is found in a library's instructions."""
+        from viewos.monitor.inproc import elf, image, native, sites
+
+        blob, entry = native.code()
         try:
-            with open(real, "rb") as file:
-                library = elf.Elf(file.read())
+            whole = elf.Elf(library)
             with open(native.__file__, "rb") as file:
                 ours = elf.Elf(file.read())
-            made = image.build(library, sites.find(library), ours, blob, entry)
-            cache.put(key, made)
-            return made
+            return image.build(whole, sites.find(whole), ours, blob, entry)
         except (elf.NotUnderstood, ImportError) as error:
             self._log.warning(
-                f"{os.fsdecode(real)}: left as it is, so that its programs are slower: {error}",
-                once=f"inproc {real!r}",
+                f"{os.fsdecode(path)}: left as it is, so that its programs are slower: {error}",
+                once=f"inproc {path!r}",
             )
             return None
 

@@ -15,21 +15,32 @@ _HEAD = struct.Struct("<4QI")
 _PATCH = struct.Struct("<QB")
 _MAKERS = ("changes", "elf", "image", "shared", "sites")
 """The files of this folder on which an image depends."""
-_MOST = 16
-"""Files that are kept, of some 40 KB each."""
+_MOST = 32
+"""Files that are kept, of some 40 KB each; a libc has two, by its file and by its bytes."""
 _NAME = "libc-"
 EVERYBODYS = "/var/tmp"
 
 
 def key(library: os.stat_result, blob: bytes) -> str:
     """What an image depends on: a library that nobody has touched since, and what makes it."""
+    place = library.st_dev, library.st_ino, library.st_size
+    facts = (*place, library.st_mtime_ns, library.st_ctime_ns, _made_by(blob))
+    return "-".join(f"{fact:x}" for fact in facts)
+
+
+def key_of(library: bytes, blob: bytes) -> str:
+    """The same of the library's bytes: a new tree has often those of another one."""
+    import hashlib  # 3 ms, for what is rare
+
+    return f"{hashlib.sha256(library).hexdigest()}-{_made_by(blob):x}"
+
+
+def _made_by(blob: bytes) -> int:
     made_by = zlib.crc32(blob)
     for name in _MAKERS:  # which are not imported where an image is there
         with open(os.path.join(os.path.dirname(__file__), f"{name}.py"), "rb") as file:
             made_by = zlib.crc32(file.read(), made_by)
-    place = library.st_dev, library.st_ino, library.st_size
-    facts = (*place, library.st_mtime_ns, library.st_ctime_ns, made_by)
-    return "-".join(f"{fact:x}" for fact in facts)
+    return made_by
 
 
 def get(name: str) -> Image | None:
