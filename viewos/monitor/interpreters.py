@@ -118,6 +118,7 @@ def _through_script(
     router: Router, call: Call, program: Program, argv_at: int, line: tuple[bytes, bytes | None]
 ) -> bool:
     interpreter, argument = line
+    _refuse_what_is_written(program)
     if program.descriptor is not None and _is_closed_on_exec(call, program.descriptor):
         raise OSError(errno.ENOENT, "closed on exec")
     place = resolve_path(router, call, interpreter, intent="read")
@@ -138,26 +139,16 @@ def _through_script(
     program.argv = [*words, *program.argv[1:]]
     program.words = [*words, *program.words[1:]]
     program.rebuilt = True
-    script = program.readable
     program.place, program.readable, program.name = place, place.real, interpreter
     if not os.path.lexists(place.real):
-        _check(script)
         raise NoInterpreterError(errno.ENOENT, "interpreter", interpreter)
     return natural
 
 
-def _check(real: bytes) -> None:
-    """Raise what the kernel says of a file before it looks at what is in it (ETXTBSY)."""
-    try:
-        syscall(NR["execveat"], AT_FDCWD, real, None, None, AT_EXECVE_CHECK)
-    except OSError as error:
-        if error.errno != errno.EINVAL:  # before Linux 6.14
-            raise
-
-
 def _refuse_what_is_written(program: Program) -> None:
+    """The kernel will not be handed what `program` is now, but what executes that."""
     try:
-        _check(program.readable)
+        syscall(NR["execveat"], AT_FDCWD, program.readable, None, None, AT_EXECVE_CHECK)
     except OSError as error:
         if error.errno == errno.ETXTBSY:
             raise

@@ -185,6 +185,11 @@ static void errors(void)
     touch("empty", ""), chmod("empty", 0755), touch("junk", "\177ELF junk"), chmod("junk", 0755);
     touch("data", "x"), symlink("loop", "loop"), mkfifo("fifo", 0755);
     CHILD("written to", fork, open("busy", O_WRONLY); execv("/mnt/busy", words));
+    CHILD("a script written to", fork, open("a-script", O_WRONLY); execv("/mnt/a-script", words));
+    CHILD("a script of it", fork, open("a-script", O_WRONLY); execv("/mnt/nested", words));
+    CHILD("that itself", fork, open("nested", O_WRONLY); execv("nested", words));
+    CHILD("by a descriptor", fork, open("nested", O_WRONLY); syscall(SYS_execveat, open("nested", O_PATH), "", words, environ, AT_EMPTY_PATH));
+    CHILD("without interpreter", fork, open("no-interpreter", O_WRONLY); execv("/mnt/no-interpreter", words));
     CHILD("too long a word", fork, execv(name, many));
     CHILD("bad words", fork, execv(name, bad_words));
     CHILD("a bad word", fork, execv(name, (char *[]){ "a", (char *)8, NULL }));
