@@ -42,12 +42,12 @@ def tree() -> Iterator[Path]:
         shutil.rmtree(top)
 
 
-def says(tree: Path, user: int | None) -> str:
+def says(tree: Path, user: int | None, how: str = "./self all") -> str:
     """What the program says: of a view of user's, None: in a chroot."""
     for left in (tree / "mnt").iterdir():
         if left.name != "self":
             shutil.rmtree(left) if left.is_dir() and not left.is_symlink() else left.unlink()
-    words = ["/bin/sh", "-c", "cd /mnt && exec 2>&1 && exec ./self all"]
+    words = ["/bin/sh", "-c", "cd /mnt && exec 2>&1 && exec " + how]
     if user is not None:
         os.chown(tree / "mnt" / "self", user, user)
         modules = [f"vfs:/={tree},/proc=/proc,/dev=/dev,/usr=/usr", *(["uid:0"] if user else [])]
@@ -65,6 +65,16 @@ def test_a_foreign_root(tree: Path, user: int, pure: str, monkeypatch: pytest.Mo
     assert "done\n" in expected
     monkeypatch.setenv("VIEWOS_PURE", pure)
     assert says(tree, user) == expected
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="chroot(2) takes CAP_SYS_CHROOT")
+@pytest.mark.parametrize("pure", ["", "1"])
+def test_what_others_may_execute(tree: Path, pure: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copy(build("permits", folder=PROGRAMS), tree / "mnt" / "self")
+    expected = says(tree, None, "./self readable")
+    assert "done\n" in expected
+    monkeypatch.setenv("VIEWOS_PURE", pure)
+    assert says(tree, 0, "./self readable") == expected
 
 
 REPLACED = """

@@ -78,3 +78,33 @@ def test_a_rule_reaches_the_claims_beneath_it(tree: Path, user: int, env: dict[s
         pytest.skip(natively.stderr.decode())
     assert b"out/in/deep/f OK EACCES" in natively.stdout
     assert _in_view(tree, user, **env) == natively.stdout
+
+
+EXECUTES = r"""
+import ctypes, os, struct, sys
+call = ctypes.CDLL(None, use_errno=True).syscall
+rules = call(444, struct.pack("=QQQ", 1, 0, 0), 24, 0)
+for path in ("/usr", *sys.argv[2:]):
+    call(445, rules, 1, struct.pack("=Qi", 1, os.open(path, os.O_PATH)), 0)
+ctypes.CDLL(None).prctl(38, 1, 0, 0, 0)
+assert not call(446, rules, 0)
+for path in (sys.argv[1], os.path.relpath(sys.argv[1])):
+    child = os.posix_spawnp("sh", ["sh", "-c", '"$0" || echo $?', path], os.environ)
+    os.waitpid(child, 0)
+"""
+
+
+@pytest.mark.parametrize("user", [0, NOBODY])
+@pytest.mark.parametrize("pure", ["", "1"])
+def test_a_script_that_may_not_be_executed(tree: Path, user: int, pure: str) -> None:
+    """The kernel is handed its interpreter, which may be."""
+    script = tree / "a" / "script"
+    script.write_text("#!/bin/echo ran\n")
+    script.chmod(0o755)
+    for rules, expected in ([], 2 * b"126\n"), ([str(tree / "a")], b"ran "):
+        argv = ["python3", "-IS", "-c", EXECUTES, str(script), *rules]
+        natively = run_in_view(None, argv, user=user, cwd=str(tree))
+        env = {"VIEWOS_PURE": pure}
+        seen = run_in_view(["vfs:/=/"], argv, user=user, env=env, cwd=str(tree))
+        assert natively.stdout.startswith(expected)
+        assert (seen.stdout, seen.stderr) == (natively.stdout, natively.stderr)

@@ -38,6 +38,7 @@ from viewos.monitor.pathcalls import (
     tracee_string,
 )
 from viewos.monitor.paths import KERNEL, Place
+from viewos.monitor.permission import questions
 from viewos.monitor.rewrite import Argument, Rewrite, vector
 from viewos.monitor.standins import MOST_LINKS, linked, scripted, undisguise
 from viewos.monitor.task import is_like_us
@@ -272,14 +273,15 @@ def _run(execution: _Execution) -> int | Outcome:
         _forget(router, call)
 
     argv: Argument = vector(program.argv) if program.rebuilt else call.raw[at + 1]
-    if program.is_asked and program.executable is None:
+    if program.is_asked and program.executable is None and not program.unseen:
         handed = _hand_over(execution, string, argv)
         if handed is not None:
             return handed
     envp = call.raw[at + 2]
     rewrite = Rewrite(
-        row.number, [string + b"\0", argv, envp], row.cookie.arg, row.cookie.shift, at_exec=at_exec
-    )
+        row.number, [string + b"\0", argv, envp], row.cookie.arg, row.cookie.shift,
+        at_exec=at_exec, before=questions(router, call, program.unseen, place),
+    )  # fmt: skip
     if is_outside:
         rewrite = outside.execute(router, call, rewrite, program.place.parent)
 

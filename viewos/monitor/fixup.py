@@ -52,7 +52,8 @@ def _on_stack(session: Session, scratch: Scratch) -> list[int] | None:
 
 def _drive(session: Session, rewrite: Rewrite) -> Result:
     session.stop_before_restart()
-    scratch = Scratch(rewrite.args)
+    calls = *rewrite.before, rewrite
+    scratch = Scratch([argument for call in calls for argument in call.args])
     mapped, size = 0, scratch.size + 4095 & ~4095
     values = _on_stack(session, scratch)
     if values is None:
@@ -65,12 +66,14 @@ def _drive(session: Session, rewrite: Rewrite) -> Result:
             return Result(Ending.DONE, signed(mapped))
         values, blob = scratch.place(mapped)
         write_memory(session.tid, mapped, blob)
-    values += [session.original[r] for r in ARGUMENT_REGISTERS[len(values) :]]
-    keep = values[rewrite.cookie_arg] & ((1 << rewrite.cookie_shift) - 1)
-    values[rewrite.cookie_arg] = keep | session.cookie << rewrite.cookie_shift & M64
-    value = _run_within(session, rewrite, values, first=not mapped)
-    if rewrite.after is not None and value not in RESTARTS:
-        rewrite.after(signed(value), values)
+    value, first = 0, not mapped
+    for call in calls:
+        registers = _registers(session, call, values)
+        value, first = _run_within(session, call, registers, first=first), False
+        if call.after is not None and value not in RESTARTS:
+            call.after(signed(value), registers)
+        if call is not rewrite and value:
+            break
     if mapped:
         session.run(_NR_MUNMAP, [mapped, size], first=False)
     _close(session, rewrite)
@@ -79,6 +82,16 @@ def _drive(session: Session, rewrite: Rewrite) -> Result:
         return Result(Ending.AGAIN, signed(value))
     session.give_back(value)
     return Result(Ending.AGAIN if value in RESTARTS else Ending.DONE, signed(value))
+
+
+def _registers(session: Session, call: Rewrite, values: list[int]) -> list[int]:
+    """The arguments of a call, which are taken from `values`, and its cookie."""
+    count = len(call.args)
+    taken = values[:count] + [session.original[r] for r in ARGUMENT_REGISTERS[count:]]
+    del values[:count]
+    keep = taken[call.cookie_arg] & ((1 << call.cookie_shift) - 1)
+    taken[call.cookie_arg] = keep | session.cookie << call.cookie_shift & M64
+    return taken
 
 
 def _close(session: Session, rewrite: Rewrite) -> None:

@@ -13,9 +13,8 @@ from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING
 
-from viewos.abi.fcntl import AT_EXECVE_CHECK
 from viewos.claims import join
-from viewos.kernel import AT_FDCWD, NR, syscall
+from viewos.kernel import AT_FDCWD
 from viewos.monitor.binfmt import (
     ELF64,
     loader_of,
@@ -28,6 +27,7 @@ from viewos.monitor.copies import Copy, copied, keep_source
 from viewos.monitor.links import below_root
 from viewos.monitor.pathcalls import resolve_path
 from viewos.monitor.paths import Place
+from viewos.monitor.permission import Unseen, refuse_what_is_written
 from viewos.monitor.scratch import scratch_directory
 from viewos.monitor.standins import MOST_LINKS, linked
 from viewos.monitor.task import is_like_us
@@ -79,6 +79,8 @@ class Program:
         """What a magic link says of it, if there is one."""
         self.is_nameless = False
         """The view has no name of it: a memfd, or a file that was removed."""
+        self.unseen: list[Unseen] = []
+        """What the kernel is to say whether the caller may execute it."""
         self.is_secure = False
         """It will have more rights than its caller (AT_SECURE)."""
         self.is_known_by_file = False
@@ -118,7 +120,7 @@ def _through_script(
     router: Router, call: Call, program: Program, argv_at: int, line: tuple[bytes, bytes | None]
 ) -> bool:
     interpreter, argument = line
-    _refuse_what_is_written(program)
+    _leave(call, program)
     if program.descriptor is not None and _is_closed_on_exec(call, program.descriptor):
         raise OSError(errno.ENOENT, "closed on exec")
     place = resolve_path(router, call, interpreter, intent="read")
@@ -145,13 +147,13 @@ def _through_script(
     return natural
 
 
-def _refuse_what_is_written(program: Program) -> None:
-    """The kernel will not be handed what `program` is now, but what executes that."""
-    try:
-        syscall(NR["execveat"], AT_FDCWD, program.readable, None, None, AT_EXECVE_CHECK)
-    except OSError as error:
-        if error.errno == errno.ETXTBSY:
-            raise
+def _leave(call: Call, program: Program) -> None:
+    """The kernel will not be handed what `program` is now, but what executes that: so it is asked
+    of it, here or, for a caller that may do less or more than we, in the caller."""
+    if is_like_us(call, call.task):
+        refuse_what_is_written(program.readable)
+    else:
+        program.unseen = [*program.unseen, Unseen(program.name, program.place)]
 
 
 def refuse_32_bits(router: Router, name: bytes, head: bytes) -> None:
@@ -185,7 +187,7 @@ def _through_loader(
         program.loader, program.loader_real = interpreter, place.real
     if place.plain or _same_file(place.real, interpreter):
         return True
-    _refuse_what_is_written(program)
+    _leave(call, program)
     if program.is_nameless or program.is_secure or not takes_argv0(place.real):
         _take_copy(router, program, place.real)
         return False

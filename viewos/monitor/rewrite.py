@@ -75,6 +75,8 @@ class Rewrite(NamedTuple):
     """Descriptors that were put there for the call: closed behind it."""
     within: tuple[int, int] | None = None
     """Of the directory in which it is made, and of the one to which the process goes back."""
+    before: tuple[Rewrite, ...] = ()
+    """Calls that are made first. The result of one that fails is that of all."""
     again: bool = False
     """Drop the result, and let the tracee make its own call again."""
 

@@ -242,6 +242,7 @@ print(os.listdir("/mnt/w/v"))
 """),
     **{f"raw {name}": f"$BIN/{name}; echo $?" for name in NAMES},
     "chdirs": "$BIN/chdirs; echo $?; rm -r nnn*",
+    "permits": Case("cp $BIN/permits self && ./self; echo $?; chmod 755 d", users=(0,)),
     "execs": "cp $BIN/execs self && ./self all; echo $?",
     "device files": """echo x >/dev/null; head -c 3 /dev/zero | od -c; head -c 4 /dev/urandom | wc -c; echo x >/dev/full
 echo $?; ls -l /dev/null | cut -c1-10; stat -c '%F %t %T' /dev/null /dev/zero /dev/tty
