@@ -30,6 +30,10 @@ SCRIPTS = {
         busybox mkdir -p /tmp/d/e; busybox cp /bin/foreign /tmp/d/e; cd /tmp/d/e
         busybox chmod 0 ..; ./foreign one; echo $?; busybox chmod 700 ..
         busybox rm -r /tmp/d""",
+    "from a removed directory": """
+        busybox mkdir /tmp/d; ln -s /bin /tmp/bin; cd /tmp/d; busybox rmdir ../d
+        ../../bin/foreign x; ../bin/foreign y
+        cat ../../etc/release; ls ../..; ../bin/script z; cd ../..; pwd""",
     "by a link": "ln -s ../bin/foreign /tmp/link && /tmp/link; cd /tmp && exec ./link x",
     "a script": "script a 'b c'; cd /bin; ./script",
     "a script of a dynamic program": "scripted a b",

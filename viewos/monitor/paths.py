@@ -27,7 +27,16 @@ from viewos.abi.fcntl import (
 from viewos.claims import Claim, ClaimMap, join
 from viewos.kernel import AT_FDCWD, vouch
 from viewos.monitor.mounts import MountTable
-from viewos.monitor.walk import LOOK, LOOK_NOFOLLOW, Walk, is_directory, is_searchable, split, up
+from viewos.monitor.walk import (
+    LOOK,
+    LOOK_NOFOLLOW,
+    Walk,
+    is_above,
+    is_directory,
+    is_searchable,
+    split,
+    up,
+)
 from viewos.tuples import NamedTuple
 
 if TYPE_CHECKING:
@@ -78,7 +87,8 @@ class Start(NamedTuple):
     virtual: bytes
     real: bytes
     hidden: bool = False
-    """Something is mounted over it: the virtual name leads elsewhere, until the path has led up."""
+    """Something is mounted over it, or it was removed: the virtual name leads elsewhere, until the
+    path has led up."""
 
 
 KERNEL = Place(b"", b"", None, True, False, True)
@@ -112,21 +122,28 @@ class Resolver:
             real = task.link(link)
         except OSError:
             return None
-        if real[:1] != b"/" or not self.mounts.is_at(task, link, real):
+        is_there = real[:1] == b"/" and self.mounts.is_at(task, link, real)
+        if not is_there and not real.endswith(b" (deleted)"):
             return None
-        if dirfd != AT_FDCWD and not is_directory(real):
+        if is_there and dirfd != AT_FDCWD and not is_directory(real):
             return None
-        virtual = self.claims.reverse(real, hint)
-        return self._hidden(real, hint, path) if virtual is None else Start(virtual, real)
+        virtual = self.claims.reverse(real, hint) if is_there else None
+        if virtual is not None:
+            return Start(virtual, real)
+        return self._below(task, link, real, hint, path)
 
-    def _hidden(self, real: bytes, hint: bytes | None, path: bytes) -> Start | None:
-        """A directory over which something has been mounted, if the path leads up far enough."""
-        virtual, at, names = None, real, b""
+    def _below(
+        self, task: Task, link: str, real: bytes, hint: bytes | None, path: bytes
+    ) -> Start | None:
+        """A directory over which something has been mounted, or that was removed, if the path leads
+        up far enough."""
+        virtual, at, names, levels = None, real, b"", 0
         for name in path.split(b"/"):
             if name == b"..":
                 at, _, last = at.rpartition(b"/")
-                names = b"/" + last + names
-                virtual = self.claims.reverse(at or b"/", hint)
+                names, levels = b"/" + last + names, levels + 1
+                if is_above(task, link, levels, at or b"/"):
+                    virtual = self.claims.reverse(at or b"/", hint)
             elif name not in (b"", b"."):
                 break
             if virtual is not None:

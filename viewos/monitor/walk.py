@@ -46,6 +46,15 @@ def is_directory(real: bytes) -> bool:
         return error.errno == errno.EACCES  # some directory above asks for more than a descriptor
 
 
+def is_above(task: Task, link: str, levels: int, directory: bytes) -> bool:
+    """Is it what `..` leads to, so often, from a directory of a task (cwd, fd/N)?"""
+    try:
+        above = os.stat(link + levels * "/..", dir_fd=task.directory)
+        return os.path.samestat(above, os.stat(directory))
+    except OSError:
+        return False
+
+
 class Walk:
     """The state of one walk."""
 
@@ -69,7 +78,7 @@ class Walk:
         self.plain = self.real == self.kernel or (self.absolute and self.kernel == root.real)
         """So far the kernel finds the same. That the root itself is another one is no matter when
         the first name in it is not: no link can stand there."""
-        self.entered = not self.absolute
+        self.entered = not (self.absolute or start.hidden)
         """The name before this one may be no directory."""
         self.rooted = self.absolute or bool(rules & RESOLVE_IN_ROOT)
         """It began at the root, or has met `..` (fs/namei.c: nd->root is set)."""

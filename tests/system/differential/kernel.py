@@ -242,6 +242,17 @@ print(os.listdir("/mnt/w/v"))
 """),
     **{f"raw {name}": f"$BIN/{name}; echo $?" for name in NAMES},
     "chdirs": "$BIN/chdirs; echo $?; rm -r nnn*",
+    "from a removed directory": r"""
+        mkdir d e d/d; ln -s /mnt/e/run absolute; ln -s e/run relative; ln -s /mnt/e elink
+        printf '#!/bin/echo ran\n' >e/run; chmod 755 e/run; cp /bin/echo e; cd d || exit; rmdir ../d/d ../d
+        ../e/echo one; ../e/run; ../absolute; ../relative x; ../elink/echo two; ./../e/run; ../none
+        cat ../absolute ../elink/run; readlink ../absolute; stat -c %n ../elink ../elink/run; ls .. ../elink
+        echo text >../new; cat ../new; mv ../new ../elink/moved; rm ../e/moved; mkdir ../f; rmdir ../f
+        cat x ../; echo $?; ls . ./x; (cd ..; pwd; ls); (cd ../elink; pwd -P); ln -s x ../y; pwd; ls ../../bin/true
+        cd ..; mkdir -p g/h/i; cd g/h/i || exit; rm -r ../../../g; ../e/run; ../../e/run; ../../../e/run; ls ../../.. ../..
+        cd ../../..; mkdir g; cd g || exit; rmdir ../g; chmod 0 .; ../e/run; ls ..; cat ../e/run; chmod 755 .; ls ..
+        python3 -IS -c 'import os; f = os.open("..", 0); print(os.readlink(f"/proc/self/fd/{f}")); os.mkdir("../k"); k = os.open("../k", 0); os.rmdir("../k"); print(sorted(os.listdir(os.open("../e", 0, dir_fd=k)))); print(os.stat("../elink/run", dir_fd=k).st_size)'
+    """,
     "permits": Case("cp $BIN/permits self && ./self; echo $?; chmod 755 d", users=(0,)),
     "execs": "cp $BIN/execs self && ./self all; echo $?",
     "device files": """echo x >/dev/null; head -c 3 /dev/zero | od -c; head -c 4 /dev/urandom | wc -c; echo x >/dev/full
