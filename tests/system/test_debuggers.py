@@ -164,6 +164,37 @@ def test_attaching_to_a_blocked_open(tool: str, ground: Place) -> None:
     assert result.stdout == b"cat ended with 0\nhello\n", result.stderr.decode()
 
 
+@pytest.mark.parametrize(("call", "threads"), [("stat", 0), ("open", 0), ("stat", 2)])
+def test_a_backtrace_of_who_is_in_a_path_call(ground: Place, call: str, threads: int) -> None:
+    """Debuggers unwind by the libc's file, which knows nothing of code that is not in it."""
+    script = f"""
+        for turn in 1 2 3 4 5; do
+            {build("loops")} {ground.directory}/worker {call} {threads} & pid=$!
+            sleep .2
+            {" ".join(map(repr, GDB))} -p $pid -ex 'thread apply all bt -1'; kill $pid
+        done
+    """
+    done = ground.run(["sh", "-c", script], env={"HOME": ground.directory})
+    text = done.stdout.decode()
+    outermost = re.findall(r"(?m)^#\d+ .* in (\w+|\?\?) \(.*", text)
+    expected = Counter(main=5, clone3=5 * threads)
+    # Of threads that fight for CPUs one may find none for so long that the debugger does not wait.
+    assert (expected - Counter(outermost)).total() <= (1 if threads else 0), text
+
+
+@pytest.mark.parametrize("call", ["stat", "open"])
+def test_strace_shows_where_a_path_call_is_made(ground: Place, call: str) -> None:
+    script = f"""
+        {build("loops")} {ground.directory}/worker {call} 0 & pid=$!; sleep .2
+        timeout -s INT 1 strace -k -e trace=stat,newfstatat,openat -p $pid -o {ground.directory}/log
+        kill $pid
+    """
+    ground.run(["sh", "-c", script], timeout=60)
+    first, *calls = re.split(r"(?m)^(?=\w+\()", (ground.real / "log").read_text())
+    assert not first and len(calls) > 2
+    assert all("/loops(main+" in text for text in calls[:-1]), calls[0]
+
+
 PERF = re.compile(r"cat/\d+ +(?:(\w+)\(.*\)|\.\.\. \[continued\]: (\w+)\(\)\)) += (-?\d+)")
 
 

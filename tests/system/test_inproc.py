@@ -24,6 +24,7 @@ LIBC = "/lib/x86_64-linux-gnu/libc.so.6"
 @pytest.mark.parametrize(("how", "expected"), [
     ("looks", "signals came, interrupted 0, wrong 0, lost 0\n"),
     ("steps", "steps taken, lost 0\n"),
+    ("watched", "steps taken, lost 0\n"),
     ("threads", "failed 0\n"),
     ("cancel", "cancelled\n"),
     ("seccomp", "looked\n"),

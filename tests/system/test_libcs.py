@@ -20,7 +20,7 @@ FRAMES = ("-fomit-frame-pointer", "-fno-omit-frame-pointer")
 """Distributions have one or the other."""
 ROOTS = [Path(path) for path in os.environ.get("VIEWOS_TEST_ROOTS", "").split(":") if path]
 """Trees with a libc of their own, as debootstrap makes them: `VIEWOS_TEST_ROOTS=/srv/trixie`."""
-WAYS = ("looks", "steps", "threads", "cancel", "seccomp", "prctl", "stacks")
+WAYS = ("looks", "steps", "watched", "threads", "cancel", "seccomp", "prctl", "stacks")
 CHROOT = (
     'mount --rbind /proc "$1/proc" && mount --rbind /dev "$1/dev" && mount --rbind "$2" "$1/mnt"'
     ' && root=$1 && shift 2 && exec chroot "$root" "$@"'

@@ -386,7 +386,7 @@ def test_jumps_into_a_site(library: Elf) -> None:
             if site.address - at > reach:
                 continue
             data = bytearray(library.data)
-            target = site.address + 5 - at - 1 - width
+            target = site.address + 4 - at - 1 - width
             data[at + offset : at + offset + 1 + width] = jump + target.to_bytes(width, "little")
             assert site not in find(Elf(bytes(data))).sites
             break

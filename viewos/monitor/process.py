@@ -39,7 +39,7 @@ def credentials(router: Router, call: Call) -> int | Outcome:
 
 
 def _leave_program(router: Router, pid: int) -> None:
-    """A process's paths are about to mean something else, or it is looked at."""
+    """A process's paths are about to mean something else."""
     inproc = router.nesting.inproc
     if inproc is not None:
         inproc.leave(router, pid)
@@ -48,7 +48,9 @@ def _leave_program(router: Router, pid: int) -> None:
 def tracing(router: Router, call: Call) -> Outcome:
     """ptrace(2) begins: whoever looks at a program sees its own calls."""
     is_own = call.raw[0] == PTRACE_TRACEME
-    _leave_program(router, call.tid if is_own else signed32(call.raw[1]))
+    inproc = router.nesting.inproc
+    if inproc is not None:
+        inproc.watched(router, call.tid if is_own else signed32(call.raw[1]))
     return CONTINUE
 
 

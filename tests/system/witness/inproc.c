@@ -6,6 +6,7 @@
 #include <linux/seccomp.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <sys/ptrace.h>
 
 static const char *directory;
 static char *path_of(const char *name)
@@ -72,9 +73,20 @@ static __attribute__((noinline)) void steps_of_calls(void)
         int fd = open(file, O_RDONLY);
         EXPECT(read(fd, text, 64) == 0 && !fchmod(fd, 0644) && !close(fd));
         EXPECT(open("/nowhere", O_RDONLY) < 0 && errno == ENOENT);
+        fd = open("/proc/self/maps", O_RDONLY); // the monitor's
+        EXPECT(fd >= 0 && !close(fd) && mkdir("/", 0755) < 0 && access("/../nowhere", F_OK) < 0);
     }
     end_steps();
     printf("steps %s, lost %ld\n", steps > 100 ? "taken" : "not taken", steps_lost);
+}
+
+static void steps_watched(void)
+{
+    pid_t pid = CHECK(fork());
+    if (!pid)
+        _exit(ptrace(PTRACE_SEIZE, getppid(), 0, 0) ? 1 : 0);
+    EXPECT(!ended(pid));
+    steps_of_calls();
 }
 
 /* ---- other threads close descriptors ---- */
@@ -209,7 +221,7 @@ int main(int count, char **words)
     directory = words[1];
     close(CHECK(open(path_of("file"), O_CREAT | O_WRONLY, 0644)));
     static const struct { const char *name; void (*run)(void); } all[] = {
-        {"looks", looks}, {"steps", steps_of_calls}, {"threads", threads}, {"cancel", cancel}, {"seccomp", filter_by_seccomp}, {"prctl", filter_by_prctl}, {"stacks", stacks},
+        {"looks", looks}, {"steps", steps_of_calls}, {"watched", steps_watched}, {"threads", threads}, {"cancel", cancel}, {"seccomp", filter_by_seccomp}, {"prctl", filter_by_prctl}, {"stacks", stacks},
     };
     for (unsigned i = 0; i < sizeof all / sizeof *all; i++)
         if (!strcmp(all[i].name, words[2]))

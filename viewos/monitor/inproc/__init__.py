@@ -47,8 +47,8 @@ _DESCRIPTORS = 128
 _CODE = 32
 """OFFER_CODE of accelerator.h."""
 _RX = mmap.PROT_READ | mmap.PROT_EXEC
-_OFF, _NO_ROOT = 0, 4
-"""Words of struct here (code.h)."""
+_OFF, _WATCHED, _NO_ROOT = 0, 1, 4
+"""Bytes of struct here (code.h)."""
 _NOTED = (
     rb"(?m)^[0-9a-f]+-[^\n]* /memfd:%s \(deleted\)\n(?:[A-Z][^\n]*\n)*"
     rb"|^[0-9a-f]+ [^\n]*file=/memfd:%s\\040\(deleted\)[^\n]*\n" % (NOTES_NAME, NOTES_NAME)
@@ -290,9 +290,16 @@ class InProcess:
         copy.shared.say(router.view.claims, calls)
 
     def leave(self, router: Router, pid: int) -> None:
-        """From now on a process's calls mean something else, or somebody looks at them: it makes
-        them as ever."""
+        """From now on a process's calls mean something else: it makes them as ever."""
         self._switch(router, pid, list(self._copies.values()), _OFF)
+
+    def watched(self, router: Router, tid: int) -> None:
+        """A debugger is about to look at a thread: it makes its calls where the library does."""
+        code = self._switch(router, tid, list(self._copies.values()), _WATCHED)
+        if code and tid != router.notification.tid:
+            from viewos.monitor.inproc import leaving
+
+            leaving.wait(tid, code, router.step_aside)
 
     def becomes(self, router: Router, pid: int, state: ProcessState) -> None:
         """A process is about to have another state: if it acts as a root no more, it asks."""
@@ -304,23 +311,27 @@ class InProcess:
         fast = self._nesting.levels[0].router.accelerator
         return fast is not None and fast.acts_as_root(state)
 
-    def _switch(self, router: Router, pid: int, copies: list[_Copy], at: int) -> None:
-        """Set one of the words of struct here (code.h) in a process."""
+    def _switch(
+        self, router: Router, pid: int, copies: list[_Copy], at: int
+    ) -> list[tuple[int, int]]:
+        """Set one of the bytes of struct here (code.h) in a process. Where it has their code."""
+        code: list[tuple[int, int]] = []
         if not copies:
-            return
+            return code
         try:
             with open(f"/proc/{pid}/maps", "rb") as file:
                 maps = file.read()
         except OSError:
-            return
+            return code
         for copy in copies:
-            wanted = re.compile(
-                rb"(?m)^([0-9a-f]+)-[0-9a-f]+ \S+ %08x %s "
-                % (copy.library.image.switch, copy.label)
-            )
-            for match in wanted.finditer(maps):
+            image = copy.library.image
+            line = rb"(?m)^([0-9a-f]+)-([0-9a-f]+) \S+ %08x %s "
+            for match in re.finditer(line % (image.switch, copy.label), maps):
                 with suppress(TraceeGone, Unreadable, Fault):
-                    router.memory.write(pid, int(match[1], 16) + at, b"\1\0\0\0")
+                    router.memory.write(pid, int(match[1], 16) + at, b"\1")
+            found = re.finditer(line % (image.end, copy.label), maps)
+            code += [(int(match[1], 16), int(match[2], 16)) for match in found]
+        return code
 
     def give_notes(self, router: Router, call: Call) -> int:
         """A program asks for memory to note changes of owners in. Raises OSError."""

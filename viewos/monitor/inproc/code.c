@@ -353,8 +353,11 @@ SECTION struct verdict inproc_call(const struct shared *shared, struct here *her
     uint32_t calls = shared->calls;
     if (a->r9 == ~shared->not_cookie) /* from the frame of a signal that has interrupted a call of ours */
         a->r9 = 0;
-    if (here->off)
+    uint32_t off = here->off;
+    if (off) {
+        none.is_made = off & WATCHED ? NATIVELY : 0;
         return none;
+    }
     understand(number, a, &p);
     if (!(calls & p.kind))
         return none;

@@ -54,7 +54,7 @@ static inline SECTION const struct shown *shown_by(const struct shared *shared)
 
 /* Of this process: a page that is its own. The monitor writes the first two, own.c the rest. */
 struct here {
-    _Atomic uint32_t off;     /* it makes all calls as ever */
+    _Atomic uint32_t off;     /* it makes all calls as ever; the second byte: a debugger looks at them */
     _Atomic uint32_t no_root; /* it does not act as a root any more */
     uint32_t wanted;          /* how often there could have been use for notes */
     uint32_t number;          /* of the notes; 0: none */
@@ -63,8 +63,9 @@ struct here {
 
 struct verdict {
     int64_t value;
-    uint64_t is_made; /* 0: it is the monitor's */
+    uint64_t is_made; /* 0: it is the monitor's; above 1: and is made where the libc makes it */
 };
+enum { WATCHED = 0xff00, NATIVELY = 2 };
 
 struct path_call {
     int directory;

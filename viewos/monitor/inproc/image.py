@@ -49,7 +49,7 @@ def build(library: Elf, found: Found, code: Elf, blob: bytes, entry: int) -> Ima
     for stub in stubs:
         stub.address = at
         at += _align(len(stub.assemble(0, 0, 0)), 16)
-    start = at
+    start = _align(at, 64)  # of a cache line: else the C is slower, or faster, by a percent
     frames_at = _align(start + len(blob), 8)
     frames, unwound = _frames(stubs, frames_at, _frames_of(code, blob, start))
     index_at = _align(frames_at + len(frames), 8)
@@ -117,6 +117,8 @@ _POPS = (b"\x41\x59", b"\x41\x58", b"\x41\x5a", b"\x5a", b"\x5e", b"\x5f")
 _RED_ZONE = 128
 _JUMP = b"\xe9"
 _SYSCALL = b"\x0f\x05"
+_LEAVES = 1 + 8 + len(_JUMP) + 4 + 5
+"""Bytes of _Code.leave(), with the number as its last instruction."""
 
 
 class _Code:
@@ -127,7 +129,7 @@ class _Code:
         self.bytes = bytearray()
         self.rows: list[tuple[int, bytes]] = []
         """(offset, instructions of DWARF that hold from there on)."""
-        self._depth = 0
+        self._depth = self._returns_at = self._left_from = 0
         self._is_entered = False
 
     def emit(self, instruction: bytes, pushed: int = 0) -> None:
@@ -149,14 +151,25 @@ class _Code:
         self.emit(b"\x48\x8d\x64\x24\x80", _RED_ZONE)  # lea rsp, [rsp - 128]
         self.emit_to(b"\x48\x8d\x0d", self._after)  # lea rcx, [after]
         self.emit(b"\x51", 8)  # push rcx
-        self.rows.append((len(self.bytes), b"\x90" + _uleb(self._depth // 8)))
+        self._returns_at = self._depth // 8
+        self.rows.append((len(self.bytes), b"\x90" + _uleb(self._returns_at)))
         self._is_entered = True
 
-    def leave(self) -> None:
-        """Drop that, and go on there."""
+    def leave(self, last: bytes, target: int) -> None:
+        """Drop that, and the flags, and go on elsewhere after one more instruction."""
+        self._left_from = self._depth
+        self.emit(b"\x9d", -8)  # popfq
         self.emit(b"\x48\x8d\xa4\x24" + struct.pack("<i", self._depth), -self._depth)  # lea rsp
         self._is_entered = False
-        self.emit_to(_JUMP, self._after)
+        if last:
+            self.emit(last)
+        self.emit_to(_JUMP, target)
+
+    def come_back(self) -> None:
+        """What follows is jumped to from before it left."""
+        self._depth, self._is_entered = self._left_from, True
+        rules = b"\x0e" + _uleb(self._depth) + b"\x90" + _uleb(self._returns_at)
+        self.rows.append((len(self.bytes), rules))
 
     def _computed(self) -> bytes:
         """The return address, where it is not on the stack: so far from this very instruction.
@@ -202,18 +215,31 @@ class _Stub:
         code.emit(b"\x48\x89\xe1")  # mov rcx, rsp
         code.emit_to(b"\x4c\x8d\x05", self.single)  # lea r8, [single]
         code.emit_to(b"\xe8", entry)  # call
-        code.emit(b"\x85\xd2")  # test edx, edx
+        code.emit(b"\x83\xfa\x01")  # cmp edx, 1
         for pop in _POPS:
             code.emit(pop, -8)
-        made = b"\xb8" + struct.pack("<I", self.site.number) + _SYSCALL  # mov eax, NUMBER
-        if self.site.number in _RETRIED:
-            made += b"\x48\x83\xf8\xfc"  # cmp rax, -EINTR
-            made += b"\x74" + struct.pack("<b", -len(made) - 2)  # je: once more
-        code.emit(b"\x75" + struct.pack("<b", len(made)))  # jnz: it has been made
-        code.emit(made)
-        code.emit(b"\x9d", -8)  # popfq
-        code.leave()
+        self._go_on(code)
         return bytes(code.bytes)
+
+    def _go_on(self, code: _Code) -> None:
+        """The call has been made; else it is made where the library makes it, which is the only
+        place from which a debugger, by the library's file, finds the way back; here are made those
+        that may have to be made again, while nobody looks (code.c), and where the jump takes that
+        place."""
+        number = b"\xb8" + struct.pack("<I", self.site.number)  # mov eax, NUMBER
+        is_retried, leaves = self.site.number in _RETRIED, self.site.keeps_syscall
+        here = number + _SYSCALL if is_retried or not leaves else b""
+        if is_retried:
+            here += b"\x48\x83\xf8\xfc"  # cmp rax, -EINTR
+            here += b"\x74" + struct.pack("<b", -len(here) - 2)  # je: once more
+        below = b"\x72" + struct.pack("<b", _LEAVES) if here and leaves else b""  # jb: here
+        rest = len(below) + (_LEAVES if leaves else 0) + len(here)
+        code.emit(b"\x74" + struct.pack("<b", rest) + below)  # je: it has been made
+        if leaves:
+            code.leave(number, self.site.end - len(_SYSCALL))
+            code.come_back()
+        code.emit(here)
+        code.leave(b"", self.site.end)
 
     def _let_others_pass(self, code: _Code) -> None:
         """Most calls here are read(2) and its kin: they are made where they always were, so that

@@ -1,4 +1,5 @@
-"""Where a libc makes its path calls: `mov $NUMBER, %eax; syscall`, seven bytes, room for a jump.
+"""Where a libc makes its path calls: `mov $NUMBER, %eax; syscall`, of which the first is as long as
+a jump.
 
 Between them may stand `mov %rdi, %rsi; mov $ARGUMENT, %edi`, as in an open(2) by openat(2).
 
@@ -57,12 +58,12 @@ class Site(NamedTuple):
     @property
     def keeps_syscall(self) -> bool:
         """Does a jump find room without the system call?"""
-        return len(self.takes) >= _MOV
+        return len(self.takes or bytes(_MOV)) >= _MOV
 
     @property
     def size(self) -> int:
         """Bytes of it that are replaced."""
-        return len(self.takes) if self.keeps_syscall else self.end - self.address
+        return len(self.takes) or _MOV if self.keeps_syscall else self.end - self.address
 
     @property
     def end(self) -> int:
