@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from viewos.monitor import copies
+from viewos.monitor import copies, permission
 from viewos.monitor.binfmt import LoaderHeader, loader_of
 from viewos.monitor.copies import copied
 from viewos.view import View
@@ -118,3 +118,21 @@ def test_a_process_that_is_forked_meanwhile(view: View, monkeypatch: pytest.Monk
     finally:
         os.kill(children[0], signal.SIGKILL)
         os.waitpid(children[0], 0)
+
+
+@pytest.mark.parametrize("can_check", [True, False])
+def test_what_is_open_for_writing(
+    can_check: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the kernel cannot be asked without executing it."""
+    if not can_check:
+        monkeypatch.setattr(permission, "can_check", lambda: False)
+    program = tmp_path / "program"
+    shutil.copy(os.fsdecode(CAT), program)
+    real = os.fsencode(program)
+    permission.refuse_what_is_written(real)
+    with program.open("ab"), pytest.raises(OSError, match=r"writing|busy"):
+        permission.refuse_what_is_written(real)
+    with program.open("rb"):
+        permission.refuse_what_is_written(real)
+    permission.refuse_what_is_written(real + b"-none")

@@ -7,7 +7,6 @@ ctime); those that have not been executed for longest make room.
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import struct
 from contextlib import suppress
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from viewos.monitor.binfmt import LoaderHeader, loader_header, loader_name
 from viewos.monitor.scratch import scratch_directory
+from viewos.monitor.writers import has_writers
 from viewos.tuples import NamedTuple
 
 if TYPE_CHECKING:
@@ -145,18 +145,6 @@ def _copy(source: FileIO, loader: bytes, made: bytes) -> Copy:
             return Copy(made, found, header, loader_name(source, header))
         os.unlink(made)
     raise OSError(errno.ETXTBSY, "it is being written")
-
-
-def has_writers(path: bytes) -> bool:
-    """Is a file that we have just closed open for writing still? A process that the library's
-    caller has forked meanwhile may have it. Such a file has no read lease (fcntl(2))."""
-    with open(path, "rb", buffering=0) as file:
-        try:
-            fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_RDLCK)
-            fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_UNLCK)
-        except OSError as error:  # others: the file system knows no leases
-            return error.errno == errno.EAGAIN
-    return False
 
 
 def _relink(source: FileIO, loader: bytes, file: BinaryIO | FileIO) -> LoaderHeader:

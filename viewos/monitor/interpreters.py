@@ -27,7 +27,7 @@ from viewos.monitor.copies import Copy, copied, keep_source
 from viewos.monitor.links import below_root
 from viewos.monitor.pathcalls import resolve_path
 from viewos.monitor.paths import Place
-from viewos.monitor.permission import Unseen, refuse_what_is_written
+from viewos.monitor.permission import Unseen, can_check, refuse_what_is_written
 from viewos.monitor.scratch import scratch_directory
 from viewos.monitor.standins import MOST_LINKS, linked
 from viewos.monitor.task import is_like_us
@@ -150,9 +150,10 @@ def _through_script(
 def _leave(call: Call, program: Program) -> None:
     """The kernel will not be handed what `program` is now, but what executes that: so it is asked
     of it, here or, for a caller that may do less or more than we, in the caller."""
-    if is_like_us(call, call.task):
+    is_like = is_like_us(call, call.task)
+    if is_like or not can_check():
         refuse_what_is_written(program.readable)
-    else:
+    if not is_like:
         program.unseen = [*program.unseen, Unseen(program.name, program.place)]
 
 

@@ -16,6 +16,7 @@ from viewos.kernel import AT_FDCWD, NR, syscall
 from viewos.monitor.pathcalls import tracee_string
 from viewos.monitor.paths import Place
 from viewos.monitor.rewrite import Argument, Rewrite
+from viewos.monitor.writers import has_writers
 from viewos.tuples import NamedTuple
 
 if TYPE_CHECKING:
@@ -36,7 +37,10 @@ class Unseen(NamedTuple):
 def refuse_what_is_written(real: bytes) -> None:
     """Raise OSError ETXTBSY for what somebody has open for writing."""
     try:
-        _check(real)
+        if can_check():
+            _check(real)
+        elif has_writers(real):
+            raise OSError(errno.ETXTBSY, "open for writing")
     except OSError as error:
         if error.errno == errno.ETXTBSY:
             raise
@@ -70,7 +74,7 @@ def _of_interpreter(router: Router, call: Call, one: Unseen) -> tuple[int, Argum
 
 
 def _question(dirfd: int, path: Argument, flags: int) -> Rewrite:
-    if _can_check():
+    if can_check():
         row, rest = TABLE["execveat"], [0, 0, flags | AT_EXECVE_CHECK]
     else:
         row, rest = TABLE["faccessat2"], [os.X_OK, flags | _AT_EACCESS]
@@ -82,8 +86,8 @@ def _check(real: bytes) -> None:
 
 
 @cache
-def _can_check() -> bool:
-    """Has the kernel AT_EXECVE_CHECK (Linux 6.14)?"""
+def can_check() -> bool:
+    """Has the kernel AT_EXECVE_CHECK (Linux 6.14), which finds also what is open for writing?"""
     try:
         _check(b"/proc/self/exe")
     except OSError:

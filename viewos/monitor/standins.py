@@ -19,8 +19,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from viewos.abi.machine import MACHINE
-from viewos.monitor.copies import PATIENCE, Copy, has_writers, new_place
+from viewos.monitor.copies import PATIENCE, Copy, new_place
 from viewos.monitor.initial import AT_EXECFN, NewProgram
+from viewos.monitor.writers import has_writers
 
 if TYPE_CHECKING:
     from viewos.view import View

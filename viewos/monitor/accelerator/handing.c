@@ -84,13 +84,27 @@ static bool tell(struct call *c, const struct program *p, struct beginning *b)
     return write_exactly((int)c->notification->pid, at, &room, room.path - at + total);
 }
 
+/* See writers.py. */
+static bool has_writers(const char *real)
+{
+    int fd = open(real, O_RDONLY | O_CLOEXEC);
+    fcntl(fd, F_SETSIG, SIGURG);
+    bool is_leased = !fcntl(fd, F_SETLEASE, F_RDLCK);
+    bool is_written = !is_leased && errno == EAGAIN;
+    if (is_leased)
+        fcntl(fd, F_SETLEASE, F_UNLCK);
+    close(fd);
+    return is_written;
+}
+
 /* Would the kernel execute it? What is open for writing, it would not. */
 static bool may_execute(const char *real)
 {
     enum { CHECK = 0x10000 /* AT_EXECVE_CHECK */ };
     if (!syscall(SYS_execveat, AT_FDCWD, real, NULL, NULL, CHECK))
         return true;
-    return errno == EINVAL && !faccessat(AT_FDCWD, real, X_OK, 0); /* before Linux 6.14 */
+    bool cannot_ask = errno == EINVAL; /* before Linux 6.14 */
+    return cannot_ask && !faccessat(AT_FDCWD, real, X_OK, 0) && !has_writers(real);
 }
 
 enum outcome hand_over(struct call *c)
