@@ -32,6 +32,7 @@ SO_PROTOCOL, SO_DOMAIN, SO_COOKIE = 38, 39, 57
 IPPROTO_IPV6, IPV6_V6ONLY = 41, 26
 MSG_DONTWAIT, MSG_NOSIGNAL = 0x40, 0x4000
 POLLIN, POLLOUT = 1, 4
+_TIMEVAL = struct.Struct("=qq")
 
 _libc = kernel.libc
 _send, _recv, _sendmsg, _recvmsg = _libc.send, _libc.recv, _libc.sendmsg, _libc.recvmsg
@@ -91,6 +92,14 @@ class SharedSocket:
             )
         )
         return value.value if size == 8 else ctypes.c_int(value.value & 0xFFFFFFFF).value
+
+    def time_limit(self, name: int) -> float:
+        """SO_RCVTIMEO or SO_SNDTIMEO in seconds; 0: none. Raises OSError."""
+        value, length = ctypes.create_string_buffer(_TIMEVAL.size), ctypes.c_int(_TIMEVAL.size)
+        result = _libc.getsockopt(self._fd, SOL_SOCKET, name, value, ctypes.byref(length))
+        _raise(_failed(result))
+        seconds, microseconds = _TIMEVAL.unpack(value.raw)
+        return float(seconds + microseconds / 1e6)
 
     def set_option(self, level: int, name: int, value: int) -> None:
         """setsockopt(2) of an int. Raises OSError."""

@@ -14,7 +14,7 @@ from viewos.tuples import NamedTuple
 AF_UNIX = 1
 SOCK_DGRAM = 2
 SOL_SOCKET = 1
-SO_PASSCRED, SO_RCVTIMEO = 16, 20
+SO_PASSCRED, SO_RCVTIMEO, SO_SNDTIMEO = 16, 20, 21
 SUN_PATH = 108
 """Bytes of sun_path; a path may fill all of them, without a terminating zero."""
 SOCKADDR_UN_SIZE = 2 + SUN_PATH

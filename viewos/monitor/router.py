@@ -241,7 +241,6 @@ class Router(ModuleServices, ProcessStates):
     def _interrupted(self, call: Call, error: Interrupted) -> int | Outcome:
         if not isinstance(error, waiting.Due) and not waiting.Signals(call.tid).due:
             return self._failed(call, error)  # a module's own: the call would be made for ever
-        call.release()
         return waiting.end_interrupted(self, call)
 
     def _finish(self, notification: Notification, call: Call, answer: Any) -> None:

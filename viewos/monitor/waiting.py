@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from viewos import kernel
 from viewos.abi.ptrace import ERESTARTSYS
+from viewos.abi.socket import SO_RCVTIMEO, SO_SNDTIMEO
 from viewos.abi.syscalls import TABLE
 from viewos.monitor.outcome import ANSWERED, Outcome
 from viewos.monitor.rewrite import Rewrite
@@ -35,6 +36,11 @@ LOOK = 0.02
 """Seconds between two looks at the signals of a thread that waits."""
 BRIEF_MS = 1
 _WAKE = signal.SIGRTMAX - 3
+_TIME_LIMITS = {
+    **dict.fromkeys(("connect", "sendto", "sendmsg", "sendmmsg"), SO_SNDTIMEO),
+    **dict.fromkeys(("accept", "accept4", "recvfrom", "recvmsg", "recvmmsg"), SO_RCVTIMEO),
+}
+"""The option with the time for which a call waits for a socket."""
 
 
 class Due(Interrupted):
@@ -88,13 +94,15 @@ def wait(router: Router, call: Call, fd: int, events: int, seconds: float | None
 
 def end_interrupted(router: Router, call: Call) -> int | Outcome:
     """End a call that a signal interrupts, as the kernel does: with EINTR, or a restart where the
-    handler has SA_RESTART.
+    handler has SA_RESTART and the socket no time limit, which would begin afresh (signal(7)).
 
     A thread that was not chosen to handle the signal would see ERESTARTSYS as an errno: it makes
     its call again, which is right for any.
     """
+    is_limited = _is_limited(call)
+    call.release()
     if Signals(call.tid).own:
-        return -ERESTARTSYS
+        return -errno.EINTR if is_limited else -ERESTARTSYS
     row = TABLE["getpid"]
     again = Rewrite(row.number, [], row.cookie.arg, row.cookie.shift, again=True)
     try:
@@ -102,6 +110,14 @@ def end_interrupted(router: Router, call: Call) -> int | Outcome:
     except Traced:
         return -errno.EINTR
     return ANSWERED
+
+
+def _is_limited(call: Call) -> bool:
+    option = _TIME_LIMITS.get(call.name)
+    try:
+        return option is not None and call.socket().time_limit(option) > 0
+    except OSError:
+        return False
 
 
 # ---- blocked in the kernel ----------------------------------------------------------------------
