@@ -69,6 +69,9 @@ class SharedSocket:
         self._fd = fd
         self._call = call
         self._services = services
+        self.accepted_from: SocketAddress | None = None
+        """Who was at the other end when `accept` gave this connection; it may be reset by now, and
+        `peer` fails."""
 
     def fileno(self) -> int:
         """The copy; -1 when it has been closed."""
@@ -193,15 +196,18 @@ class SharedSocket:
         if not self._services.has_room(self._call):  # the client stays in the queue
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
         found: list[int] = []
+        name, size = ctypes.create_string_buffer(abi.MOST), ctypes.c_int(abi.MOST)
 
         def attempt() -> int:
-            fd = _libc.accept4(self._fd, None, None, flags | os.O_CLOEXEC)
+            fd = _libc.accept4(self._fd, name, ctypes.byref(size), flags | os.O_CLOEXEC)
             if fd >= 0:
                 found.append(fd)
             return _failed(fd)
 
         _raise(attempt() if self.nonblocking else self._services.blocking(self._call, attempt))
-        return SharedSocket(found[0], self._call, self._services)
+        connection = SharedSocket(found[0], self._call, self._services)
+        connection.accepted_from = abi.decode(name.raw[: size.value])
+        return connection
 
     def shut_down(self) -> None:
         """shutdown(2) in both directions: nothing can be sent any more. Never raises."""

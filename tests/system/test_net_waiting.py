@@ -107,3 +107,29 @@ def test_a_signal_ends_a_wait_that_has_a_time_limit(rules: str, user: int) -> No
     assert native.stdout.count(b"EINTR True\n") == 6
     seen = run_in_view([f"net:{rules}"], words, user=user, timeout=30)
     assert (seen.stdout.decode(), seen.stderr) == (native.stdout.decode(), b"")
+
+
+RESET = """
+import ctypes, socket, struct, sys
+libc = ctypes.CDLL(None, use_errno=True)
+host = sys.argv[1]
+family = socket.AF_INET6 if ":" in host else socket.AF_INET
+s = socket.create_server((host, 0), family=family)
+c = socket.socket(family); c.bind((host, 0)); c.connect(s.getsockname())
+c.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+port = c.getsockname()[1]; c.close()
+name, size = ctypes.create_string_buffer(b"\\xee" * 128, 128), ctypes.c_int(128)
+fd = libc.accept(s.fileno(), name, ctypes.byref(size))
+print(fd >= 0, size.value, int.from_bytes(name.raw[2:4], "big") == port)
+print(name.raw[:2].hex(), name.raw[4 : size.value].hex(), name.raw[size.value :] == b"\\xee" * 100)
+"""
+
+
+@pytest.mark.parametrize("rules", ["ports=private", "none"])
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "::1"])
+def test_accepting_a_connection_that_was_reset(host: str, rules: str) -> None:
+    """It has an address, though getpeername(2) knows none any more."""
+    words = ["python3", "-c", RESET, host]
+    native = run_in_view(None, words, check=True)
+    assert native.stdout.startswith((b"True 16 True", b"True 28 True"))
+    assert run_in_view([f"net:{rules}"], words, check=True).stdout == native.stdout

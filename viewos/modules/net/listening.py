@@ -113,14 +113,10 @@ class Listening:
     def peer(self, socket: SharedSocket) -> InetAddress | None:
         """Who is at the other end, where nothing else is known of it."""
         real = self._peer(socket)
-        near = socket.name()
-        if real is None or self._private is None:
-            return real
-        near = near if isinstance(near, InetAddress) else None
-        return self._private.told(real, socket.family, near)
+        return None if real is None else self.sender(socket, real)
 
     def sender(self, socket: SharedSocket, real: InetAddress) -> InetAddress:
-        """Who sent a datagram."""
+        """Who is at the other end, or sent a datagram, by the real address."""
         if self._private is None:
             return real
         near = socket.name()
@@ -139,9 +135,9 @@ class Listening:
             return PASS  # which the kernel refuses
         connection = listener.accept(flags)
         try:
-            peer = self.peer(connection)
-            if peer is not None:
-                call.tell_address(peer)
+            peer = connection.accepted_from
+            if isinstance(peer, InetAddress):
+                call.tell_address(self.sender(connection, peer))
         except OSError:
             connection.close()
             raise
