@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from viewos.abi import socket as abi
 from viewos.abi.socket import SocketAddress
+from viewos.kept import kept
 from viewos.tuples import NamedTuple
 
 if TYPE_CHECKING:
@@ -63,12 +64,19 @@ class Message:
     @property
     def address(self) -> SocketAddress | None:
         """Where it is to be sent; None as with `Call.address`. Raises OSError EFAULT."""
-        if not self._name_at or not 0 < self.name_size <= abi.MOST:
-            return None
-        data = self._call.read(self._name_at, self.name_size)
-        if abi.family(data) == abi.AF_UNSPEC:  # to sendto(2) the same as AF_INET (udp_sendmsg)
+        data = self.name
+        is_unspec = abi.family(data) == abi.AF_UNSPEC
+        if is_unspec and self._call.socket().family == abi.AF_INET:  # the same (udp_sendmsg)
             data = struct.pack("=H", abi.AF_INET) + data[2:]
         return abi.decode(data)
+
+    @kept
+    def name(self) -> bytes:
+        """The `struct sockaddr`, read once; b"" where there is none, or one that is too long.
+        Raises OSError EFAULT."""
+        if not self._name_at or not 0 < self.name_size <= abi.MOST:
+            return b""
+        return self._call.read(self._name_at, self.name_size)
 
     def payload(self) -> bytes:
         """The data to be sent. Raises OSError EFAULT."""
@@ -120,7 +128,7 @@ def messages(call: Call) -> list[Message]:
         name, length_at = (raw[4], raw[5] & 0xFFFFFFFF), 0
         if call.name == "recvfrom":
             length_at = raw[5]
-            name = (raw[4], _INT.unpack(call.read(length_at, 4))[0] if raw[4] else 0)
+            name = (raw[4], _room(call, length_at) if raw[4] else 0)
         return [Message(call, name, [(raw[1], min(raw[2], MOST))], length_at=length_at)]
     count = min(raw[2] & 0xFFFFFFFF, IOV_MAX) if call.name.endswith("mmsg") else 1
     data = call.read(raw[1], count * _MULTIPLE - (_MULTIPLE - _HEADER.size) * (count == 1))
@@ -128,6 +136,17 @@ def messages(call: Call) -> list[Message]:
         _message(call, raw[1] + at, data[at : at + _HEADER.size])
         for at in range(0, len(data), _MULTIPLE)
     ]
+
+
+def _room(call: Call, at: int) -> int:
+    """Bytes for an address. Where a bad pointer is to say it the kernel looks behind the datagram,
+    which is gone: `Message.deliver` finds the same."""
+    try:
+        return int(_INT.unpack(call.read(at, 4))[0])
+    except OSError as error:
+        if error.errno != errno.EFAULT:
+            raise
+        return 0
 
 
 def _message(call: Call, at: int, header: bytes) -> Message:

@@ -264,14 +264,17 @@ class SharedSocket:
     # ---- messages -------------------------------------------------------------------------------
 
     def send_message(
-        self, data: bytes, address: SocketAddress | None, *, control: bytes = b"", flags: int = 0,
-        wait: bool = False,
+        self, data: bytes, address: SocketAddress | bytes | None, *, control: bytes = b"",
+        flags: int = 0, wait: bool = False,
     ) -> int:  # fmt: skip
-        """sendmsg(2); the number of bytes. `wait`: as long as the program's own call would.
+        """sendmsg(2); the number of bytes. `address`: bytes are a `struct sockaddr` as it is.
+        `wait`: as long as the program's own call would.
 
         Raises OSError (EAGAIN), Interrupted.
         """
-        name = b"" if address is None else abi.encode(self._suited(address))
+        name = address or b""
+        if not isinstance(name, bytes):
+            name = abi.encode(self._suited(name))
         header, _buffers = _header(name, data, control)
         return self._exchange(_sendmsg, header, flags | MSG_NOSIGNAL, POLLOUT if wait else 0)
 

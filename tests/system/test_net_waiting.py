@@ -133,3 +133,13 @@ def test_accepting_a_connection_that_was_reset(host: str, rules: str) -> None:
     native = run_in_view(None, words, check=True)
     assert native.stdout.startswith((b"True 16 True", b"True 28 True"))
     assert run_in_view([f"net:{rules}"], words, check=True).stdout == native.stdout
+
+
+@pytest.mark.parametrize("rules", ["ports=private", "none", "deny=10.0.0.0/8/udp"])
+def test_wrong_words(rules: str) -> None:
+    """Families, lengths and types that the kernel refuses, by its own errno."""
+    words = ["python3", str(HERE / "wrong.py")]
+    native = run_in_view(None, words, check=True)
+    assert b"EDESTADDRREQ" in native.stdout and b"ESOCKTNOSUPPORT" in native.stdout
+    seen = run_in_view([f"net:{rules}"], words, timeout=15)
+    assert (seen.stdout.decode(), seen.stderr) == (native.stdout.decode(), b"")

@@ -85,8 +85,9 @@ def _flags(call: Call) -> int:
 def send(
     call: Call, targets: list[InetAddress | None], messages: list[Message], source: Host | None
 ) -> int:
-    """Send messages to addresses (None: the socket's peer). `source`: what stands for the address
-    that one is to come from. Raises OSError, Interrupted."""
+    """Send messages to addresses; None: what the message itself says, of another family, or the
+    socket's peer. `source`: what stands for the address that one is to come from. Raises OSError,
+    Interrupted."""
     socket, done, last = call.socket(), 0, 0
     flags = _flags(call) & ~MSG_ZEROCOPY
     for target, message in zip(targets, messages, strict=True):
@@ -95,7 +96,7 @@ def send(
             control = translated(control, source)
         try:
             last = socket.send_message(
-                message.payload(), target, control=control, flags=flags, wait=True
+                message.payload(), target or message.name, control=control, flags=flags, wait=True
             )
         except (OSError, Interrupted):
             if not done:

@@ -16,6 +16,10 @@ INET = (AF_INET, AF_INET6)
 SOCK_STREAM, SOCK_DGRAM, SOCK_RAW = 1, 2, 3
 TYPE_MASK = 0xF
 """The bits of socket(2)'s type that are no flags."""
+SOCK_FLAGS = 0o2004000
+"""SOCK_CLOEXEC and SOCK_NONBLOCK."""
+_TYPES = (SOCK_STREAM, SOCK_DGRAM, SOCK_RAW, 5, 6, 10)
+"""Those that AF_INET has in some kernel: also SOCK_SEQPACKET, SOCK_DCCP and SOCK_PACKET."""
 TCP_PROTOCOLS = (0, 6, 262)
 """What socket(2) may be given with SOCK_STREAM; 262: MPTCP."""
 _PROTOCOLS = {
@@ -36,6 +40,11 @@ BYPASSES = {
 def protocol_of(kind: int, number: int) -> str:
     """The protocol of an AF_INET socket, by the arguments of socket(2)."""
     return _PROTOCOLS.get((kind & TYPE_MASK, number), OTHER)
+
+
+def is_type(kind: int) -> bool:
+    """May socket(2) be given that type with AF_INET? Else the kernel refuses it."""
+    return not kind & ~(TYPE_MASK | SOCK_FLAGS) and kind & TYPE_MASK in _TYPES
 
 
 def check_family(socket: SharedSocket, address: InetAddress) -> None:

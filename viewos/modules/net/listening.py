@@ -5,16 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from viewos import PASS, InetAddress
-from viewos.modules.net.families import INET, SOCK_DGRAM, SOCK_STREAM, check_family
+from viewos.modules.net.families import INET, SOCK_DGRAM, SOCK_FLAGS, SOCK_STREAM, check_family
 from viewos.modules.net.memory import Memory
 from viewos.modules.net.patterns import Pattern, is_loopback
 from viewos.modules.net.private import Private, is_wildcard
 
 if TYPE_CHECKING:
     from viewos import Call, SharedSocket, Verdict
-
-SOCK_FLAGS = 0o2004000
-"""SOCK_CLOEXEC and SOCK_NONBLOCK."""
 
 
 class BindRule(NamedTuple):

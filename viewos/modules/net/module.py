@@ -25,6 +25,7 @@ from viewos.modules.net.families import (
     SOCK_STREAM,
     TCP_PROTOCOLS,
     TYPE_MASK,
+    is_type,
     protocol_of,
 )
 from viewos.modules.net.faults import Faults
@@ -162,7 +163,7 @@ class Net(VirtualModule):
         family, kind, number = call.args.family, call.args.type, call.args.protocol
         if family in INET:
             protocol = protocol_of(kind, number)
-            if protocol == OTHER:
+            if protocol == OTHER and is_type(kind):
                 return self._refuse(call, protocol, "raw and other sockets than TCP and UDP")
             if protocol == UDP and self._rules.refuses_udp:
                 return self._refuse(

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from viewos import PASS, UnixAddress
+from viewos.modules.net.families import AF_UNIX
 from viewos.modules.net.private import Private
 
 if TYPE_CHECKING:
@@ -33,11 +34,14 @@ class UnixNames:
     def lead(self, call: Call, address: UnixAddress) -> Verdict:
         """connect(2), bind(2) or sendto(2) with the name that stands for another."""
         real = self._real(call, address.name)
-        return PASS if real is None else call.below(address=UnixAddress(real))
+        if real is None or not _is_unix(call):
+            return PASS
+        return call.below(address=UnixAddress(real))
 
     def led(self, call: Call, name: bytes) -> bytes:
         """Where a message to that name goes."""
-        return self._real(call, name) or name
+        real = self._real(call, name)
+        return name if real is None or not _is_unix(call) else real
 
     def shown(self, name: bytes) -> bytes:
         """What the program calls that name."""
@@ -62,3 +66,11 @@ class UnixNames:
 
     def _prefix(self) -> bytes:
         return b"" if self._private is None else self._private.abstract
+
+
+def _is_unix(call: Call) -> bool:
+    """Else the kernel refuses the name, and first for its length, which another name has not."""
+    try:
+        return call.socket().family == AF_UNIX
+    except OSError:
+        return True  # it may not be asked
