@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 from collections.abc import Callable
 
@@ -63,7 +64,7 @@ def saying(*answers: bytes) -> Callable[[socket.socket], None]:
     [
         (b"\4\0\0\1" + bytes(6), b"it does not speak SOCKS5"),
         (b"\5\0\0\2" + bytes(6), b"it does not speak SOCKS5"),
-        (b"\5\5\0\1" + bytes(6), b"connection refused"),
+        (b"\5\5\0\1" + bytes(6), b"it does not connect to 10.0.0.1:80: connection refused"),
         (b"\5\0\0\3\4name" + bytes(2), None),
     ],
 )
@@ -78,6 +79,26 @@ def test_replies_of_socks(reply: bytes, why: bytes | None, mode: str) -> None:
     assert why is None or why in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("reply", "number", "why"),
+    [
+        (2, errno.EACCES, "its rules do not allow it"),
+        (6, errno.ETIMEDOUT, "TTL expired"),
+        (7, errno.EOPNOTSUPP, "it knows no CONNECT"),
+        (8, errno.EAFNOSUPPORT, "it does not know this type of address"),
+        (9, errno.ECONNREFUSED, "reply 9"),
+    ],
+)
+def test_replies_of_socks_that_are_rare(reply: int, number: int, why: str) -> None:
+    """The words of RFC 1928, section 6, and the destination that they are about."""
+    with serving(saying(b"\5\0", b"\5%c\0\1" % reply + bytes(6))) as proxy:
+        modules = [f"net:proxy=socks5://127.0.0.1:{proxy}"]
+        result = run_in_view(modules, ["python3", "-c", CONNECT], user=USER)
+    assert result.stdout == b"%d\n" % number
+    line = f"viewos: net: the proxy socks5://127.0.0.1:{proxy}: it does not connect to 10.0.0.1:80"
+    assert result.stderr.decode() == f"{line}: {why}\n"
+
+
 @pytest.mark.parametrize(("status", "number"), [(b"200 OK", b"0"), (b"502 \x1b[2Jbad", b"111")])
 def test_interim_answers_of_http(status: bytes, number: bytes) -> None:
     """They announce another one (RFC 9110, section 15.2)."""
@@ -88,6 +109,7 @@ def test_interim_answers_of_http(status: bytes, number: bytes) -> None:
         modules = [f"net:proxy=http://127.0.0.1:{proxy}"]
         result = run_in_view(modules, ["python3", "-c", CONNECT], user=USER)
     assert result.stdout == number + b"\n"
+    assert (b"it does not connect to 10.0.0.1:80: 502 " in result.stderr) == (number != b"0")
     assert b"\x1b" not in result.stderr  # which is the user's terminal, perhaps
 
 

@@ -84,7 +84,10 @@ def test_what_a_proxy_refuses() -> None:
     with asking(reply=5) as (proxy, _):
         result = run_in_view(modules(proxy), python(FAILING))
         assert result.stdout == b"0\n104\n"
-        why = b"viewos: net: the proxy socks5://127.0.0.1:%d: connection refused\n"
+        why = (
+            b"viewos: net: the proxy socks5://127.0.0.1:%d:"
+            b" it does not connect to 10.0.0.1:80: connection refused\n"
+        )
         assert result.stderr == SAYS + why % proxy
     nobody = closed_port()
     result = run_in_view(modules(nobody), python(FAILING))

@@ -54,6 +54,16 @@ class Credentials(NamedTuple):
 class Refused(OSError):
     """The proxy does not do it. `strerror` says what the user reads."""
 
+    reason = ""
+    """Why, whichever destination it is about; "": `strerror` names none."""
+
+
+def _not_connected(target: Target, number: int, why: str) -> Refused:
+    """It speaks for what is behind it, too: a line that did not name that would blame the proxy."""
+    refused = Refused(number, f"it does not connect to {target}: {why}")
+    refused.reason = why
+    return refused
+
 
 class Exactly(NamedTuple):
     """So many bytes are wanted."""
@@ -78,7 +88,11 @@ _SOCKS5 = {
     5: errno.ECONNREFUSED, 6: errno.ETIMEDOUT, 7: errno.EOPNOTSUPP, 8: errno.EAFNOSUPPORT,
 }  # fmt: skip
 """The reply field (RFC 1928, section 6)."""
-_REPLIES = {5: "connection refused", 4: "host unreachable", 3: "network unreachable", 1: "failure"}
+_REPLIES = {
+    1: "failure", 2: "its rules do not allow it", 3: "network unreachable", 4: "host unreachable",
+    5: "connection refused", 6: "TTL expired", 7: "it knows no CONNECT",
+    8: "it does not know this type of address",
+}  # fmt: skip
 
 
 def socks5(target: Target, who: Credentials | None) -> Words:
@@ -99,7 +113,7 @@ def socks5(target: Target, who: Credentials | None) -> Words:
     _check_socks5(version == 5)
     if reply:
         number = _SOCKS5.get(reply, errno.ECONNREFUSED)
-        raise Refused(number, _REPLIES.get(reply, f"reply {reply}"))
+        raise _not_connected(target, number, _REPLIES.get(reply, f"reply {reply}"))
     _check_socks5(kind in (1, 3, 4))
     length = {1: 4, 4: 16}.get(kind) or (yield Exactly(1))[0]
     yield Exactly(length + 2)
@@ -130,7 +144,7 @@ def socks4(target: Target, who: Credentials | None) -> Words:
     _, reply = (yield Exactly(8))[:2]
     if reply != 90:
         number = errno.EACCES if reply in (92, 93) else errno.ECONNREFUSED
-        raise Refused(number, f"reply {reply}")
+        raise _not_connected(target, number, f"reply {reply}")
 
 
 # ---- HTTP ---------------------------------------------------------------------------------------
@@ -155,7 +169,8 @@ def http(target: Target, who: Credentials | None) -> Words:
             hint = "it wants a user and a password (proxy-auth=env:VARIABLE)"
         raise Refused(errno.EACCES, hint)
     if status // 100 != 2:
-        raise Refused(_HTTP.get(status, errno.ECONNREFUSED), f"{status} {reason}".strip())
+        number = _HTTP.get(status, errno.ECONNREFUSED)
+        raise _not_connected(target, number, f"{status} {reason}".strip())
 
 
 def _status(head: bytes) -> tuple[int, str]:

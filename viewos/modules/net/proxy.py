@@ -215,4 +215,5 @@ def _tell(call: Call, chain: Chain, error: OSError, *, reached: bool) -> None:
         text = CLOSED
     way = " and ".join(map(str, chain))
     text = text if reached else f"cannot be reached: {text}"
-    call.warn(f"net: the proxy {way}: {text}", once=f"net proxy {way} {text}")
+    reason = getattr(error, "reason", "") or text
+    call.warn(f"net: the proxy {way}: {text}", once=f"net proxy {way} {reason}")
