@@ -62,6 +62,17 @@ def test_a_server_answers_where_it_does_natively(rules: str) -> None:
     assert (seen.stdout.decode(), seen.stderr) == (native.stdout.decode(), b"")
 
 
+@each_user
+@pytest.mark.parametrize("rules", ["ports=private", "none"])
+def test_who_asks_and_who_answers(rules: str, user: int) -> None:
+    """Where servers are at wildcard addresses, with ports that were given to them or chosen."""
+    words = ["python3", str(HERE / "origins.py"), str(closed_port())]
+    native = run_in_view(None, words, user=user, check=True)
+    seen = run_in_view([f"net:{rules}"], words, user=user, timeout=30)
+    assert (seen.stdout.decode(), seen.stderr) == (native.stdout.decode(), b"")
+    assert b" sender ::1 True" in native.stdout
+
+
 def test_ten_views_serve_the_same_port() -> None:
     """Each is reached by its own program, and by no other."""
     port = closed_port()

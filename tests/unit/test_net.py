@@ -13,6 +13,7 @@ from viewos.abi import socket as abi
 from viewos.filter import FilterPlan
 from viewos.loader import load
 from viewos.modules.net.patterns import parse_address, parse_pattern
+from viewos.modules.net.pktinfo import coming_from
 from viewos.modules.net.proxychains import read_proxychains
 from viewos.monitor.plan import plan
 from viewos.testing import FakeCall, FakeProcess
@@ -227,3 +228,16 @@ def test_what_proxychains_does_otherwise_is_said() -> None:
     for wrong in ("socks5 1.1.1.1", "socks5 1.1.1.1 x", "localnet x", "dnat 1.1.1.1", "# none"):
         with pytest.raises(ViewosError):
             read_proxychains(wrong)
+
+
+def test_where_a_datagram_comes_from() -> None:
+    """Behind the program's own ancillary data, unless that says it already or is wrong."""
+    host = b"\x7f\1\2\1"
+    info = struct.pack("=Qii", 28, 0, 8) + bytes(4) + host + bytes(8)
+    ttl = struct.pack("=Qiii", 20, 0, 2, 9)
+    six = struct.pack("=Qii", 36, 41, 50) + bytes(20)
+    assert coming_from(b"", host) == info
+    for given in (ttl, ttl + bytes(4), ttl + bytes(9)):
+        assert coming_from(given, host) == ttl + bytes(4) + info
+    for given in (info, six, ttl + bytes(4) + six, struct.pack("=Qii", 99, 0, 2), bytes(16)):
+        assert coming_from(given, host) == given

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from viewos import InetAddress, Interrupted
-from viewos.modules.net.datagrams import Senders
+from viewos.modules.net.datagrams import Senders, Way
 from viewos.modules.net.families import PROTOCOLS, SOCK_DGRAM, check_family
 from viewos.modules.net.handshake import Target
 from viewos.modules.net.items import Settings
@@ -93,7 +93,10 @@ class Connecting:
                         return self.proxies.relayed(call, socket, rule.chain, there, connect)
                     self.proxies.connect(call, socket, rule.chain, there)
                     return 0
-                return connect(to)
+                verdict = connect(to)
+                if rule is None and protocol == UDP:
+                    self._listening.connected(socket, address, to)
+                return verdict
         except OSError as error:
             result = errno.errorcode.get(error.errno or 0, "?")
             raise
@@ -148,10 +151,8 @@ class Connecting:
             text = None if rule is None else rule.text
             self.journal.write(call, protocol, address, rule=text, to=to, result=result)
 
-    def target(
-        self, call: Call, socket: SharedSocket, protocol: str, address: InetAddress
-    ) -> InetAddress:
-        """Where a datagram to that address goes. Raises OSError where a rule denies it."""
+    def way(self, call: Call, socket: SharedSocket, protocol: str, address: InetAddress) -> Way:
+        """How a datagram gets to that address. Raises OSError where a rule denies it."""
         check_family(socket, address)
         plain = address.plain
         rule = self.rules.find(plain, protocol)
@@ -161,11 +162,12 @@ class Connecting:
         self.note(call, protocol, plain, rule, "ok")
         to = self._way(socket, address, rule)
         if to is address:
-            return address
+            return Way(address)
         self.senders.keep(socket, address, to)
         if to.port in self._resolver.ports:
             self._resolver.run()
-        return to
+        is_ours = rule is None and protocol == UDP
+        return Way(to, self._listening.source(socket, address, to) if is_ours else b"")
 
     def peer(self, socket: SharedSocket) -> InetAddress | None:
         """Whom the program has connected a socket to; None: the kernel knows it."""

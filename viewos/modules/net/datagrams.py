@@ -16,7 +16,7 @@ from viewos import PASS, InetAddress, Interrupted
 from viewos.modules.net.families import INET, SOCK_DGRAM
 from viewos.modules.net.memory import Memory
 from viewos.modules.net.patterns import is_loopback
-from viewos.modules.net.pktinfo import translated
+from viewos.modules.net.pktinfo import coming_from, translated
 
 if TYPE_CHECKING:
     from viewos import Call, Message, SharedSocket, Verdict
@@ -27,6 +27,15 @@ _TIMESPEC = struct.Struct("=qq")
 SECOND = 10**9
 MOST_NAMES = 1024
 """Mapped addresses that are remembered of one socket."""
+
+
+class Way(NamedTuple):
+    """How a datagram gets there."""
+
+    to: InetAddress | None = None
+    """None: where the message itself says, an address of another family, or the socket's peer."""
+    source: bytes = b""
+    """The address that it comes from; b"": the kernel chooses."""
 
 
 class Senders:
@@ -82,21 +91,20 @@ def _flags(call: Call) -> int:
     return call.raw[_FLAGS_AT[call.name]] & 0xFFFFFFFF
 
 
-def send(
-    call: Call, targets: list[InetAddress | None], messages: list[Message], source: Host | None
-) -> int:
-    """Send messages to addresses; None: what the message itself says, of another family, or the
-    socket's peer. `source`: what stands for the address that one is to come from. Raises OSError,
-    Interrupted."""
+def send(call: Call, ways: list[Way], messages: list[Message], source: Host | None) -> int:
+    """Send messages. `source`: what stands for the address that one is to come from. Raises
+    OSError, Interrupted."""
     socket, done, last = call.socket(), 0, 0
     flags = _flags(call) & ~MSG_ZEROCOPY
-    for target, message in zip(targets, messages, strict=True):
+    for way, message in zip(ways, messages, strict=True):
         control = message.control()
         if source is not None:
             control = translated(control, source)
+        if way.source:
+            control = coming_from(control, way.source)
         try:
             last = socket.send_message(
-                message.payload(), target or message.name, control=control, flags=flags, wait=True
+                message.payload(), way.to or message.name, control=control, flags=flags, wait=True
             )
         except (OSError, Interrupted):
             if not done:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from viewos import PASS, InetAddress
 from viewos.modules.net.families import INET, SOCK_DGRAM, SOCK_FLAGS, SOCK_STREAM, check_family
 from viewos.modules.net.memory import Memory
+from viewos.modules.net.origins import Origins
 from viewos.modules.net.patterns import Pattern, is_loopback
 from viewos.modules.net.private import Private, is_wildcard
 
@@ -35,6 +36,7 @@ class Listening:
     def __init__(self, rules: list[BindRule], private: Private | None, *, alone: bool) -> None:
         """`alone`: nothing leads out of the view, so every socket is private."""
         self._rules, self._private, self._alone = rules, private, alone
+        self._origins = None if private is None else Origins(private)
         self._bound: Memory[InetAddress] = Memory()
         self._ports = {rule.pattern.first: rule.port for rule in rules if rule.port}
         self._asked_ports = {real: asked for asked, real in self._ports.items()}
@@ -93,10 +95,21 @@ class Listening:
             return to
         return self._private.reach(to, socket) or to
 
+    def connected(self, socket: SharedSocket, asked: InetAddress, to: InetAddress) -> None:
+        """A socket for datagrams has been connected, and no rule was about it."""
+        if self._origins is not None:
+            self._origins.connected(socket, asked, to)
+
+    def source(self, socket: SharedSocket, asked: InetAddress, to: InetAddress) -> bytes:
+        """Where a datagram that no rule is about comes from; b"": the kernel's choice is right."""
+        if self._origins is None:
+            return b""
+        return self._origins.source(socket, self._bound.find(socket.identity), asked, to)
+
     # ---- what is told ---------------------------------------------------------------------------
 
-    def name(self, call: Call) -> Verdict:
-        """getsockname(2)."""
+    def name(self, call: Call, asked_peer: InetAddress | None) -> Verdict:
+        """getsockname(2). `asked_peer`: what its program has connected the socket to."""
         socket = call.socket()
         real = socket.name() if socket.family in INET else None
         if not isinstance(real, InetAddress):
@@ -105,7 +118,7 @@ class Listening:
         peer = self._peer(socket)
         if asked is not None and (peer is None or not is_wildcard(asked)):
             return asked._replace(port=asked.port or real.port)
-        return self._told(real, socket, peer)
+        return self._told(real, socket, peer and (asked_peer or peer))
 
     def peer(self, socket: SharedSocket) -> InetAddress | None:
         """Who is at the other end, where nothing else is known of it."""
@@ -116,7 +129,10 @@ class Listening:
         """Who is at the other end, or sent a datagram, by the real address."""
         if self._private is None:
             return real
-        near = socket.name()
+        asked = None
+        if self._origins is not None and socket.type == SOCK_DGRAM:
+            asked = self._origins.asked_by(real)
+        near = asked or socket.name()
         near = near if isinstance(near, InetAddress) else None
         return self._private.told(real, socket.family, near)
 

@@ -232,7 +232,9 @@ class Net(VirtualModule):
 
     def getsockname(self, call: Call) -> Verdict:
         """getsockname(2): the address that the program has bound."""
-        return self._listening.name(call)
+        socket = call.socket()
+        peer = self._connecting.peer(socket) if socket.family in INET else None
+        return self._listening.name(call, peer)
 
     def getsockopt(self, call: Call) -> Verdict:
         """getsockopt(2) of SO_ERROR: who asks after a connect that a signal interrupted believes
@@ -298,20 +300,20 @@ class Net(VirtualModule):
         if socket.type == SOCK_STREAM:
             return self._open_fast(call, messages[0]) if call.args.flags & MSG_FASTOPEN else PASS
         protocol = protocol_of(socket.type, socket.protocol)
-        targets: list[InetAddress | None] = []
+        ways: list[datagrams.Way] = []
         try:
             for address in addresses:
-                to = None
+                way = datagrams.Way()
                 if isinstance(address, InetAddress):
-                    to = self._connecting.target(call, socket, protocol, address)
-                targets.append(to)
+                    way = self._connecting.way(call, socket, protocol, address)
+                ways.append(way)
         except OSError:
-            if not targets:
+            if not ways:
                 raise  # else those before it are sent, and the next call gets the error
-        if targets == addresses:
+        if ways == [(address, b"") for address in addresses]:
             return PASS
         source = None if self._private is None else self._private.source
-        return datagrams.send(call, targets, messages[: len(targets)], source)
+        return datagrams.send(call, ways, messages[: len(ways)], source)
 
     def _open_fast(self, call: Call, message: Message) -> Verdict:
         """MSG_FASTOPEN: a plain connect, and then the data."""

@@ -12,6 +12,21 @@ _HOSTS = {(0, 8): ((4, 4), (8, 4)), (41, 50): ((0, 16),)}
 """(level, type) -> (offset in the data, size) of the addresses: struct in_pktinfo, in6_pktinfo."""
 
 
+_INFO = struct.Struct("=QiiI4s4s4x")
+"""A message with struct in_pktinfo: interface, source, destination; padded."""
+
+
+def coming_from(control: bytes, host: bytes) -> bytes:
+    """The same with an IPv4 address to send from, where there is none."""
+    at = 0
+    while at + _HEAD.size <= len(control):
+        size, level, kind = _HEAD.unpack_from(control, at)
+        if (level, kind) in _HOSTS or not _HEAD.size <= size <= len(control) - at:
+            return control
+        at += size + 7 & ~7
+    return control[:at].ljust(at, b"\0") + _INFO.pack(_INFO.size - 4, 0, 8, 0, host, bytes(4))
+
+
 def translated(control: bytes, how: Callable[[bytes], bytes]) -> bytes:
     """The same ancillary data with what `how` makes of each address."""
     changed, at = bytearray(control), 0

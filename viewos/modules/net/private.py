@@ -135,10 +135,19 @@ class Private:
             return host
         return _in_family_of(host, InetAddress(self._network + bytes((last,)), 0))
 
+    def origin(self, asked: InetAddress, to: InetAddress) -> bytes:
+        """Where a socket at a wildcard address sends from; b"": it leads out of the view."""
+        host = to.plain.host
+        if host[:3] != self._network:
+            return b""
+        is_six = host[3] == _SIX or asked.plain.host in (_LOOPBACK6, _ANY6)
+        return self._network + bytes((_SIX if is_six else 1,))
+
     # ---- and back -------------------------------------------------------------------------------
 
     def told(self, real: InetAddress, family: int, near: InetAddress | None = None) -> InetAddress:
-        """What the program is told of an address; `near` is the other end of the connection."""
+        """What the program is told of an address; `near` is the other end of the connection, by
+        its real address or the one that was asked for."""
         plain = real.plain
         if family == AF_INET6 and self._is_six(plain, near):
             return InetAddress(_LOOPBACK6, plain.port)
@@ -155,8 +164,8 @@ class Private:
     def _is_six(self, plain: InetAddress, near: InetAddress | None) -> bool:
         six = self._network + bytes((_SIX,))
         # The kernel gives a client the address 127.0.0.1, whichever of 127.0.0.0/8 it connects to.
-        is_client = near is not None and plain.host == b"\x7f\0\0\1" and near.plain.host == six
-        return plain.host == six or is_client
+        is_client = near is not None and near.plain.host in (six, _LOOPBACK6)
+        return plain.host == six or (is_client and plain.host == b"\x7f\0\0\1")
 
     @property
     def abstract(self) -> bytes:
