@@ -104,7 +104,7 @@ def test_a_signal_ends_a_wait_that_has_a_time_limit(rules: str, user: int) -> No
     """SA_RESTART or not (signal(7)): the limit would begin afresh each time."""
     words = ["python3", str(HERE / "limited.py")]
     native = run_in_view(None, words, user=user, check=True)
-    assert native.stdout.count(b"EINTR True\n") == 6
+    assert native.stdout.count(b"EINTR True\n") == 7
     seen = run_in_view([f"net:{rules}"], words, user=user, timeout=30)
     assert (seen.stdout.decode(), seen.stderr) == (native.stdout.decode(), b"")
 

@@ -101,8 +101,11 @@ def end_interrupted(router: Router, call: Call) -> int | Outcome:
     """
     is_limited = _is_limited(call)
     call.release()
-    if Signals(call.tid).own:
-        return -errno.EINTR if is_limited else -ERESTARTSYS
+    looked = Signals(call.tid)
+    if is_limited and (looked.own or (looked.due and not Signals(call.pid).due)):
+        return -errno.EINTR  # the kernel has chosen this thread, or another one but the first
+    if looked.own:
+        return -ERESTARTSYS
     row = TABLE["getpid"]
     again = Rewrite(row.number, [], row.cookie.arg, row.cookie.shift, again=True)
     try:

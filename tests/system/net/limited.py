@@ -1,11 +1,12 @@
 """Waits with SO_RCVTIMEO or SO_SNDTIMEO while signals come whose handler has SA_RESTART, and prints
-how each wait ends."""
+how each wait ends; at the end in a thread that alone does not block them."""
 
 import ctypes
 import errno
 import signal
 import socket
 import struct
+import threading
 import time
 
 libc = ctypes.CDLL(None, use_errno=True)
@@ -64,3 +65,15 @@ def attempt(wait: str) -> None:
 
 for wait in WAITS:
     attempt(wait)
+
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGALRM})
+
+
+def alone() -> None:
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM})
+    attempt("accept")
+
+
+thread = threading.Thread(target=alone)
+thread.start()
+thread.join()
