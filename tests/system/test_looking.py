@@ -47,6 +47,24 @@ def test_a_view_is_traced_while_it_runs(ground: Ground) -> None:
         )
 
 
+def test_a_trace_without_a_standard_error(ground: Ground) -> None:
+    """The client's own socket had its number, and was sent: a write to it held the view for good,
+    and what was said of the view's directory went to the monitor as a request."""
+    script = "while :; do cat /mnt/a; sleep 0.05; done"
+    viewos = f"exec {python(ground.user)} -m viewos"
+    way = {"user": ground.user, "env": ground.env, "timeout": 20}
+    with ground.view([f"vfs:/mnt={ground.path}/a"], ["sh", "-c", script]):
+        closed = ["sh", "-c", f"{viewos} trace -V {NAME} 2>&-"]
+        assert run_in_view(None, closed, **way).returncode == 125
+        done = run_in_view(None, ["sh", "-c", f"{viewos} exec {NAME} cat /mnt/a"], **way)
+        assert done.stdout == b"in a\n"
+    hidden = ground.path / "a" / "deep"
+    hidden.mkdir()
+    with ground.view([f"vfs:{ground.path}/a={ground.path}/b"], SLEEP):
+        closed = ["sh", "-c", f"{viewos} exec {NAME} pwd 2>&-"]
+        assert run_in_view(None, closed, **{**way, "cwd": hidden}).stdout == b"/\n"
+
+
 def test_the_end_of_a_view_ends_its_trace(ground: Ground) -> None:
     with ground.view([f"vfs:/mnt={ground.path}/a"], ["sh", "-c", "read x; cat /mnt/a"]) as process:
         words = [python(ground.user), "-m", "viewos", "trace", "-V", NAME, "-o", "out"]

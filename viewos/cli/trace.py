@@ -50,6 +50,9 @@ examples:
 """
 
 
+_HINT = " (name a file with -o)"
+
+
 def main(argv: list[str]) -> int:
     """Become the program; returns only from --help. Raises ViewosError."""
     values, command = parse("viewos trace", argv, OPTIONS)
@@ -67,16 +70,28 @@ def _follow(values: dict[str, Any], words: list[str]) -> int:
         raise UsageError("viewos trace -V: only -e and -o go with a view that runs already")
     from viewos.control.client import Ended, find
 
+    output = _output(values["file"])
     found = find(values["view"])
-    file = values["file"]
-    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
-    output = 2 if file is None else os.open(file, flags, 0o644)
     with suppress(Ended, KeyboardInterrupt):
         found.monitor.ask(
             "trace", view=found.number, expressions=values["expressions"],
             descriptors=[output], deadline=None,
         )  # fmt: skip
     return 0
+
+
+def _output(file: str | None) -> int:
+    """Where the lines go. Raises ViewosError: to the standard error, which is closed; OSError."""
+    from viewos.launcher.raw import lifted
+
+    if file is not None:
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+        return lifted(os.open(file, flags, 0o644))
+    try:
+        os.fstat(2)
+    except OSError as error:
+        raise ViewosError(f"stderr: {error.strerror}{_HINT}") from error
+    return 2
 
 
 def _run(values: dict[str, Any], command: list[str]) -> NoReturn:
@@ -108,7 +123,7 @@ def _writable(file: str | None) -> str | None:
     try:
         os.close(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644))
     except OSError as error:
-        hint = " (name a file with -o)" if file is None else ""
+        hint = _HINT if file is None else ""
         shown = "stderr" if file is None else file or "''"
         raise ViewosError(f"{shown}: {error.strerror}{hint}") from error
     return None if file is None else path

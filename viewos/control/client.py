@@ -14,6 +14,7 @@ from viewos.control import message, places
 from viewos.errors import ViewosError
 from viewos.launcher.contact import contact
 from viewos.launcher.program import say
+from viewos.launcher.raw import lifted
 from viewos.tuples import NamedTuple
 
 PATIENCE = 30.0
@@ -145,7 +146,9 @@ def _connected(path: str, *, is_ours: bool) -> Monitor | None:
         name, held = places.reached(path)
     except OSError:
         return None
-    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    # Number 2 would get what is said on a standard error that is closed.
+    fd = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM).detach()
+    connection = socket.socket(fileno=lifted(fd))
     try:
         connection.settimeout(PATIENCE)
         connection.connect(name)

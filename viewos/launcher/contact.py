@@ -8,6 +8,7 @@ import errno
 from viewos import kernel
 from viewos.abi.nesting import PR_VIEWOS, VIEWOS_CONTACT
 from viewos.errors import ViewosError
+from viewos.launcher.raw import lifted
 
 
 def ask(what: int, number: int = 0) -> int:
@@ -26,7 +27,7 @@ def contact() -> int | None:
     """
     number = ask(VIEWOS_CONTACT)
     if number >= 0:
-        return number
+        return lifted(number)
     if ctypes.get_errno() == errno.EPERM:
         raise ViewosError(
             "this process runs in a view, with other credentials than its monitor: only a program"

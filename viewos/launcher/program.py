@@ -13,6 +13,7 @@ import signal
 import stat
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from typing import NoReturn
 
 from viewos.errors import encoded, reason
@@ -28,8 +29,9 @@ _GOES_ON = (errno.ENOENT, errno.ESTALE, errno.ENOTDIR, errno.ENODEV, errno.ETIME
 
 
 def say(text: str, error: OSError | None) -> None:
-    """One line on stderr. Nothing is flushed."""
-    os.write(2, encoded(f"viewos: {text}\n"))
+    """One line on stderr, if there is one. Nothing is flushed."""
+    with suppress(OSError):
+        os.write(2, encoded(f"viewos: {text}\n"))
 
 
 Report = Callable[[str, "OSError | None"], object]
