@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
+import operator
+import os
+import re
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -63,6 +70,71 @@ def test_a_trace_without_a_standard_error(ground: Ground) -> None:
     with ground.view([f"vfs:{ground.path}/a={ground.path}/b"], SLEEP):
         closed = ["sh", "-c", f"{viewos} exec {NAME} pwd 2>&-"]
         assert run_in_view(None, closed, **{**way, "cwd": hidden}).stdout == b"/\n"
+
+
+@pytest.fixture
+def unread() -> Iterator[tuple[int, int]]:
+    """A small pipe that nobody reads."""
+    ours, theirs = os.pipe()
+    fcntl.fcntl(theirs, fcntl.F_SETPIPE_SZ, 4096)
+    yield ours, theirs
+    os.close(ours)
+    os.close(theirs)
+
+
+def _held(beat: Path) -> bool:
+    before = beat.stat().st_size
+    time.sleep(0.7)
+    return beat.stat().st_size == before
+
+
+@pytest.mark.parametrize("way", ["killed", "read"])
+def test_a_trace_that_is_not_read(ground: Ground, unread: tuple[int, int], way: str) -> None:
+    """It makes the view wait, as strace's does, but nothing else; and only as long as it runs."""
+    beat = ground.path / "a" / "beat"
+    script = "while :; do cat /mnt/a; echo x >> /mnt/beat; sleep 0.02; done > /dev/null"
+    with ground.view([f"vfs:/mnt={ground.path}/a"], ["sh", "-c", script]):
+        words = [python(ground.user), "-m", "viewos", "trace", "-V", NAME, "-e", "path=/mnt"]
+        with started(None, words, user=ground.user, env=ground.env, stderr=unread[1]) as tracer:
+            until(lambda: beat.exists() and _held(beat))
+            assert ground.json("ps")[0]["name"] == NAME
+            assert ground.says("module", "-V", NAME, "add", "hostname:h") == ""
+            assert os.get_blocking(unread[1])
+            if way == "read":
+                os.set_blocking(unread[0], False)
+                told = b""
+                end = time.monotonic() + 2
+                while time.monotonic() < end:
+                    with suppress(BlockingIOError):
+                        told += os.read(unread[0], 1 << 16)
+                    time.sleep(0.01)
+                tracer.send_signal(signal.SIGINT)
+                names = re.findall(rb'openat[^"\n]*"/mnt/(a|beat)".*>\n', told)
+                assert len(names) > 40 and not any(map(operator.eq, names, names[1:]))
+            else:
+                tracer.kill()
+            tracer.wait(PATIENCE)
+            until(lambda: not _held(beat))
+        assert ground.says("stop", NAME) == ""
+
+
+def test_a_traced_program_is_killed_whose_trace_is_not_read(
+    ground: Ground, unread: tuple[int, int]
+) -> None:
+    """What it has left behind waits a while for the reader, and goes on."""
+    beat = ground.path / "a" / "beat"
+    loop = "while :; do cat /mnt/a; echo x >> /mnt/beat; sleep 0.02; done"
+    script = f"trap '' HUP; {{ {loop}; }} > /dev/null 2>&1 & exec sleep 100"
+    words = [python(ground.user), "-m", "viewos", "trace", "-m", f"vfs:/mnt={ground.path}/a"]
+    words += ["-e", "path=/mnt", "--", "sh", "-c", script]
+    os.fchown(unread[1], ground.user, ground.user)
+    with started(
+        None, words, user=ground.user, env=ground.env, stderr=unread[1], strict=False
+    ) as traced:
+        until(lambda: beat.exists() and _held(beat))
+        traced.kill()
+        traced.wait(PATIENCE)
+        until(lambda: not _held(beat))
 
 
 def test_the_end_of_a_view_ends_its_trace(ground: Ground) -> None:

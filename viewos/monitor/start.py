@@ -14,6 +14,7 @@ from typing import NoReturn
 from viewos import filter as bpf
 from viewos.errors import ViewosError, encoded
 from viewos.filter import FilterPlan
+from viewos.kernel import pidfd_open
 from viewos.launcher import Layout, Session, launch
 from viewos.launcher.program import say
 from viewos.monitor.log import VERBOSE, Log
@@ -28,6 +29,9 @@ DESCRIPTORS = 16
 
 SERVING = "viewos.monitor.router"
 """What serving takes: the monitor imports it while the program's process makes the filter."""
+
+_TRACE_PATIENCE = 5.0
+"""Seconds for the reader of a trace to take a line, when the traced program itself has ended."""
 
 INPROC = ("viewos.monitor.inproc.cache", "viewos.monitor.inproc.shared")
 
@@ -150,13 +154,16 @@ def monitor(
     log.attach(session.pid, session.stderr_identity)
     traces: tuple[Trace, ...] = ()
     if tracing is not None:
+        from viewos.monitor.lines import Lines
         from viewos.monitor.trace import Trace, parse
 
         # Where none is named, the program's stderr, as it is before the program runs.
         path = tracing.file or f"/proc/{session.pid}/fd/2"
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
         fd = os.open(path, flags, 0o644)
-        traces = (Trace(fd, parse(tracing.expressions), log.warning),)
+        lines = Lines(fd, pidfd_open(session.pid), _TRACE_PATIENCE)
+        os.close(fd)
+        traces = (Trace(lines, parse(tracing.expressions), log.warning),)
     router = Router(view, cookie, log, mounts=mounts, traces=traces)
     level = router.nesting.levels[0]
     level.name, level.command = name, command

@@ -14,6 +14,7 @@ from viewos.abi.syscalls import OPERATIONS, TABLE
 from viewos.abi.text import LONGEST_STRING, format_call
 from viewos.claims import lies_in
 from viewos.errors import SpecError, reason
+from viewos.monitor.lines import Lines
 from viewos.monitor.memory import Fault, Memory, TraceeGone, Unreadable
 from viewos.monitor.outcome import ANSWERED, CONTINUE, Outcome
 from viewos.tuples import NamedTuple
@@ -76,10 +77,13 @@ class Trace:
     """Where the lines go, and which are wanted."""
 
     def __init__(
-        self, fd: int, tests: Sequence[Test] = (), report: Callable[[str], object] | None = None
+        self,
+        lines: Lines,
+        tests: Sequence[Test] = (),
+        report: Callable[[str], object] | None = None,
     ) -> None:
         """`report` is told, once, that lines are lost."""
-        self._fd = fd
+        self.lines = lines
         self._tests = tests
         self._report = report
         self.lost = ""
@@ -93,6 +97,8 @@ class Trace:
 
     def end(self, router: Router, call: Call, text: str, answer: int | Outcome) -> None:
         """Write the line."""
+        if self.lines.closed:
+            return
         trail = call.trail or []
         names = tuple(note.partition(":")[0] for note in trail if ":" in note)
         paths = tuple(place.virtual for place in call.places or () if place.virtual)
@@ -105,7 +111,7 @@ class Trace:
         view = f"[{router.number}] " if router.number else ""
         line = f"{call.tid} {view}{text} = {_shown(result)} <{how}>\n"
         try:
-            os.write(self._fd, line.encode(errors="backslashreplace"))
+            self.lines.write(line.encode(errors="backslashreplace"))
         except OSError as error:
             if error.errno != errno.EPIPE and not self.lost:  # somebody reads them still
                 self.lost = f"lines of the trace are lost: {reason(error)}"

@@ -9,6 +9,7 @@ import os
 import re
 import signal
 from collections.abc import Callable
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from viewos import __version__
@@ -17,6 +18,7 @@ from viewos.control.message import METHOD, PARAMETERS, PROTOCOL, Request, WrongM
 from viewos.errors import ViewosError
 from viewos.monitor import change, members, mounting
 from viewos.monitor.control import about, entering
+from viewos.monitor.lines import Lines
 from viewos.monitor.trace import Trace, parse
 from viewos.monitor.why import explain
 from viewos.tuples import NamedTuple
@@ -152,8 +154,8 @@ class Methods:
             raise ViewosError("trace takes one descriptor, to which it writes")
         tests = parse(asked.parameters.get("expressions", []))
         views = self._nesting.within(self._number(asked))
-        trace = Trace(asked.descriptors[0], tests)
-        with self._nesting.traced(trace, views):
+        trace = Trace(Lines(asked.descriptors[0]), tests)
+        with self._nesting.traced(trace, views), closing(trace.lines):
             states = self._level(asked).router.view.states
             members.wait(states, views, lambda: bool(trace.lost) or asked.gone())
         if trace.lost:
