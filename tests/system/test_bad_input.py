@@ -462,6 +462,10 @@ STREAMS = {
     "viewos --version >&-": 125,
     "viewos modules >&- 2>&-": 125,
     "viewos doctor >&-": 125,
+    "viewos run --help >&-": 125,
+    "viewos stop --help >&-": 125,
+    "viewos ps >&-": 125,
+    "viewos stop nosuch >&-": 125,
     "viewos --version >/dev/full": 125,
     "viewos doctor >/dev/full": 125,
 }

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -54,22 +55,40 @@ def test_a_view_is_traced_while_it_runs(ground: Ground) -> None:
         )
 
 
+def test_what_prints_nothing_needs_no_standard_output(ground: Ground) -> None:
+    """A daemon could stop no view. What becomes a program leaves it closed, as `viewos run`."""
+    viewos = f"{python(ground.user)} -m viewos"
+    script = f"""
+        {viewos} exec {NAME} sh -c '[ -e /proc/$$/fd/1 ] || exit 7'; echo $? >&2
+        for words in 'hostname -V {NAME} h' 'module -V {NAME} add vfs:/srv={ground.path}/b' \\
+            'umount -V {NAME} /srv' 'name {NAME} other' 'stop other' 'wait other'
+        do {viewos} $words; echo $? >&2; done
+    """
+    with ground.view([f"vfs:/mnt={ground.path}/a"], SLEEP):
+        done = run_in_view(None, ["sh", "-c", f"exec >&-; {script}"], **_as(ground))
+    said = b"viewos: there is no view other, and no other one either\n"
+    assert done.stderr == b"7\n" + 5 * b"0\n" + said + b"125\n"
+
+
+def _as(ground: Ground) -> dict[str, Any]:
+    return {"user": ground.user, "env": ground.env, "timeout": 60}
+
+
 def test_a_trace_without_a_standard_error(ground: Ground) -> None:
     """The client's own socket had its number, and was sent: a write to it held the view for good,
     and what was said of the view's directory went to the monitor as a request."""
     script = "while :; do cat /mnt/a; sleep 0.05; done"
     viewos = f"exec {python(ground.user)} -m viewos"
-    way = {"user": ground.user, "env": ground.env, "timeout": 20}
     with ground.view([f"vfs:/mnt={ground.path}/a"], ["sh", "-c", script]):
         closed = ["sh", "-c", f"{viewos} trace -V {NAME} 2>&-"]
-        assert run_in_view(None, closed, **way).returncode == 125
-        done = run_in_view(None, ["sh", "-c", f"{viewos} exec {NAME} cat /mnt/a"], **way)
+        assert run_in_view(None, closed, **_as(ground)).returncode == 125
+        done = run_in_view(None, ["sh", "-c", f"{viewos} exec {NAME} cat /mnt/a"], **_as(ground))
         assert done.stdout == b"in a\n"
     hidden = ground.path / "a" / "deep"
     hidden.mkdir()
     with ground.view([f"vfs:{ground.path}/a={ground.path}/b"], SLEEP):
         closed = ["sh", "-c", f"{viewos} exec {NAME} pwd 2>&-"]
-        assert run_in_view(None, closed, **{**way, "cwd": hidden}).stdout == b"/\n"
+        assert run_in_view(None, closed, **_as(ground), cwd=hidden).stdout == b"/\n"
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import tempfile
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from viewos.cli.options import Option, UsageError, describe, parse
+from viewos.cli.options import Option, UsageError, describe, parse, say_usage
 from viewos.errors import ViewosError, encoded
 
 if TYPE_CHECKING:
@@ -64,12 +64,12 @@ def main(argv: list[str] | None = None) -> int:
 def _main(words: list[str]) -> int:
     values, command = parse("viewos fakeroot", words, OPTIONS)
     if values["help"]:
-        print(USAGE, end="")
+        say_usage(USAGE)
         return 0
     if values["version"]:
         from viewos import __version__
 
-        print(f"viewos fakeroot version {__version__}")
+        say_usage(f"viewos fakeroot version {__version__}\n")
         return 0
     if key := os.environ.get("FAKEROOTKEY"):
         raise UsageError(f"FAKEROOTKEY set to {key}: nested operation not yet supported")

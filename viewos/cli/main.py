@@ -8,6 +8,7 @@ import sys
 from contextlib import suppress
 from importlib import import_module
 
+from viewos.cli.options import Closed
 from viewos.errors import ViewosError, encoded, reason
 
 COMMANDS = (
@@ -16,8 +17,8 @@ COMMANDS = (
     "modules", "profile", "net", "doctor", "completion",
 )  # fmt: skip
 
-_SAY_NOTHING = ("run", "trace")
-"""They need no standard output of their own."""
+_BECOME_ANOTHER = ("run", "trace", "fakeroot")
+"""Modules run in them, to which a standard output that is closed is None, as in any program."""
 
 USAGE = """\
 usage: viewos COMMAND [OPTION]...
@@ -72,8 +73,8 @@ def _dispatch(words: list[str]) -> int:
         _say("which COMMAND? (see `viewos --help`)")
         return 2
     name, *rest = words
-    if sys.stdout is None and name not in _SAY_NOTHING:
-        raise ViewosError("standard output is closed")
+    if sys.stdout is None and name not in _BECOME_ANOTHER:
+        sys.stdout = Closed()
     if name in COMMANDS:
         status: int = import_module(f"viewos.cli.{name}").main(rest)
         return status

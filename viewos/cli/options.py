@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
+from io import TextIOBase
 from typing import Any
 
 from viewos.errors import ViewosError
@@ -13,6 +15,19 @@ class UsageError(ViewosError):
     """Words on the command line that are not right."""
 
     status = 2
+
+
+class Closed(TextIOBase):
+    """A standard output that was closed when this process began: who has something to say fails."""
+
+    def write(self, text: str) -> int:
+        """Raises ViewosError."""
+        raise ViewosError("standard output is closed")
+
+
+def say_usage(text: str) -> None:
+    """What --help prints, in a command that becomes another program. Raises ViewosError."""
+    print(text, end="", file=Closed() if sys.stdout is None else sys.stdout)
 
 
 class Option(NamedTuple):

@@ -6,7 +6,7 @@ import gc
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from viewos.abi.machine import MACHINE
-from viewos.cli.options import HELP, Option, UsageError, describe, parse
+from viewos.cli.options import HELP, Option, UsageError, describe, parse, say_usage
 from viewos.control import NAME, is_name
 from viewos.errors import ViewosError
 
@@ -88,7 +88,7 @@ def main(argv: list[str]) -> int:
     values, command = parse("viewos run", argv, OPTIONS)
     if not values["help"]:
         _run(values, command)
-    print(USAGE, end="")
+    say_usage(USAGE)
     return 0
 
 

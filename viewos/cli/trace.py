@@ -6,7 +6,7 @@ import os
 from contextlib import suppress
 from typing import Any, NoReturn
 
-from viewos.cli.options import HELP, Option, UsageError, describe, parse
+from viewos.cli.options import HELP, Option, UsageError, describe, parse, say_usage
 from viewos.errors import ViewosError
 
 HELP_LINE = "run a program in a view, and show each call that a view answers"
@@ -60,7 +60,7 @@ def main(argv: list[str]) -> int:
         return _follow(values, command)
     if not values["help"]:
         _run(values, command)
-    print(USAGE, end="")
+    say_usage(USAGE)
     return 0
 
 
