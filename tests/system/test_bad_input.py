@@ -478,7 +478,7 @@ def test_streams_that_are_closed_or_full(here: Place, script: str) -> None:
     assert result.stdout == b"%d\n" % STREAMS[script]
     assert b"Traceback" not in result.stderr
     if ">/dev/full" in script and "2>" not in script:
-        assert result.stderr == b"viewos: No space left on device\n"
+        assert result.stderr == b"viewos: standard output: No space left on device\n"
 
 
 def test_a_reader_that_leaves(here: Place) -> None:

@@ -54,8 +54,8 @@ def main(argv: list[str] | None = None) -> int:
         _drop_output()
         return 128 + signal.SIGPIPE
     except OSError as error:
-        _drop_output()
-        _say(reason(error))
+        where = "" if _drop_output() else "standard output: "
+        _say(where + reason(error))
         return ViewosError.status
     except MemoryError as error:
         _say(reason(error))
@@ -103,13 +103,16 @@ def _hint(name: str) -> str:
     return f": did you mean {close[0]}?" if close else f"; there are {', '.join(COMMANDS)}"
 
 
-def _drop_output() -> None:
-    # What cannot be written would fail again, with words of its own, when Python ends.
+def _drop_output() -> bool:
+    """Can what has been printed be written? What cannot would fail again, with words of its own,
+    when Python ends."""
     try:
         if sys.stdout is not None:
             sys.stdout.flush()
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC), 1)
+        return False
+    return True
 
 
 def _say(text: str) -> None:
