@@ -119,6 +119,15 @@ def _terminal() -> Iterator[tuple[int, int]]:
             os.close(fd)
 
 
+def test_without_what_textual_needs(ground: Ground) -> None:
+    """The user was told that there is no "rich"."""
+    hidden = ground.path / "a" / "textual"
+    hidden.mkdir(mode=0o755)
+    (hidden / "__init__.py").write_text("import no_such_module\n")
+    said = ground.says("top", env={"PYTHONPATH": f"{hidden.parent}:{_python_path()}"})
+    assert said.startswith("viewos: this needs textual: pip install 'viewos[top]', or")
+
+
 def test_without_textual(ground: Ground) -> None:
     hidden = ground.path / "a" / "textual"
     hidden.mkdir(mode=0o755)

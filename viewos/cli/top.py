@@ -49,8 +49,9 @@ def main(argv: list[str]) -> int:
     try:
         from viewos.cli.screen import Screen
     except ImportError as error:
+        why = "" if isinstance(error, ModuleNotFoundError) else f" ({error})"
         raise ViewosError(
-            f"this needs textual ({error}): pip install 'viewos[top]', or use `viewos stats`"
+            f"this needs textual{why}: pip install 'viewos[top]', or use `viewos stats`"
         ) from error
     if words:
         from viewos.control.client import find
