@@ -14,7 +14,6 @@ _LIMITS = {
 }
 """What may be raised where the system has no more of something."""
 
-
 FAULTS = (Exception, SystemExit)
 """What an author's code may raise: sys.exit() of a module is no wish of the user's."""
 
@@ -46,6 +45,22 @@ def encoded(text: str) -> bytes:
         return os.fsencode(text)
     except UnicodeEncodeError:
         return text.encode(sys.getfilesystemencoding(), "backslashreplace")
+
+
+def quoted(text: str) -> str:
+    """`text` as repr() has it, not too long, and with bytes that are no characters as they are."""
+    shown = repr(short(text))
+    for char in {char for char in text if "\udc80" <= char <= "\udcff"}:
+        shown = shown.replace(f"\\u{ord(char):x}", char)
+    return shown
+
+
+def from_here(path: str) -> str:
+    """The path, absolute. Raises ViewosError: the current directory has been removed."""
+    try:
+        return path if path.startswith("/") else os.path.join(os.getcwd(), path)
+    except FileNotFoundError:
+        raise ViewosError(f"{path}: the current directory has been removed") from None
 
 
 def reason(error: BaseException) -> str:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeGuard
 
-from viewos.errors import FAULTS, SpecError, ViewosError, short, told
+from viewos.errors import FAULTS, SpecError, ViewosError, quoted, told
 from viewos.module import VirtualModule
 from viewos.spec import Items, ModuleSpec, parse
 from viewos.tuples import NamedTuple
@@ -77,7 +77,7 @@ def _unknown(name: str) -> SpecError:
     names = [*BUILT_IN, *(entry.name for entry in _entry_points())]
     close = get_close_matches(name, names, n=1)
     hint = f"did you mean {close[0]}?" if close else "`viewos modules` lists those that there are"
-    return SpecError(f"there is no module {short(name)!r}: {hint}")
+    return SpecError(f"there is no module {quoted(name)}: {hint}")
 
 
 # ---- entry points -------------------------------------------------------------------------------

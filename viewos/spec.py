@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable
 from contextvars import ContextVar
 
-from viewos.errors import SpecError, short
+from viewos.errors import SpecError, from_here, quoted
 from viewos.tuples import NamedTuple
 
 launch_directory: ContextVar[bytes | None] = ContextVar("launch_directory", default=None)
@@ -41,7 +41,7 @@ class Items(list[Item]):
 
     def error(self, item: Item | None, why: str) -> SpecError:
         """An error about one item, or about what is missing: the module, the word, an example."""
-        word = "" if item is None else f" {short(item.text)!r}:"
+        word = "" if item is None else f" {quoted(item.text)}:"
         example = f" (for example: -m {self.example})" if self.example else ""
         return SpecError(f"module {self.module}:{word} {why}{example}")
 
@@ -72,7 +72,7 @@ def parse(text: str) -> ModuleSpec:
     name, rest = _until(tokens, ":")
     module = _plain(name)
     if not module:
-        raise SpecError(f"-m {short(text)!r}: a module's name is missing (see `viewos modules`)")
+        raise SpecError(f"-m {quoted(text)}: a module's name is missing (see `viewos modules`)")
     spec = ModuleSpec(module, None, ())
     if spec.is_file and rest is not None:
         class_name, rest = _until(rest, ":")
@@ -89,7 +89,11 @@ def absolute(path: bytes) -> bytes:
     """A path that a SPEC names, from the directory in which it was written: for modules, instead
     of os.path.abspath, because the monitor of a nested view works in another one."""
     if not path.startswith(b"/"):
-        path = os.path.join(launch_directory.get() or os.getcwdb(), path)
+        directory = launch_directory.get()
+        if directory is None:
+            path = os.fsencode(from_here(os.fsdecode(path)))
+        else:
+            path = os.path.join(directory, path)
     return os.path.normpath(path)
 
 
@@ -102,9 +106,7 @@ def _tokens(text: str) -> Iterable[_Token]:
     while at < len(text):
         if text[at] == "\\":
             if at + 1 == len(text):
-                raise SpecError(
-                    f"-m {short(text)!r}: the backslash at the end has nothing to quote"
-                )
+                raise SpecError(f"-m {quoted(text)}: the backslash at the end has nothing to quote")
             yield text[at + 1], text[at : at + 2]
             at += 2
         elif address := _ADDRESS.match(text, at):

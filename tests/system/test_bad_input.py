@@ -220,7 +220,7 @@ WORDS = {
     ("-C", "file"): (125, "file: Not a directory"),
     ("-m", "vfs:/mnt=tree", "-C", "/mnt/x"): (125, "/mnt/x: No such file or directory"),
     ("-C", b"\xff"): (125, "\\xff: No such file or directory"),
-    ("-m", b"\xff"): (2, "there is no module '\\udcff': `viewos modules` lists those..."),
+    ("-m", b"\xff"): (2, "there is no module '\\xff': `viewos modules` lists those..."),
     (b"--\xff",): (2, "viewos run: unknown option --\\xff (see `viewos run --help`)"),
     ("-m",): (2, "viewos run: -m needs MODULE[:ITEM,...] behind it"),
     ("--bogus",): (2, "viewos run: unknown option --bogus (see `viewos run --help`)"),
@@ -479,6 +479,46 @@ def test_streams_that_are_closed_or_full(here: Place, script: str) -> None:
     assert b"Traceback" not in result.stderr
     if ">/dev/full" in script and "2>" not in script:
         assert result.stderr == b"viewos: standard output: No space left on device\n"
+
+
+GONE = "the current directory has been removed"
+# In a directory that has been removed -> what is said.
+REMOVED = {
+    "run -m vfs:/mnt=rel -- true": f"viewos: rel: {GONE}\n",
+    "trace -o t -- true": f"viewos: t: {GONE}\n",
+    "run --log l -- true": f"viewos: l: {GONE}\n",
+    "run --why a": f"viewos: a: {GONE}\n",
+    "run -m vfs:/mnt=/usr -- viewos run -m vfs:/srv=rel -- true":
+        "viewos: vfs: HERE (deleted)/rel: no such file or directory"
+        " (it should stand behind /srv)\n",
+    "run -m vfs:/mnt=/usr -- viewos module add vfs:/mnt=x":
+        "viewos: vfs: HERE (deleted)/x: no such file or directory (it should stand behind /mnt)\n",
+    "run -m vfs:/mnt=/usr -- viewos module add vfs:/mnt=/var": "",
+}  # fmt: skip
+
+
+@as_one_user
+@pytest.mark.parametrize("words", REMOVED)
+def test_the_current_directory_has_been_removed(here: Place, words: str) -> None:
+    """The user was told that there is no such file, but not which."""
+    inner = words.replace("-- viewos", f"-- {python(here.user)} -m viewos")
+    result = shell(here, f"mkdir gone; cd gone; rmdir ../gone; viewos {inner}")
+    said = REMOVED[words].replace("HERE", f"{here.real}/gone")
+    assert result.stderr.decode() == said
+    assert result.returncode == (125 if said else 0)
+
+
+@as_one_user
+@pytest.mark.parametrize("words", [
+    "trace -e BYTE -- true", "run -m BYTE -- true", "run -m vfs:BYTE -- true",
+    "run --name BYTE -- true",
+    "trace -o out -m vfs:/mnt=. -e failed -- cat /mnt/BYTE; grep -a emulated out >&2",
+])  # fmt: skip
+def test_bytes_that_are_no_characters_are_shown(here: Place, words: str) -> None:
+    """As they are, and not as Python has them in its texts."""
+    words = words.replace("BYTE", r"$(printf 'a\377')")
+    said = shell(here, f"viewos {words}").stderr
+    assert b"a\xff" in said and b"udcff" not in said
 
 
 def test_a_reader_that_leaves(here: Place) -> None:

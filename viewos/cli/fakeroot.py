@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from viewos.cli.options import Option, UsageError, describe, parse, say_usage
-from viewos.errors import ViewosError, encoded
+from viewos.errors import ViewosError, encoded, from_here
 
 if TYPE_CHECKING:
     from viewos.modules.uid import Uid
@@ -106,7 +106,7 @@ def _spec(values: dict[str, Any], log: str | None) -> str:
 
     files = {"load": values["load"], "save": log}
     words = ["uid:0"] + ["unknown=real"] * bool(values["unknown_is_real"])
-    words += [f"{key}={quote(os.path.abspath(path))}" for key, path in files.items() if path]
+    words += [f"{key}={quote(from_here(path))}" for key, path in files.items() if path]
     return ",".join(words)
 
 

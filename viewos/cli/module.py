@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 
 from viewos.cli.options import HELP, Option, UsageError, describe, parse
@@ -77,7 +76,9 @@ def _list(found: Found, words: list[str], values: dict[str, Any]) -> None:
 def _add(found: Found, words: list[str], values: dict[str, Any]) -> None:
     if not words:
         raise UsageError("viewos module add: which MODULE?")
-    found.monitor.ask("add", view=found.number, modules=words, directory=os.getcwd())
+    from viewos.control.nested import named_directory
+
+    found.monitor.ask("add", view=found.number, modules=words, directory=named_directory())
 
 
 def _remove(found: Found, words: list[str], values: dict[str, Any]) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 from viewos.cli.options import HELP, Option, UsageError, describe, parse
 
 HELP_LINE = "mount a directory, or what a module shows, in a view that runs"
@@ -41,11 +39,12 @@ def main(argv: list[str]) -> int:
     if len(words) != 2:
         raise UsageError("viewos mount: expected SOURCE DIRECTORY (see `viewos mount --help`)")
     from viewos.control.client import find
+    from viewos.control.nested import named_directory
 
     found = find(values["view"])
     options = [word for text in values["options"] for word in text.split(",") if word]
     found.monitor.ask(
         "mount", view=found.number, type=values["type"] or "vfs", source=words[0],
-        target=words[1], options=options, directory=os.getcwd(),
+        target=words[1], options=options, directory=named_directory(),
     )  # fmt: skip
     return 0

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from viewos.abi.machine import MACHINE
 from viewos.cli.options import HELP, Option, UsageError, describe, parse, say_usage
 from viewos.control import NAME, is_name
-from viewos.errors import ViewosError
+from viewos.errors import ViewosError, quoted
 
 if TYPE_CHECKING:
     from viewos.cli.profiles import Placed
@@ -98,7 +98,7 @@ def _run(values: dict[str, Any], command: list[str]) -> NoReturn:
 
     name = values["name"] or ""
     if not is_name(name):
-        raise UsageError(f"viewos run: --name {name!r}: {NAME}")
+        raise UsageError(f"viewos run: --name {quoted(name)}: {NAME}")
     if values["log"] == "":
         raise UsageError("viewos run: --log needs the name of a FILE")
     if MACHINE != "x86_64":

@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Any, NoReturn
 
 from viewos.cli.options import HELP, Option, UsageError, describe, parse, say_usage
-from viewos.errors import ViewosError
+from viewos.errors import ViewosError, from_here
 
 HELP_LINE = "run a program in a view, and show each call that a view answers"
 
@@ -119,7 +119,7 @@ def _run(values: dict[str, Any], command: list[str]) -> NoReturn:
 
 def _writable(file: str | None) -> str | None:
     """The file's absolute path. Raises ViewosError when nothing can be written there."""
-    path = "/proc/self/fd/2" if file is None else file and os.path.abspath(file)
+    path = "/proc/self/fd/2" if file is None else file and from_here(file)
     try:
         os.close(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644))
     except OSError as error:

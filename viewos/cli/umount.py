@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 from viewos.cli.mount import VIEW
 from viewos.cli.options import HELP, Option, UsageError, describe, parse
 
@@ -38,9 +36,14 @@ def main(argv: list[str]) -> int:
     if len(words) != 1:
         raise UsageError("viewos umount: expected one DIRECTORY (see `viewos umount --help`)")
     from viewos.control.client import find
+    from viewos.control.nested import named_directory
 
     found = find(values["view"])
     found.monitor.ask(
-        "umount", view=found.number, target=words[0], lazy=values["lazy"], directory=os.getcwd()
+        "umount",
+        view=found.number,
+        target=words[0],
+        lazy=values["lazy"],
+        directory=named_directory(),
     )
     return 0

@@ -42,15 +42,14 @@ def run(
         made = monitor.ask(
             "nest",
             modules=list(specs),
-            directory=os.fsdecode(here or b"/"),
+            directory=named_directory(),
             no_continue=no_continue,
             nestable=nestable,
             command=list(command),
             name=name,
         )
         for path in why:
-            directory = os.fsdecode(here or b"/")
-            told = monitor.ask("why", view=made["view"], path=path, directory=directory)
+            told = monitor.ask("why", view=made["view"], path=path, directory=named_directory())
             os.write(2, encoded("\n".join(told) + "\n"))
     if not command:
         sys.exit()
@@ -87,6 +86,12 @@ def working_directory() -> bytes | None:
         return os.getcwdb()
     except OSError:  # it has been removed
         return None
+
+
+def named_directory() -> str:
+    """The name of this process's working directory, for a monitor; of one that has been removed the
+    kernel's, by which nothing is found: "/tmp/x (deleted)"."""
+    return os.fsdecode(working_directory() or os.readlink(b"/proc/self/cwd"))
 
 
 def _enter_directory(

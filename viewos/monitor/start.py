@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import NoReturn
 
 from viewos import filter as bpf
-from viewos.errors import ViewosError, encoded
+from viewos.errors import ViewosError, encoded, from_here
 from viewos.filter import FilterPlan
 from viewos.kernel import pidfd_open
 from viewos.launcher import Layout, Session, launch
@@ -68,7 +68,7 @@ def run(
         for path in why:
             from viewos.monitor.why import explain
 
-            told = explain(view, mounts, os.path.join(os.getcwdb(), os.fsencode(path)))
+            told = explain(view, mounts, os.fsencode(from_here(path)))
             os.write(2, encoded("\n".join(told) + "\n"))
         if not command:
             sys.exit()
@@ -121,7 +121,7 @@ def _filter(view: View, cookie: int, trace: Tracing | None) -> FilterPlan:
 def _writable(log: str, verbosity: int) -> str:
     # An error now, and not in the background.
     try:
-        log = os.path.abspath(log)
+        log = from_here(log)
         Log(log, verbosity).close()
     except OSError as error:
         raise ViewosError(f"--log {log}: {error.strerror}") from error

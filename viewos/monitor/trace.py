@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from viewos.abi.syscalls import OPERATIONS, TABLE
 from viewos.abi.text import LONGEST_STRING, format_call
 from viewos.claims import lies_in
-from viewos.errors import SpecError, reason
+from viewos.errors import SpecError, encoded, quoted, reason
 from viewos.monitor.lines import Lines
 from viewos.monitor.memory import Fault, Memory, TraceeGone, Unreadable
 from viewos.monitor.outcome import ANSWERED, CONTINUE, Outcome
@@ -65,9 +65,9 @@ def _test(text: str, expression: str) -> Test:
     for name in text.split(","):
         if name not in TABLE and name not in OPERATIONS:
             raise SpecError(
-                f"-e {expression or repr(expression)}: {name!r} is no system call; expected their"
-                " names with commas between them, failed, continued, path=PREFIX, module=NAME, or"
-                " one of these behind a !"
+                f"-e {expression or repr(expression)}: {quoted(name)} is no system call; expected"
+                " their names with commas between them, failed, continued, path=PREFIX,"
+                " module=NAME, or one of these behind a !"
             )
         wanted |= {name, *OPERATIONS.get(name, ())}
     return lambda traced: traced.call.name in wanted
@@ -111,7 +111,7 @@ class Trace:
         view = f"[{router.number}] " if router.number else ""
         line = f"{call.tid} {view}{text} = {_shown(result)} <{how}>\n"
         try:
-            self.lines.write(line.encode(errors="backslashreplace"))
+            self.lines.write(encoded(line))
         except OSError as error:
             if error.errno != errno.EPIPE and not self.lost:  # somebody reads them still
                 self.lost = f"lines of the trace are lost: {reason(error)}"
