@@ -80,7 +80,9 @@ class Popen(subprocess.Popen[Any]):
                 self.kill()
                 self._give_up()
                 raise
-        if said or not served:
+        if not served and not said and options.get("preexec_fn") is not None:
+            self.wait()  # it has ended there, by itself
+        elif said or not served:
             self._give_up()
             _fail(said or b"%c0 the launching process died" % IN_VIEWOS, shown, cwd)
 

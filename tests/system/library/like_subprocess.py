@@ -234,6 +234,11 @@ def check_a_failing_preexec_fn() -> None:
     same(lambda api: api.run(["true"], preexec_fn=lambda: 1 / 0))
 
 
+def check_an_end_in_preexec_fn() -> None:
+    for end in (lambda: os._exit(7), lambda: os.kill(os.getpid(), signal.SIGKILL)):
+        same(lambda api, end=end: plain(api.run(["true"], preexec_fn=end, stdout=-1, stderr=-1)))
+
+
 def check_descriptors() -> None:
     """Which descriptors a program gets."""
     listing = ["/usr/bin/python3", "-I", "-c", "import os; print(sorted(os.listdir('/dev/fd')))"]
