@@ -117,7 +117,9 @@ class Process:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(self, *exception: object) -> None:
+    async def __aexit__(self, kind: type[BaseException] | None, *exception: object) -> None:
+        if kind is not None and issubclass(kind, anyio.get_cancelled_exc_class()):
+            self.kill()  # asyncio's own cancellation comes once: what follows would wait
         try:
             await self.aclose()
         except BaseException:  # cancelled: as anyio does, the program does not outlive the block

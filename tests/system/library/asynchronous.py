@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import subprocess
+import time
 import warnings
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -102,6 +103,22 @@ def check_a_cancelled_block_ends_its_program() -> None:
         anyio.run(main, backend=backend)
     for pid in pids:
         assert not os.path.exists(f"/proc/{pid}")
+
+
+def check_a_cancellation_of_asyncio_itself() -> None:
+    """It comes once, and nothing behind it is cancelled."""
+
+    async def main() -> None:
+        async with viewos.View([]) as view:
+            start = time.monotonic()
+            try:
+                await asyncio.wait_for(view.run_process(["sleep", "20"]), 0.5)
+            except TimeoutError:
+                assert time.monotonic() - start < 10
+            else:
+                raise AssertionError("it was not cancelled")
+
+    asyncio.run(main())
 
 
 def check_many_at_once() -> None:
