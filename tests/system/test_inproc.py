@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shutil
@@ -13,6 +14,7 @@ from tests.system.inproc import place, run
 from tests.system.users import NOBODY, python
 from tests.system.view import Place, run_in_view
 from tests.system.witness import build
+from viewos.abi.syscalls import TABLE
 
 __all__ = ["ground", "place"]  # the fixtures
 pytestmark = pytest.mark.timeout(120)
@@ -239,3 +241,14 @@ def test_the_view_changes_and_is_traced_while_it_runs(ground: Ground) -> None:
         assert "in-a" in traced
         assert ground.says("umount", "-V", NAME, f"{ground.path}/b") == ""
         until(b"not there")
+
+
+@pytest.mark.parametrize("call", ["chdir", "newfstatat", "openat", "mkdir", "execve"])
+def test_a_filter_of_the_programs_own_answers_eintr(place: Place, call: str) -> None:
+    """It is not made again, for ever: the program sees what its filter says."""
+    (place.real / "file").touch()
+    words = [str(build("own_filter")), str(TABLE[call].number), str(errno.EINTR)]
+    told = run([f"vfs:/mnt={place.real}"], words, place.user, timeout=30)
+    name = {"newfstatat": "stat", "openat": "open", "execve": "exec"}.get(call, call)
+    lines = [line for line in told.splitlines() if "Interrupted" in line]
+    assert len(lines) == 1 and lines[0].startswith(name), told

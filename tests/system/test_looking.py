@@ -137,6 +137,21 @@ def test_a_trace_that_is_not_read(ground: Ground, unread: tuple[int, int], way: 
         assert ground.says("stop", NAME) == ""
 
 
+def test_a_trace_whose_reader_has_gone_ends(ground: Ground) -> None:
+    script = "while :; do cat /mnt/a; sleep 0.02; done > /dev/null"
+    with ground.view([f"vfs:/mnt={ground.path}/a"], ["sh", "-c", script]):
+        words = [python(ground.user), "-m", "viewos", "trace", "-V", NAME]
+        ours, theirs = os.pipe()
+        try:
+            with started(None, words, user=ground.user, env=ground.env, stderr=theirs) as tracer:
+                assert os.read(ours, 1)
+                os.close(ours)
+                tracer.wait(PATIENCE)
+        finally:
+            os.close(theirs)
+        assert ground.says("stop", NAME) == ""
+
+
 def test_a_traced_program_is_killed_whose_trace_is_not_read(
     ground: Ground, unread: tuple[int, int]
 ) -> None:

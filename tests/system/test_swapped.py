@@ -56,6 +56,11 @@ CASES = {
     "relative to the cwd": Case(SWAP, "cat a/f ./b/f a/../b/f", "in b\nin a\nin a\n"),
     "cd and pwd": Case(SWAP, "cd T/a; pwd; pwd -P; /bin/pwd; cat f", "T/a\nT/a\nT/a\nin b\n"),
     "cd deeper": Case(SWAP, "cd T/a; cd sub; /bin/pwd; cat g ../f", "T/a/sub\ndeep in b\nin b\n"),
+    "cd by procfs": Case(
+        OVER,
+        "cd T/a; python3 -c 'import os; os.chdir(\"/proc/self/cwd/sub\"); print(os.getcwd())'",
+        "T/a/sub\n",
+    ),
     # A directory of two names keeps the one by which it was entered, also if the next entry fails.
     "cd that fails": Case(
         OVER,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -136,3 +137,14 @@ def test_what_is_open_for_writing(
     with program.open("rb"):
         permission.refuse_what_is_written(real)
     permission.refuse_what_is_written(real + b"-none")
+
+
+def test_few_sources_are_kept_where_few_files_may_be_open(
+    view: View, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (64, 64))
+    for number in range(20):
+        copies.keep_source(view, b"%d" % number, CAT, b"")
+    assert [*view.standins.sources] == [b"%d" % number for number in range(12, 20)]
+    view.standins.close()
+    assert not view.standins.sources

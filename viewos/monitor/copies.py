@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import struct
 from contextlib import suppress
 from typing import TYPE_CHECKING, BinaryIO
@@ -92,7 +93,8 @@ def keep_source(view: View, copy: bytes, program: bytes, executed: bytes) -> Non
         before = sources.get(executed)
         opened = os.open(program, os.O_PATH | os.O_CLOEXEC) if before is None else os.dup(before)
         sources[copy] = opened
-        if len(sources) > _MOST_SOURCES:
+        limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if len(sources) > min(_MOST_SOURCES, limit // 8):
             os.close(sources.pop(next(iter(sources))))
 
 

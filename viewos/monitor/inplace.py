@@ -155,9 +155,11 @@ def _moved(router: Router, call: Call, start: int, end: int) -> Iterator[Patch]:
 
 
 def _refusal(router: Router, call: Call, why: str, what: str) -> OSError:
+    is_inside = router.view.states.found_in(_tracer(call.tid)) is not None
+    hint = "; run the debugger outside of the view" if is_inside else ""
     router.log.warning(
-        f"{call.name} by process {call.tid}, which a debugger traces ({why}): {what}; run the"
-        " debugger outside of the view"
+        f"{call.name} by process {call.tid}, which a debugger traces ({why}): {what}{hint}",
+        once=f"traced {call.pid} {call.name}",
     )
     return OSError(errno.EPERM, "traced")
 

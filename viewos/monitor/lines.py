@@ -69,6 +69,9 @@ class Lines:
                     raise Unread
                 try:
                     line = line[os.write(self._fd, line[:_PIPE_BUF]) :]
+                except BrokenPipeError:  # nor will anybody read the next
+                    self._close()
+                    raise
                 except BlockingIOError:
                     if self._over.poll(_AGAIN):
                         self._close()

@@ -189,6 +189,15 @@ def kept_for(router: Router, link: bytes, text: bytes) -> bytes | None:
     return b"/proc/%d/fd/%d" % (os.getpid(), source)
 
 
+def hint_for(router: Router, link: bytes) -> bytes | None:
+    """The claim by which a process has entered its working directory, of /proc/PID/cwd."""
+    match = router.mounts.match_proc(_NAMES, link)
+    if match is None or match[2] != b"cwd" or router.keeps_nothing:
+        return None
+    state = router.view.states.found_in(int(match[1]))
+    return None if state is None else state.cwd
+
+
 def leads_to(router: Router, link: bytes, text: bytes) -> bool:
     """Is the directory behind a magic link of procfs the one that its text names in the view?
     Another mount name space has others by the same names, unless the view goes on there."""

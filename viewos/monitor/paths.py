@@ -106,6 +106,8 @@ class Resolver:
         another one than the kernel's."""
         self.kept_for: Callable[[bytes, bytes], bytes | None] = lambda link, text: None
         """The path of ours to an object without a name to which such a link leads."""
+        self.hint_for: Callable[[bytes], bytes | None] = lambda link: None
+        """The claim by which the directory behind such a link was entered."""
         self.leads_to: Callable[[bytes, bytes], bool] = mounts.leads_to
         """Is the directory behind such a link the one that its text names in the view?"""
 
@@ -376,7 +378,7 @@ class Resolver:
         virtual = None if forbidden else self.stands_for(walk.real, text)
         if virtual is None:
             if text[:1] == b"/" and not text.endswith(b" (deleted)"):
-                virtual = self.claims.reverse(text)
+                virtual = self.claims.reverse(text, self.hint_for(walk.real))
             # Of the last name, too: it may be opened, and paths begin there.
             there = virtual is not None and is_directory(text) and self.leads_to(walk.real, text)
             if last or virtual is None or forbidden or not there:

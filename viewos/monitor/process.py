@@ -55,8 +55,11 @@ def tracing(router: Router, call: Call) -> Outcome:
 
 
 def filtering(router: Router, call: Call) -> Outcome:
-    """seccomp(2): a filter of the program's own would judge calls that it has not made."""
-    _leave_program(router, call.tid)
+    """seccomp(2): a filter of the program's own would judge calls that it has not made, and may
+    give any errno: EINTR, too, is the program's to see."""
+    inproc = router.nesting.inproc
+    if inproc is not None:
+        inproc.watched(router, call.tid)
     return CONTINUE
 
 

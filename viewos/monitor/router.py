@@ -91,6 +91,7 @@ class Router(ModuleServices, ProcessStates):
         self.resolver = Resolver(view.claims, self.mounts)
         self.resolver.stands_for = partial(links.stands_for, self)
         self.resolver.kept_for = partial(links.kept_for, self)
+        self.resolver.hint_for = partial(links.hint_for, self)
         self.resolver.leads_to = partial(links.leads_to, self)
         self.tasks: Tasks = Tasks() if outer is None else outer.tasks
         self.nesting: Nesting = Nesting(self) if outer is None else outer.nesting

@@ -157,7 +157,9 @@ class Methods:
         trace = Trace(Lines(asked.descriptors[0]), tests)
         with self._nesting.traced(trace, views), closing(trace.lines):
             states = self._level(asked).router.view.states
-            members.wait(states, views, lambda: bool(trace.lost) or asked.gone())
+            members.wait(
+                states, views, lambda: trace.lines.closed or bool(trace.lost) or asked.gone()
+            )
         if trace.lost:
             raise ViewosError(trace.lost)
 

@@ -294,7 +294,8 @@ class InProcess:
         self._switch(router, pid, list(self._copies.values()), _OFF)
 
     def watched(self, router: Router, tid: int) -> None:
-        """A debugger is about to look at a thread: it makes its calls where the library does."""
+        """A debugger, or a filter of the program's own, is about to look at a thread's calls: it
+        makes them where the library does, and each once."""
         code = self._switch(router, tid, list(self._copies.values()), _WATCHED)
         if code and tid != router.notification.tid:
             from viewos.monitor.inproc import leaving
