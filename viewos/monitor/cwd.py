@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 from typing import TYPE_CHECKING
 
 from viewos.monitor import handover
@@ -12,6 +11,7 @@ from viewos.monitor.outcome import CONTINUE, Outcome
 from viewos.monitor.outside import change_directory, needs_descriptor
 from viewos.monitor.pathcalls import fix_up_paths, may_continue, resolve_all
 from viewos.monitor.paths import KERNEL
+from viewos.monitor.walk import is_searchable
 
 if TYPE_CHECKING:
     from viewos.call import Call
@@ -31,7 +31,7 @@ def chdir(router: Router, call: Call) -> int | Outcome:
         # Only where it is needed: threads with working directories of their own (CLONE_FS) share
         # the hint, and one that enters / would take it from one that is in a claim.
         is_new = state.cwd != hint and router.view.claims.is_ambiguous(place.real)
-        if is_new and _may_be_entered(place.real):
+        if is_new and is_searchable(place.real):  # else it fails, and the name of before holds
             router.set_process_state(call, state._replace(cwd=hint))
     if may_continue(router, place):
         return CONTINUE
@@ -39,11 +39,6 @@ def chdir(router: Router, call: Call) -> int | Outcome:
         return change_directory(router, call, place)
     handed = handover.hand_directory(router, call, place)
     return fix_up_paths(router, call, places) if handed is None else handed
-
-
-def _may_be_entered(real: bytes) -> bool:
-    """Will the call succeed? Where it fails the name of before still holds."""
-    return os.path.isdir(real) and os.access(real, os.X_OK)
 
 
 def getcwd(router: Router, call: Call) -> int | Outcome:

@@ -81,9 +81,8 @@ def execve(router: Router, call: Call) -> int | Outcome:
     if flags & AT_EXECVE_CHECK or (flags & AT_SYMLINK_NOFOLLOW and os.path.islink(place.real)):
         return CONTINUE if may_continue(router, place) else fix_up_paths(router, call, places)
     name = router.memory.read_string(call.tid, call.raw[at])
-    if (
-        name in router.view.standins.originals
-    ):  # what stood in for a script comes to its interpreter
+    # What stood in for a script comes to its interpreter.
+    if name in router.view.standins.originals:
         _forget(router, call)
         return CONTINUE
     program = Program(place, name, [])

@@ -169,10 +169,10 @@ def stands_for(router: Router, link: bytes, text: bytes) -> bytes | None:
     if match is None or state is None:
         return None
     if match[2] == b"exe":
-        program = _program(router, state, text)
-        if text.removesuffix(_DELETED) in router.view.standins.sources:
+        executed, standins = text.removesuffix(_DELETED), router.view.standins
+        if executed in standins.sources:
             return None
-        is_copy = text.removesuffix(_DELETED) in router.view.standins.originals
+        program, is_copy = _program(router, state, text), executed in standins.originals
         if program is None or (is_copy and _is_gone(router, program, text)):
             return None  # of a program without a name the copy is what is left
         return router.resolver.claims.reverse(program)

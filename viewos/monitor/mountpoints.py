@@ -8,7 +8,7 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
-from viewos.abi.fcntl import AT_EMPTY_PATH
+from viewos.abi.fcntl import AT_EACCESS, AT_EMPTY_PATH
 from viewos.abi.row import signed32
 from viewos.kernel import AT_FDCWD, NR, syscall
 from viewos.monitor.memory import Fault
@@ -59,12 +59,11 @@ def directory_of(router: Router, place: Place) -> tuple[Claim | None, bytes]:
 
 
 def refuse_change(call: Call, directory: bytes, name: bytes = b"") -> None:
-    """Raise OSError EACCES or EPERM where the caller may make no name in a directory, or not take
-    away that one (may_create and may_delete of fs/namei.c). Who is not like us is not judged."""
+    """Raise OSError EACCES, EROFS or EPERM where the caller may make no name in a directory, or not
+    take away that one (may_create, may_delete of fs/namei.c). Who is not like us is not judged."""
     if not is_like_us(call, call.task):
         return
-    if not os.access(directory, os.W_OK | os.X_OK, effective_ids=True):
-        raise OSError(errno.EACCES, "directory")
+    syscall(NR["faccessat2"], AT_FDCWD, directory, os.W_OK | os.X_OK, AT_EACCESS)
     found = os.stat(directory)
     if not name or not found.st_mode & stat.S_ISVTX or os.geteuid() == 0:
         return

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING
 
-from viewos.abi.fcntl import AT_EMPTY_PATH, AT_EXECVE_CHECK
+from viewos.abi.fcntl import AT_EACCESS, AT_EMPTY_PATH, AT_EXECVE_CHECK
 from viewos.abi.syscalls import TABLE
 from viewos.kernel import AT_FDCWD, NR, syscall
 from viewos.monitor.pathcalls import tracee_string
@@ -22,8 +22,6 @@ from viewos.tuples import NamedTuple
 if TYPE_CHECKING:
     from viewos.call import Call
     from viewos.monitor.router import Router
-
-_AT_EACCESS = 0x200
 
 
 class Unseen(NamedTuple):
@@ -77,7 +75,7 @@ def _question(dirfd: int, path: Argument, flags: int) -> Rewrite:
     if can_check():
         row, rest = TABLE["execveat"], [0, 0, flags | AT_EXECVE_CHECK]
     else:
-        row, rest = TABLE["faccessat2"], [os.X_OK, flags | _AT_EACCESS]
+        row, rest = TABLE["faccessat2"], [os.X_OK, flags | AT_EACCESS]
     return Rewrite(row.number, [dirfd, path, *rest], row.cookie.arg, row.cookie.shift)
 
 

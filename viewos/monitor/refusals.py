@@ -22,7 +22,6 @@ from viewos.monitor.mountpoints import (
 )
 from viewos.monitor.paths import KERNEL, Place
 from viewos.monitor.renames import check_rename
-from viewos.monitor.task import is_like_us
 
 if TYPE_CHECKING:
     from viewos.call import Call
@@ -127,9 +126,8 @@ def _refuse_holder(call: Call, place: Place) -> None:
     """Raise ENOTEMPTY for a directory that has no other entry than a claim, it may be."""
     if removal_flags(call) != AT_REMOVEDIR or not stat.S_ISDIR(os.lstat(place.real).st_mode):
         return
-    may_change = os.access(place.parent, os.W_OK | os.X_OK, effective_ids=True)
-    if may_change or not is_like_us(call, call.task):
-        raise OSError(errno.ENOTEMPTY, "a claim stands there")
+    refuse_change(call, place.parent)
+    raise OSError(errno.ENOTEMPTY, "a claim stands there")
 
 
 def _check_read_only(router: Router, call: Call, argument: PathArg, place: Place) -> None:
