@@ -18,6 +18,8 @@
 
 enum { LONGEST = 4096 }; /* PATH_MAX: of a path with its NUL */
 
+enum { ROOT_LINKS = 16 };
+
 /* ---- what the table of system calls says of a call: rules.py --------------------------------- */
 
 enum { INTENT_READ, INTENT_WRITE, INTENT_CREATE, INTENT_REMOVE, INTENT_OPEN };
@@ -182,6 +184,7 @@ struct task {
     int directory; /* of /proc/TID; it never names another task */
     bool has_our_ids;
     bool begins; /* a program that may leave it other capabilities */
+    _Atomic int filters; /* of seccomp, when it began the program, traced by nobody; else -1 */
     int64_t seen; /* when it was certainly this task, with our root: CLOCK_MONOTONIC, ns */
 };
 
@@ -220,6 +223,7 @@ struct accelerator {
     char label[LONGEST]; /* which a security module has given us; of length 0: it gives none */
     size_t label_length;
     struct identity root;
+    _Atomic uint64_t root_links[ROOT_LINKS]; /* names of / that were symbolic links: resolve.c */
     _Atomic uint64_t changes; /* grows when the table of mounts changes */
     _Atomic uint64_t generation; /* of the cache of tasks */
     _Atomic uint32_t state_count;
@@ -254,6 +258,8 @@ struct place {
     bool slash;
 };
 
+enum { MOST_ENTRIES = 64 }; /* of an auxiliary vector */
+
 /* All that one call needs; one for each thread that receives. */
 struct call {
     struct accelerator *accelerator;
@@ -268,14 +274,16 @@ struct call {
     size_t state_index;
     const struct root *root; /* NULL: the view's */
     bool must_exist;         /* the file that is opened, or a module is asked */
+    bool has_status, has_auxiliary; /* they have been read: */
     int64_t result; /* when it is settled */
     char path[LONGEST], text[LONGEST], todo[2 * LONGEST], status[LONGEST];
+    Elf64_auxv_t auxiliary[MOST_ENTRIES + 1]; /* AT_NULL at its end */
     struct place places[2], scratch;
     uint64_t changes; /* of the accelerator, when the tables were taken */
 };
 
-/* PASS: not certain, Python's. The others: settled. */
-enum outcome { PASS, CONTINUE, ANSWER, ABANDONED };
+/* PASS: not certain, Python's. The others: settled; SENT: nothing is to be sent (any more). */
+enum outcome { PASS, CONTINUE, ANSWER, SENT };
 
 /* memory.c */
 long read_string(int tid, uint64_t address, char *to);
@@ -283,18 +291,19 @@ bool read_exactly(int tid, uint64_t address, void *to, size_t size);
 bool write_exactly(int tid, uint64_t address, const void *from, size_t size);
 
 /* tasks.c */
-struct task *task_take(struct accelerator *, int tid, char *scratch);
+struct task *task_take(struct call *);
 void task_give_back(struct task *);
-void task_watch(struct accelerator *, int number);
+void task_watch(struct accelerator *, const struct seccomp_notif *);
 void task_forget(struct accelerator *, int tid);
 void task_renew(struct accelerator *, int tid);
-void task_begins(struct accelerator *, struct task *);
+void task_begins(struct call *);
 void task_forget_all(struct accelerator *);
 void tasks_open(struct accelerator *);
 /* Give back the descriptors of all that no call is using. */
 void tasks_close(struct accelerator *);
 long task_directory(const struct accelerator *, const struct task *, const char *name, char *to);
-bool task_status(const struct task *, char *to);
+bool read_status(struct call *);
+int undisturbed_filters(const char *status);
 bool task_is_like_us(const struct accelerator *, const struct task *);
 bool state_of(struct accelerator *, int tid, struct state *, size_t *index);
 void state_set(struct accelerator *, size_t index, struct state);
@@ -355,12 +364,10 @@ bool keeps_at_exec(const struct call *, const struct stat *program);
 const struct program *_Atomic *program_slot(struct level *, uint64_t inode, const char *name);
 enum outcome hand_over(struct call *);
 enum outcome hand_directory(struct call *);
-void program_begins(struct accelerator *, const struct seccomp_notif *);
+void program_begins(struct call *);
 
 /* auxiliary.c */
-enum { MOST_ENTRIES = 64 };
-/* The vector as procfs tells it; how many entries that are. */
-size_t auxiliary_read(int directory, const char *path, Elf64_auxv_t entries[MOST_ENTRIES]);
+uint64_t auxiliary_word(struct call *, uint64_t key, uint64_t otherwise);
 void auxiliary_expect(struct call *);
 void auxiliary_tell(struct call *);
 void auxiliary_write(int tid, const _Atomic int64_t ids[IDS]);
@@ -381,6 +388,7 @@ uint32_t open_flags(const struct call *);
 bool is_like_us(const struct call *);
 enum outcome emulate(struct call *);
 enum outcome inject(struct call *, int fd, uint32_t flags);
+enum outcome inject_and_send(struct call *, int fd, uint32_t flags);
 enum outcome do_getcwd(struct call *);
 enum outcome do_fstat(struct call *, int fd);
 enum outcome do_change_fd(struct call *, int fd);

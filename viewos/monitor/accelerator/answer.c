@@ -74,11 +74,8 @@ static enum outcome find_place(struct call *c, int n)
     };
     if (a->intent == INTENT_OPEN && open_flags(c) & O_CREAT && c->path[length - 1] == '/')
         return PASS;
-    if (!c->task) {
-        c->task = task_take(c->accelerator, (int)c->notification->pid, c->status);
-        if (!c->task)
-            return PASS;
-    }
+    if (!c->task && !task_take(c))
+        return PASS;
     struct place *p = c->places + n;
     if (*c->path != '/' && !find_start(c, a, p))
         return PASS;
@@ -293,7 +290,7 @@ static enum outcome decide(struct call *c)
         const struct place *p = c->places + i;
         if (c->rule->action == ACTION_OPEN && is_for_libc(c)) {
             int fd = offered(c, p);
-            return fd < 0 ? PASS : inject(c, fd, O_CLOEXEC);
+            return fd < 0 ? PASS : inject_and_send(c, fd, O_CLOEXEC);
         }
         if (c->level->rescues && may_be_refused(c, i))
             return PASS;
@@ -370,8 +367,7 @@ static enum outcome act(struct call *c)
     case ACTION_MODE:
         return change_owners(c);
     case ACTION_GETCWD:
-        c->task = task_take(c->accelerator, (int)c->notification->pid, c->status);
-        return c->task ? do_getcwd(c) : PASS;
+        return task_take(c) ? do_getcwd(c) : PASS;
     case ACTION_OPEN:
         return c->rule->asks && !is_passed_open(c) ? PASS : decide(c);
     case ACTION_LINK:
@@ -385,6 +381,7 @@ static enum outcome act(struct call *c)
 enum outcome answer(struct call *c)
 {
     c->task = NULL;
+    c->has_status = false;
     c->must_exist = false;
     if (c->root && (c->rule->action == ACTION_CHDIR || c->rule->action == ACTION_EXECUTE ||
                     c->rule->action == ACTION_GETCWD))

@@ -20,13 +20,22 @@ void auxiliary_expect(struct call *c)
         *slot = tid;
 }
 
-size_t auxiliary_read(int directory, const char *path, Elf64_auxv_t entries[MOST_ENTRIES])
+/* A word of the caller's vector, which is read once a call. */
+uint64_t auxiliary_word(struct call *c, uint64_t key, uint64_t otherwise)
 {
-    int fd = openat(directory, path, O_RDONLY | O_CLOEXEC);
-    ssize_t size = fd < 0 ? -1 : read(fd, entries, MOST_ENTRIES * sizeof *entries);
-    if (fd >= 0)
-        close(fd);
-    return size < 0 ? 0 : (size_t)size / sizeof *entries;
+    if (!c->has_auxiliary) {
+        char name[32];
+        snprintf(name, sizeof name, "/proc/%d/auxv", (int)c->notification->pid);
+        int fd = open(name, O_RDONLY | O_CLOEXEC);
+        memset(c->auxiliary, 0, sizeof c->auxiliary); /* AT_NULL ends it */
+        c->has_auxiliary = fd >= 0 && read(fd, c->auxiliary, sizeof c->auxiliary - sizeof *c->auxiliary) > 0;
+        if (fd >= 0)
+            close(fd);
+    }
+    for (const Elf64_auxv_t *word = c->auxiliary; word->a_type != AT_NULL; word++)
+        if (word->a_type == key)
+            return word->a_un.a_val;
+    return otherwise;
 }
 
 /* Is there nothing that Python has to tell the program that the thread has begun, perhaps? */

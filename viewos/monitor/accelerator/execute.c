@@ -154,7 +154,7 @@ enum outcome do_execve(struct call *c, bool is_plain)
     }
     bool is_common = program.st_ino && !(program.st_mode & (S_ISUID | S_ISGID));
     if (is_common && c->task->has_our_ids && c->task->tid == c->task->group)
-        task_begins(c->accelerator, c->task);
+        task_begins(c);
     else {
         task_renew(c->accelerator, c->task->tid);
         task_renew(c->accelerator, c->task->group); /* whose id the caller gets */

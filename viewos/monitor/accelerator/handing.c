@@ -132,7 +132,7 @@ enum outcome hand_over(struct call *c)
         return PASS;
     }
     b->tid = c->task->tid;
-    task_begins(a, c->task);
+    task_begins(c);
     c->result = HANDED_OVER;
     return ANSWER;
 }
@@ -151,30 +151,15 @@ enum outcome hand_directory(struct call *c)
 
 /* ---- when it has begun ----------------------------------------------------------------------- */
 
-static bool read_vector(int tid, uint64_t *headers, uint64_t *file)
-{
-    Elf64_auxv_t words[MOST_ENTRIES];
-    char name[32];
-    snprintf(name, sizeof name, "/proc/%d/auxv", tid);
-    size_t count = auxiliary_read(AT_FDCWD, name, words);
-    *headers = *file = 0;
-    for (size_t i = 0; i < count; i++) {
-        if (words[i].a_type == AT_PHDR)
-            *headers = words[i].a_un.a_val;
-        if (words[i].a_type == AT_EXECFN)
-            *file = words[i].a_un.a_val;
-    }
-    return *headers && *file;
-}
-
 /* Its memory, as the program has it that was executed; false: it has not begun. */
-static bool put_right(int tid, const struct beginning *b)
+static bool put_right(struct call *c, const struct beginning *b)
 {
+    int tid = (int)c->notification->pid;
     char text[sizeof b->string], name[32];
     size_t size = strlen(b->string) + 1;
     const struct program *p = b->program;
-    uint64_t headers, file;
-    if (!read_vector(tid, &headers, &file) || !read_exactly(tid, file, text, size) ||
+    uint64_t headers = auxiliary_word(c, AT_PHDR, 0), file = auxiliary_word(c, AT_EXECFN, 0);
+    if (!headers || !file || !read_exactly(tid, file, text, size) ||
         memcmp(text, b->string, size))
         return false;
     write_exactly(tid, file, b->name, strlen(b->name) + 1);
@@ -192,12 +177,12 @@ static bool put_right(int tid, const struct beginning *b)
 
 /* A call of a thread that is to execute something: the new program's first, one of a signal's handler
  * before that, or an execve(2), which says that the other has failed. */
-void program_begins(struct accelerator *a, const struct seccomp_notif *n)
+void program_begins(struct call *c)
 {
-    int tid = (int)n->pid;
-    struct beginning *b = a->beginnings + tid % BEGINNINGS;
+    int tid = (int)c->notification->pid;
+    struct beginning *b = c->accelerator->beginnings + tid % BEGINNINGS;
     if (b->tid != tid)
         return;
-    if (put_right(tid, b) || n->data.nr == SYS_execve)
+    if (put_right(c, b) || c->notification->data.nr == SYS_execve)
         b->tid = 0;
 }

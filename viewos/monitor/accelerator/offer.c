@@ -10,16 +10,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static bool is_secure(const struct task *task)
-{
-    Elf64_auxv_t words[MOST_ENTRIES];
-    size_t count = auxiliary_read(task->directory, "auxv", words);
-    for (size_t i = 0; i < count; i++)
-        if (words[i].a_type == AT_SECURE)
-            return words[i].a_un.a_val;
-    return true;
-}
-
 /* Is it the same place in the loader's code from which the first one opened it? */
 static bool is_loader(const struct call *c, const struct offer *o)
 {
@@ -32,10 +22,10 @@ static bool is_loader(const struct call *c, const struct offer *o)
 
 static bool is_undisturbed(struct call *c, const struct offer *o)
 {
-    char wanted[48];
-    snprintf(wanted, sizeof wanted, "\nSeccomp_filters:\t%d\n", o->filters);
-    return task_status(c->task, c->status) && strstr(c->status, "\nTracerPid:\t0\n") &&
-           strstr(c->status, wanted);
+    int filters = c->task->filters;
+    if (filters < 0 && read_status(c))
+        filters = undisturbed_filters(c->status);
+    return filters == o->filters;
 }
 
 /* A descriptor of the copy for the program that opens `p`; -1: Python's to say. */
@@ -46,7 +36,7 @@ int offered(struct call *c, const struct place *p)
     struct stat st;
     if (!o || c->root || !is_like_us(c) || !is_loader(c, o) ||
         fstatat(AT_FDCWD, p->real, &st, AT_SYMLINK_NOFOLLOW) || st.st_dev != o->device ||
-        st.st_ino != o->inode || !is_undisturbed(c, o) || is_secure(c->task))
+        st.st_ino != o->inode || !is_undisturbed(c, o) || auxiliary_word(c, AT_SECURE, 1))
         return -1;
     char name[32];
     snprintf(name, sizeof name, "/proc/self/fd/%d", o->descriptor);

@@ -173,6 +173,24 @@ static enum step cross(struct progress *w, struct walk how)
     return arrive(w) ? ON : UNSURE;
 }
 
+/* Names of the root directory that were links (/bin, /lib, /lib64) are looked at before the run that they
+ * begin: the kernel would have to be asked twice. */
+static _Atomic uint64_t *root_link(struct progress *w, const char *name, size_t size, uint64_t *word)
+{
+    *word = 0;
+    if (w->place->virtual_length != 1 || size > sizeof *word)
+        return NULL;
+    memcpy(word, name, size);
+    return w->call->accelerator->root_links + (*word >> 8 ^ *word) % ROOT_LINKS;
+}
+
+static bool may_be_link(struct progress *w, const char *name, size_t size)
+{
+    uint64_t word;
+    _Atomic uint64_t *known = root_link(w, name, size, &word);
+    return known && *known == word;
+}
+
 static bool is_in_proc(struct progress *w)
 {
     const struct entry *mount =
@@ -207,6 +225,8 @@ static enum step descend(struct progress *w, struct walk how)
     struct place *p = w->place;
     size_t size, virtual_length = p->virtual_length, kernel_length = p->kernel_length;
     const char *name = next_name(w->todo, &size);
+    uint64_t word;
+    _Atomic uint64_t *known = root_link(w, name, size, &word);
     w->todo = name + size;
     bool is_last = is_end(w->todo);
     if (!enter_name(p, name, size) || !arrive(w))
@@ -220,6 +240,8 @@ static enum step descend(struct progress *w, struct walk how)
         return UNSURE;
     char *text = w->call->text;
     long length = readlink(p->real, text, LONGEST);
+    if (known && (length > 0 || *known == word))
+        *known = length > 0 ? word : 0;
     if (length < 0 && errno == EINVAL)
         return is_last ? ARRIVED : ON;
     if (length <= 0 || length == LONGEST || ++w->links > MOST_LINKS)
@@ -258,6 +280,8 @@ static bool walk(struct progress *w, struct walk how)
         }
         int links = w->links;
         enum step step;
+        if (!one_by_one && may_be_link(w, name, size))
+            one_by_one = true;
         if (!one_by_one) {
             step = cross(w, how);
             /* A run that was not crossed has a link in it: look at its names. */

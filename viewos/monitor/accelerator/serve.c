@@ -51,7 +51,7 @@ static bool settle(struct call *call)
     if (outcome == PASS)
         return false;
     atomic_fetch_add_explicit(&call->level->settled, 1, memory_order_relaxed);
-    if (outcome != ABANDONED)
+    if (outcome != SENT)
         send(call->listener, call->notification->id, outcome == CONTINUE ? 0 : call->result,
              outcome == CONTINUE ? SECCOMP_USER_NOTIF_FLAG_CONTINUE : 0);
     return true;
@@ -67,8 +67,9 @@ int serve(struct call *call, struct seat *seat, uint64_t me)
             return errno;
         seat->sequence++;
         seat->busy = 1;
-        task_watch(call->accelerator, call->notification->data.nr);
-        program_begins(call->accelerator, call->notification); /* also where the call is Python's */
+        task_watch(call->accelerator, call->notification);
+        call->has_auxiliary = false;
+        program_begins(call); /* also where the call is Python's */
         /* A watchdog that dozes is woken by Python. */
         if (seat->dozing || !settle(call))
             return 0;

@@ -42,10 +42,9 @@ static enum outcome do_name(struct call *c, uint64_t address, uint64_t size)
         return PASS;
     memcpy(c->path, name.sun_path, length);
     c->path[length] = 0;
-    c->task = task_take(c->accelerator, (int)c->notification->pid, c->status);
     struct walk how = {.follow = true};
     struct place *p = c->places;
-    bool is_found = c->task && resolve(c, c->path, length, how, p) && p->plain && !p->claim;
+    bool is_found = task_take(c) && resolve(c, c->path, length, how, p) && p->plain && !p->claim;
     return is_found ? CONTINUE : PASS;
 }
 
@@ -76,8 +75,7 @@ enum outcome do_socket(struct call *c)
 {
     int family = AF_UNIX;
     socklen_t size = sizeof family;
-    c->task = task_take(c->accelerator, (int)c->notification->pid, c->status);
-    int process = c->task ? pidfd_of(c->task) : -1;
+    int process = task_take(c) ? pidfd_of(c->task) : -1;
     if (process < 0)
         return PASS;
     int copy = (int)syscall(SYS_pidfd_getfd, process, (int)value(c, 0), 0);

@@ -57,17 +57,28 @@ long task_directory(const struct accelerator *a, const struct task *task, const 
                : -1;
 }
 
-bool task_status(const struct task *task, char *to)
+/* `c->status`, once a call: it costs as much as all else that is asked of a task. */
+bool read_status(struct call *c)
 {
-    int fd = openat(task->directory, "status", O_RDONLY | O_CLOEXEC);
+    if (c->has_status)
+        return true;
+    int fd = openat(c->task->directory, "status", O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return false;
-    long count = read(fd, to, LONGEST - 1);
+    long count = read(fd, c->status, LONGEST - 1);
     close(fd);
     if (count <= 0)
         return false;
-    to[count] = 0;
-    return true;
+    c->status[count] = 0;
+    return c->has_status = true;
+}
+
+/* How many filters of seccomp a task has that nobody traces; else -1. */
+int undisturbed_filters(const char *status)
+{
+    static const char name[] = "\nSeccomp_filters:\t";
+    const char *line = strstr(status, "\nTracerPid:\t0\n") ? strstr(status, name) : NULL;
+    return line ? (int)strtol(line + sizeof name - 1, NULL, 10) : -1;
 }
 
 /* The lines that make the credentials, as Tasks in task.py joins them. */
@@ -121,8 +132,9 @@ static struct task *place_of(struct accelerator *a, int tid)
     return a->tasks + ((uint32_t)tid & a->task_mask);
 }
 
-static bool look(struct accelerator *a, struct task *task, int tid, char *scratch)
+static bool look(struct call *c, struct task *task, int tid)
 {
+    struct accelerator *a = c->accelerator;
     if (task->directory >= 0)
         close(task->directory);
     task->directory = -1;
@@ -137,12 +149,14 @@ static bool look(struct accelerator *a, struct task *task, int tid, char *scratc
         tasks_close(a);
         task->directory = open(name, O_PATH | O_DIRECTORY | O_CLOEXEC);
     }
-    if (task->directory < 0 || !task_status(task, scratch))
+    c->task = task;
+    if (task->directory < 0 || !read_status(c))
         return false;
     task->begins = false;
-    task->has_our_ids = has_credentials(scratch, a->credentials) &&
+    task->filters = -1;
+    task->has_our_ids = has_credentials(c->status, a->credentials) &&
                         is_namespace(task, "ns/user", a->user_namespace);
-    const char *group = strstr(scratch, "\nTgid:");
+    const char *group = strstr(c->status, "\nTgid:");
     task->group = group ? (int)strtol(group + 6, NULL, 10) : 0;
     task->tid = tid;
     return task->group > 0;
@@ -178,9 +192,12 @@ static void tell(struct accelerator *a, int tid)
 }
 
 /* From the first call on that moves roots, also those of tasks that share a file system state, each
- * use of a task looks at its root. */
-void task_watch(struct accelerator *a, int number)
+ * use of a task looks at its root. What may add a filter of seccomp is noticed of any task. */
+void task_watch(struct accelerator *a, const struct seccomp_notif *n)
 {
+    int number = n->data.nr;
+    if (number == SYS_seccomp || number == SYS_prctl)
+        place_of(a, (int)n->pid)->filters = -1;
     if (number == SYS_chroot || number == SYS_pivot_root || number == SYS_setns ||
         number == SYS_unshare)
         a->roots_move = true;
@@ -188,17 +205,20 @@ void task_watch(struct accelerator *a, int number)
 
 /* It executes a program that gives it no other ids. Its capabilities may be others then (capabilities(7):
  * of the file, of the bounding set, ambient ones). */
-void task_begins(struct accelerator *a, struct task *task)
+void task_begins(struct call *c)
 {
-    task->begins = true;
-    tell(a, task->tid);
+    c->task->begins = true;
+    c->task->filters = c->has_status ? undisturbed_filters(c->status) : -1;
+    tell(c->accelerator, c->task->tid);
 }
 
 /* Has a task that has begun a program the capabilities of before? */
 static bool keeps_capabilities(const struct accelerator *a, struct task *task)
 {
-    if (!task->begins)
+    if (!task->begins) {
+        task->filters = -1;
         return true;
+    }
     task->begins = false;
     struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, task->tid};
     struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
@@ -209,19 +229,21 @@ static bool keeps_capabilities(const struct accelerator *a, struct task *task)
                strtoull(line + sizeof name - 1, NULL, 16);
 }
 
-/* The task, if its root directory is ours; NULL: not certain. To be given back. */
-struct task *task_take(struct accelerator *a, int tid, char *scratch)
+/* The caller, if its root directory is ours; NULL: not certain. To be given back. */
+struct task *task_take(struct call *c)
 {
+    struct accelerator *a = c->accelerator;
+    int tid = (int)c->notification->pid;
     struct task *task = place_of(a, tid);
     if (atomic_flag_test_and_set_explicit(&task->busy, memory_order_acquire))
         return NULL;
     bool is_known = task->tid == tid && !task->stale && task->generation == a->generation;
     if (is_known && has_real_root(a, task) && keeps_capabilities(a, task))
-        return task;
-    if (look(a, task, tid, scratch) && has_real_root(a, task))
+        return c->task = task;
+    if (look(c, task, tid) && has_real_root(a, task))
         return task;
     task_give_back(task);
-    return NULL;
+    return c->task = NULL;
 }
 
 void task_give_back(struct task *task)
