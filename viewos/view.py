@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import os
 import threading
@@ -224,6 +225,20 @@ class StandIns:
         """What has been executed with a program as an argument."""
         self.sources: dict[bytes, int] = {}
         """Copy of a program to which no name leads -> a descriptor of that program (O_PATH)."""
+
+    def program_of(self, state: ProcessState, executed: bytes) -> bytes | None:
+        """The program of which a process has executed the loader, or a copy; None: itself."""
+        by_loader = state.executable if executed in self.loaders else None
+        return self.originals.get(executed.removesuffix(b" (deleted)"), by_loader)
+
+    def is_gone(self, program: bytes, executed: bytes) -> bool:
+        """Has the program lost its name, or is another one there? `executed`: perhaps a copy."""
+        copy = self.copied.get(executed.removesuffix(b" (deleted)"))
+        try:
+            found = os.stat(program, follow_symlinks=False)
+        except OSError as error:
+            return error.errno in (errno.ENOENT, errno.ENOTDIR)
+        return copy is not None and not os.path.samestat(found, copy.file)
 
     def close(self) -> None:
         """After the last program."""

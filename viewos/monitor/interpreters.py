@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING
@@ -84,8 +85,7 @@ class Program:
         self.is_secure = False
         """It will have more rights than its caller (AT_SECURE)."""
         self.is_known_by_file = False
-        """The process gets the name of the file that is executed, and not of the descriptor (Linux
-        6.14)."""
+        """The process gets the name of the file that is executed, and not of the descriptor."""
 
 
 class NoInterpreterError(OSError):
@@ -306,10 +306,25 @@ def _is_closed_on_exec(call: Call, fd: int) -> bool:
     return bool(int(words[words.index(b"flags:") + 1], 8) & os.O_CLOEXEC)
 
 
+_TRIAL = """import os, sys
+os.execve(os.open(sys.executable, os.O_RDONLY), [sys.executable, "-ISc", sys.argv[1]], {})"""
+
+
 @cache
 def _names_by_file() -> bool:
+    """Does a process get the name of the file that it executes by a descriptor? Since Linux 6.14,
+    and in some stable series before: it is tried there."""
     major, minor = os.uname().release.split(".")[:2]
-    return (int(major), int(minor)) >= (6, 14)
+    if (int(major), int(minor)) >= (6, 14):
+        return True
+    import subprocess  # no start waits for it
+
+    argv = [sys.executable, "-ISc", _TRIAL, "print(open('/proc/self/comm').read())"]
+    try:
+        said = subprocess.run(argv, check=False, capture_output=True, timeout=10).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return False
+    return bool(said) and not said.isdigit()
 
 
 def _same_file(one: bytes, other: bytes) -> bool:

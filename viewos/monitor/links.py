@@ -13,8 +13,8 @@ from viewos.abi.syscalls import TABLE
 from viewos.claims import lies_in
 from viewos.kernel import AT_FDCWD, NR, syscall
 from viewos.monitor.emulate import readlink as emulated_readlink
+from viewos.monitor.magic import NAMES
 from viewos.monitor.memory import Fault
-from viewos.monitor.namespaces import is_view
 from viewos.monitor.outcome import CONTINUE, Outcome
 from viewos.monitor.pathcalls import (
     emulable,
@@ -33,12 +33,8 @@ from viewos.monitor.traced import Traced
 
 if TYPE_CHECKING:
     from viewos.call import Call
-    from viewos.monitor.copies import Copy
     from viewos.monitor.router import Router
-    from viewos.view import ProcessState
 
-_NAMES = rb"/(\d+)(?:/task/\d+)?/(cwd|root|exe|fd/\d+|map_files/[^/]+)\Z"
-_OF_VIEW = rb"/(\d+)(?:/task/\d+)?/(root|exe)\Z"
 _DELETED = b" (deleted)"
 
 
@@ -50,7 +46,7 @@ def readlink(router: Router, call: Call) -> int | Outcome:
     place = places[0]
     if place is KERNEL and call.name == "readlinkat":
         place = _opened_link(router, call)
-    match = router.mounts.match_proc(_NAMES, place.real) if place.native else None
+    match = router.mounts.match_proc(NAMES, place.real) if place.native else None
     if match is not None:
         answer = _names(router, call, place, int(match[1]), match[2])
         if answer is not CONTINUE:
@@ -153,76 +149,10 @@ def virtual_name(router: Router, text: bytes, pid: int, what: bytes) -> bytes:
         except OSError:
             state = router.view.states.initial
         hint = state.cwd if what == b"cwd" else None
-        program = _program(router, state, text) if what == b"exe" else None
+        standins = router.view.standins
+        program = standins.program_of(state, text) if what == b"exe" else None
         if program is not None:
-            text = program + _DELETED if _is_gone(router, program, text) else program
+            text = program + _DELETED if standins.is_gone(program, text) else program
     tail = _DELETED if text.endswith(_DELETED) else b""
     name = router.resolver.claims.reverse(text[: len(text) - len(tail)], hint)
     return text if name is None else name + tail
-
-
-def stands_for(router: Router, link: bytes, text: bytes) -> bytes | None:
-    """The path to which /proc/PID/root or exe leads in the view, where the kernel's own link leads
-    elsewhere (`text`): out of the view, or to the loader of the program."""
-    match = router.mounts.match_proc(_OF_VIEW, link)
-    state = None if match is None else router.view.states.found_in(int(match[1]))
-    if match is None or state is None:
-        return None
-    if match[2] == b"exe":
-        executed, standins = text.removesuffix(_DELETED), router.view.standins
-        if executed in standins.sources:
-            return None
-        program, is_copy = _program(router, state, text), executed in standins.originals
-        if program is None or (is_copy and _is_gone(router, program, text)):
-            return None  # of a program without a name the copy is what is left
-        return router.resolver.claims.reverse(program)
-    is_shown = state.view == router.number and text == b"/" and leads_to(router, link, text)
-    return (state.root or b"/") if is_shown else None
-
-
-def kept_for(router: Router, link: bytes, text: bytes) -> bytes | None:
-    """A path that leads to the program from whose copy a process runs, where /proc/PID/exe would
-    lead to the copy: of a program without a name, or that we may not reach by it."""
-    source = router.view.standins.sources.get(text.removesuffix(_DELETED))
-    if source is None or not link.endswith(b"/exe"):
-        return None
-    return b"/proc/%d/fd/%d" % (os.getpid(), source)
-
-
-def hint_for(router: Router, link: bytes) -> bytes | None:
-    """The claim by which a process has entered its working directory, of /proc/PID/cwd."""
-    match = router.mounts.match_proc(_NAMES, link)
-    if match is None or match[2] != b"cwd" or router.keeps_nothing:
-        return None
-    state = router.view.states.found_in(int(match[1]))
-    return None if state is None else state.cwd
-
-
-def leads_to(router: Router, link: bytes, text: bytes) -> bool:
-    """Is the directory behind a magic link of procfs the one that its text names in the view?
-    Another mount name space has others by the same names, unless the view goes on there."""
-    match = router.mounts.match_proc(_NAMES, link)
-    if match is not None and router.view.states.found_in(int(match[1])) is not None:
-        try:
-            task, _ = router.tasks.get(int(match[1]))
-            if not task.same_mounts and is_view(task):
-                return True
-        except OSError:
-            return False
-    return router.mounts.leads_to(link, text)
-
-
-def _is_gone(router: Router, program: bytes, executed: bytes) -> bool:
-    """Has the program lost its name, or is another one there? `executed`: perhaps a copy of it."""
-    copy: Copy | None = router.view.standins.copied.get(executed.removesuffix(_DELETED))
-    try:
-        found = os.stat(program, follow_symlinks=False)
-    except OSError as error:
-        return error.errno in (errno.ENOENT, errno.ENOTDIR)
-    return copy is not None and not os.path.samestat(found, copy.file)
-
-
-def _program(router: Router, state: ProcessState, executed: bytes) -> bytes | None:
-    """The program of which the kernel has executed the loader, or a copy; None: itself."""
-    by_loader = state.executable if executed in router.view.standins.loaders else None
-    return router.view.standins.originals.get(executed.removesuffix(_DELETED), by_loader)

@@ -14,7 +14,6 @@ from __future__ import annotations
 import errno
 import os
 import re
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from viewos.abi.fcntl import (
@@ -26,6 +25,7 @@ from viewos.abi.fcntl import (
 )
 from viewos.claims import Claim, ClaimMap, join
 from viewos.kernel import AT_FDCWD, vouch
+from viewos.monitor.magic import MagicLinks
 from viewos.monitor.mounts import MountTable
 from viewos.monitor.walk import (
     LOOK,
@@ -101,15 +101,7 @@ class Resolver:
     def __init__(self, claims: ClaimMap, mounts: MountTable) -> None:
         self.claims = claims
         self.mounts = mounts
-        self.stands_for: Callable[[bytes, bytes], bytes | None] = lambda link, text: None
-        """The virtual path to which a magic link of procfs with that text leads, where that is
-        another one than the kernel's."""
-        self.kept_for: Callable[[bytes, bytes], bytes | None] = lambda link, text: None
-        """The path of ours to an object without a name to which such a link leads."""
-        self.hint_for: Callable[[bytes], bytes | None] = lambda link: None
-        """The claim by which the directory behind such a link was entered."""
-        self.leads_to: Callable[[bytes, bytes], bool] = mounts.leads_to
-        """Is the directory behind such a link the one that its text names in the view?"""
+        self.magic = MagicLinks(mounts)
 
     def root_of(self, real: bytes) -> Start:
         """The virtual root directory of a tracee whose root is `real`."""
@@ -375,16 +367,18 @@ class Resolver:
         if walk.rules & (RESOLVE_BENEATH | RESOLVE_IN_ROOT | RESOLVE_NO_XDEV):
             raise OSError(errno.EXDEV, "magic link")
         forbidden = walk.task is not None and not walk.task.may_follow(walk.real)
-        virtual = None if forbidden else self.stands_for(walk.real, text)
+        virtual = None if forbidden else self.magic.stands_for(walk.real, text)
         if virtual is None:
             if text[:1] == b"/" and not text.endswith(b" (deleted)"):
-                virtual = self.claims.reverse(text, self.hint_for(walk.real))
+                virtual = self.claims.reverse(text, self.magic.hint_for(walk.real))
             # Of the last name, too: it may be opened, and paths begin there.
-            there = virtual is not None and is_directory(text) and self.leads_to(walk.real, text)
+            there = (
+                virtual is not None and is_directory(text) and self.magic.leads_to(walk.real, text)
+            )
             if last or virtual is None or forbidden or not there:
                 place = self._arrived_at(walk, walk.real)
                 is_ours = last and not forbidden and walk.task is not None and walk.task.like_us
-                kept = self.kept_for(walk.real, text) if is_ours else None
+                kept = self.magic.kept_for(walk.real, text) if is_ours else None
                 if kept is not None:
                     place = place._replace(real=kept, plain=False)
                 return place._replace(native=True, target=text)

@@ -7,7 +7,6 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from viewos.abi.machine import MACHINE
@@ -22,7 +21,6 @@ from viewos.monitor import (
     fixup,
     handover,
     inplace,
-    links,
     namespaces,
     shortage,
     waiting,
@@ -30,6 +28,7 @@ from viewos.monitor import (
 from viewos.monitor.accelerator import ours
 from viewos.monitor.engine import Notification
 from viewos.monitor.log import Log
+from viewos.monitor.magic import ViewLinks
 from viewos.monitor.memory import Fault, Memory, TraceeGone, Unreadable
 from viewos.monitor.mounts import MountTable
 from viewos.monitor.nesting import Nesting
@@ -89,10 +88,7 @@ class Router(ModuleServices, ProcessStates):
         self.memory: Memory = Memory() if outer is None else outer.memory
         self.mounts = mounts or MountTable()
         self.resolver = Resolver(view.claims, self.mounts)
-        self.resolver.stands_for = partial(links.stands_for, self)
-        self.resolver.kept_for = partial(links.kept_for, self)
-        self.resolver.hint_for = partial(links.hint_for, self)
-        self.resolver.leads_to = partial(links.leads_to, self)
+        self.resolver.magic = ViewLinks(self)
         self.tasks: Tasks = Tasks() if outer is None else outer.tasks
         self.nesting: Nesting = Nesting(self) if outer is None else outer.nesting
         self._fix_up: FixUpRunner = fix_up if outer is None else outer._fix_up
