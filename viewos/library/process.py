@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from functools import partial
 from typing import IO, TYPE_CHECKING, Any, Self
@@ -137,8 +138,43 @@ async def open_process(view: View, command: Any, **options: Any) -> Process:
     options["shell"] = isinstance(command, str | bytes | os.PathLike)
     if isinstance(command, os.PathLike):
         command = os.fspath(command)
-    start = partial(view.Popen, command, bufsize=0, **options)
-    return Process(await to_thread.run_sync(start))
+    start = _Start(partial(view.Popen, command, bufsize=0, **options))
+    try:
+        return Process(await to_thread.run_sync(start))
+    except BaseException:  # asyncio's own cancellation does not wait for the thread
+        start.give_up()
+        raise
+
+
+class _Start:
+    """The start of a program, in a thread of which nobody may hear any more."""
+
+    def __init__(self, start: Callable[[], Popen]) -> None:
+        self._start = start
+        self._lock = threading.Lock()
+        self._popen: Popen | None = None
+        self._is_wanted = True
+
+    def __call__(self) -> Popen:
+        popen = self._start()
+        with self._lock:
+            self._popen = popen
+            if not self._is_wanted:
+                self._end(popen)
+        return popen
+
+    def give_up(self) -> None:
+        """The program, if it has begun or will, does not outlive this."""
+        with self._lock:
+            self._is_wanted = False
+            if self._popen is not None:
+                self._end(self._popen)
+
+    @staticmethod
+    def _end(popen: Popen) -> None:
+        popen.kill()
+        with popen:  # which closes its streams, and waits
+            pass
 
 
 async def run_process(

@@ -9,6 +9,7 @@ import subprocess
 import time
 import warnings
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +104,24 @@ def check_a_cancelled_block_ends_its_program() -> None:
         anyio.run(main, backend=backend)
     for pid in pids:
         assert not os.path.exists(f"/proc/{pid}")
+
+
+def check_a_cancellation_of_asyncio_itself_during_the_start() -> None:
+    """The program does not outlive it, whenever in its start that comes."""
+
+    async def main() -> None:
+        async with viewos.View([]) as view:
+            for number in range(12):
+                command = ["sh", "-c", f"sleep 2; echo > mark{number}"]
+                task = asyncio.create_task(view.run_process(command))
+                await asyncio.sleep(number * 0.004)
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
+
+    asyncio.run(main())
+    time.sleep(2.2)
+    assert not list(Path().glob("mark*"))
 
 
 def check_a_cancellation_of_asyncio_itself() -> None:
