@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+
+import pytest
+
 from viewos.claims import Claim, ClaimMap, RealPath, VirtualPath
 from viewos.monitor.mountlines import MOUNTINFO, MOUNTS, translate
 
@@ -11,6 +15,12 @@ REAL = b"""\
 22 20 8:2 / /srv/my\\040root rw - ext4 /dev/b rw
 23 22 0:6 / /srv/my\\040root/home rw - tmpfs none rw
 """
+
+
+@pytest.fixture(autouse=True)
+def backings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of them are there, but /gone."""
+    monkeypatch.setattr(os.path, "lexists", lambda path: path != b"/gone")
 
 
 def claims(*pairs: tuple[bytes, bytes], read_only: bool = False) -> ClaimMap:
@@ -26,6 +36,11 @@ def test_a_claim_has_a_line_with_its_root() -> None:
     said = translate(MOUNTINFO, claims((b"/mnt/a b", b"/usr/x"), read_only=True), REAL)
     assert said.startswith(REAL)
     assert said[len(REAL) :] == b"24 20 8:1 /usr/x /mnt/a\\040b ro,relatime - ext4 /dev/a rw\n"
+
+
+def test_a_backing_that_was_removed() -> None:
+    said = translate(MOUNTINFO, claims((b"/mnt", b"/gone")), REAL)
+    assert said[len(REAL) :] == b"24 20 8:1 /gone//deleted /mnt rw,relatime - ext4 /dev/a rw\n"
 
 
 def test_another_root() -> None:

@@ -103,7 +103,9 @@ class Mount(VirtualModule):
         target = call.path
         if target is None:
             return PASS
-        found = call.file()
+        found, missing = _found(call)
+        if missing is not None and flags & MNT_EXPIRE:
+            raise missing
         if flags & MNT_EXPIRE:
             if not flags & (MNT_FORCE | MNT_DETACH):
                 call.warn(_NO_EXPIRY, once=_NO_EXPIRY)
@@ -112,6 +114,8 @@ class Mount(VirtualModule):
             raise OSError(errno.EINVAL, "a symbolic link")
         if call.unmount(target, lazy=bool(flags & MNT_DETACH)):
             return 0
+        if missing is not None:
+            raise missing
         if found is not None and not _is_mount(found):
             # The kernel would say EPERM, as to somebody who may mount nothing.
             raise OSError(errno.EINVAL, "nothing is mounted there")
@@ -146,6 +150,14 @@ def _tell_ignored(call: Call, flags: int) -> None:
     for flag, text in _IGNORED.items():
         if flags & flag and not (flag == MS_NOSUID and _has_no_new_privileges(call)):
             call.warn(f"mount: {text}", once=f"mount {flag}")
+
+
+def _found(call: Call) -> tuple[File | None, FileNotFoundError | None]:
+    """The target, or why there is none: a mount whose source was removed leads nowhere."""
+    try:
+        return call.file(), None
+    except FileNotFoundError as error:
+        return None, error
 
 
 def _has_no_new_privileges(call: Call) -> bool:

@@ -138,8 +138,10 @@ def _exchange(
         if level.outer is not None:
             below = made.get(level.outer, nesting.levels[level.outer].router.view)
         view = made[index] = old.changed(own if index == number else old.own, below)
+        layers = list(old.layers)
+        shown = {(layers[claim.layer], bytes(claim.backing)) for claim in old.claims}
         for layer in view.own:
-            add_claims(view, layer, outermost.mounts)
+            add_claims(view, layer, outermost.mounts, shown)
         if keeps:
             _refuse_if_shown_elsewhere(old, view)
         show_missing_mount_points(view)

@@ -146,7 +146,8 @@ def _of_claim(form: Format, claim: Claim, point: bytes, words: list[bytes]) -> _
     words = _named(form, words, claim.prefix, claim.read_only)
     if form.root is not None:
         root = join(unescape(words[form.root]), below(claim.backing, point))
-        words[form.root] = escape(root)
+        gone = b"" if os.path.lexists(claim.backing) else b"//deleted"
+        words[form.root] = escape(root) + gone
     return _Shown(claim.prefix, words, True, True, claim.layer)
 
 

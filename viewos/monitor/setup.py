@@ -5,8 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator
-from functools import partial
+from collections.abc import Callable, Container, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from viewos.claims import Claim, ClaimMap, RealPath, VirtualPath
@@ -101,13 +100,22 @@ def start(view: View, layer: int, module: VirtualModule) -> None:
     authors.start(module, directory)
 
 
-def add_claims(view: View, layer: int, mounts: MountTable) -> None:
-    """Put the claims of the view's own layer on top of those that are there. Raises ViewosError."""
+def add_claims(
+    view: View, layer: int, mounts: MountTable, shown: Container[tuple[int, bytes]] = ()
+) -> None:
+    """Put the claims of the view's own layer on top of those that are there. Raises ViewosError.
+
+    `shown`: (layer, real path) of what the view shows already, which may have been removed since.
+    """
     module = view.own[layer]
     height = list(view.layers).index(layer)
     if layer not in view.wanted:
         view.wanted[layer] = authors.claims(module)
-    check = partial(_check_backing, module)
+
+    def check(claim: Claim, real: bytes, place: bytes) -> None:
+        if (layer, real) not in shown:
+            _check_backing(module, claim, real, place)
+
     view.claims = with_layer(view.claims, height, view.wanted[layer], mounts, check)
 
 

@@ -1,0 +1,82 @@
+"""What programs see around mounts of a view is what they see around the kernel's."""
+
+from __future__ import annotations
+
+import os
+import textwrap
+from collections.abc import Sequence
+
+import pytest
+
+from tests.system.control import Ground, ground
+from tests.system.mounts import CALLS
+from tests.system.view import INPROC, run_in_view
+
+__all__ = ["ground"]  # the fixture
+pytestmark = pytest.mark.timeout(60)
+MODULES = ("uid:0", "mount")
+TIERS = {"inproc": {}, "C": {INPROC: "0"}, "Python": {INPROC: "0", "VIEWOS_PURE": "1"}}
+APART = ("unshare", "-m", "--propagation", "private")
+PRELUDE = f"""{CALLS}
+RDONLY, REMOUNT, BIND, MOVE, REC, SILENT = 1, 0x20, 0x1000, 0x2000, 0x4000, 0x8000
+UNBINDABLE, PRIVATE, SLAVE, SHARED = 1 << 17, 1 << 18, 1 << 19, 1 << 20
+DETACH = 2
+TOP = os.getcwd()
+def bind(source, target):
+    return mount(source.encode(), target.encode(), None, BIND)
+def here():
+    try:
+        return os.getcwd().replace(TOP, "")
+    except OSError as error:
+        return errno.errorcode[error.errno]
+"""
+CASES = {
+    "a source that was removed": (
+        """
+        def bind_gone():
+            os.mkdir("gone"), bind("gone", "b"), os.rmdir("gone")
+        bind_gone(), os.mkdir("other")
+        print(bind("other", "b"), bind("other", "a"), umount(b"a"))
+        lines = [line.split() for line in open("/proc/self/mountinfo")]
+        print([words[3].endswith("/gone//deleted") for words in lines if words[4] == TOP + "/b"])
+        print(umount(b"b/x"), umount(b"b", 16), umount(b"b"), os.listdir("b"), umount(b"b"))
+        bind_gone()
+        print(umount(b"b/", DETACH), os.listdir("b"))
+        bind_gone()
+        print(os.system("umount b"), os.listdir("b"))
+        print(bind("a/a", "b/b"), os.unlink("a/a"), umount(b"b/b"), open("b/b").read())
+        """,
+        """
+        ENOENT done done
+        [True]
+        ENOENT EINVAL done ['b'] EINVAL
+        done ['b']
+        0 ['b']
+        done None done in b
+        """,
+    ),
+}
+
+
+def says(ground: Ground, case: str, modules: Sequence[str] | None) -> str:
+    """What the program of a case prints, in a mount name space of its own if it may have one."""
+    done = run_in_view(
+        modules, ["python3", "-c", PRELUDE + textwrap.dedent(CASES[case][0])],
+        user=ground.user, cwd=ground.path, before=APART if os.getuid() == 0 else (), timeout=30,
+    )  # fmt: skip
+    return (done.stdout + done.stderr).decode().strip()
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_natively(ground: Ground, case: str) -> None:
+    if ground.user != 0 or os.getuid() != 0:
+        pytest.skip("mount(2) needs root")
+    assert says(ground, case, None) == textwrap.dedent(CASES[case][1]).strip()
+
+
+@pytest.mark.parametrize("tier", TIERS)
+@pytest.mark.parametrize("case", CASES)
+def test_in_a_view(ground: Ground, case: str, tier: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in TIERS[tier].items():
+        monkeypatch.setenv(name, value)
+    assert says(ground, case, MODULES) == textwrap.dedent(CASES[case][1]).strip()
