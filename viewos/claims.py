@@ -137,20 +137,38 @@ class ClaimMap:
         """Does the view show a real path by more than one name?"""
         return len(self.names(real.rstrip(b"/") or b"/")) > 1
 
+    def told(self, real: bytes, hint: bytes | None = None) -> bytes | None:
+        """What the kernel tells of an object that is held: `reverse`, or the name over which
+        something has been mounted since."""
+        name = self.reverse(real, hint)
+        if name is not None:
+            return name
+        for claim, covered in self._candidates(real, hint):
+            is_seen = b"/" not in self.by_prefix if claim is None else claim.module is None
+            if is_seen:
+                return covered
+        return None
+
     def _names(self, real: bytes, hint: bytes | None) -> Iterator[bytes]:
         """The virtual names of a real path, the best one first."""
-        names = [
+        for _, name in self._candidates(real, hint):
+            if self.forward(name)[1] == real:
+                yield name
+
+    def _candidates(self, real: bytes, hint: bytes | None) -> Iterator[tuple[Claim | None, bytes]]:
+        """(claim, name) of each claim whose backing holds a real path, and of the path itself,
+        though something else may stand there; the best one first."""
+        names: list[tuple[bool, int, int, Claim | None, bytes]] = [
             (
-                claim.prefix == hint, len(claim.backing), claim.layer,
+                claim.prefix == hint, len(claim.backing), claim.layer, claim,
                 join(claim.prefix, below(real, claim.backing)),
             )
             for claim in self.by_prefix.values()
             if lies_in(real, claim.backing)
         ]  # fmt: skip
-        names.append((hint == b"", -1, -1, real))
-        for *_, name in sorted(names, key=lambda n: n[:3], reverse=True):
-            if self.forward(name)[1] == real:
-                yield name
+        names.append((hint == b"", -1, -1, None, real))
+        for *_, claim, name in sorted(names, key=lambda n: n[:3], reverse=True):
+            yield claim, name
 
     def with_layer(self, claims: Iterable[Claim], layer: int) -> ClaimMap:
         """This map with one more layer on top, whose backings are paths of this map's view."""

@@ -55,6 +55,24 @@ CASES = {
         done None done in b
         """,
     ),
+    "a directory over which something is mounted": (
+        """
+        os.mkdir("b/deep"), os.chdir("b"), os.close(os.open("open", os.O_CREAT))
+        held = os.open("open", os.O_RDONLY)
+        def told(name):
+            return os.readlink("/proc/self/" + name).replace(TOP, "")
+        print(bind("../a", "../b"), here(), told("cwd"), told(f"fd/{held}"), os.listdir("../b"))
+        os.chdir("deep")
+        print(here(), told("cwd"), os.listdir(".."), os.listdir("../../b"), os.path.exists("../b"))
+        os.chdir("..")
+        print(here(), os.listdir("."), os.chdir(".."), here(), umount(b"b"))
+        """,
+        """
+        done /b /b /b/open ['a']
+        /b/deep /b/deep ['a'] ['a'] False
+        /b ['a'] None  done
+        """,
+    ),
 }
 
 

@@ -139,6 +139,16 @@ def test_the_longest_backing_then_the_topmost_claim_names() -> None:
     assert claims.reverse(b"/a/b/x", b"") == b"/a/b/x"
 
 
+def test_what_is_covered_is_told_by_the_name_that_it_had() -> None:
+    claims = build([[Mount(b"/mnt", b"/a", False)], [Mount(b"/mnt/in", b"/b", False)]])
+    assert claims.told(b"/b/x") == b"/mnt/in/x"
+    assert claims.told(b"/mnt/y") == b"/mnt/y"
+    assert claims.reverse(b"/mnt/y") is None
+    root = build([[Mount(b"/", b"/srv", False)], [Mount(b"/mnt", b"/a", False)]])
+    assert root.told(b"/srv/mnt/y") == b"/mnt/y"
+    assert root.told(b"/mnt/y") is None
+
+
 def test_a_swap() -> None:
     claims = build([[Mount(b"/a", b"/b", False), Mount(b"/b", b"/a", False)]])
     for path, real in ((b"/a", b"/b"), (b"/b/x", b"/a/x"), (b"/ab", b"/ab"), (b"/", b"/")):

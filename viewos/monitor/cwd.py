@@ -49,7 +49,7 @@ def getcwd(router: Router, call: Call) -> int | Outcome:
     real = task.link("cwd")
     if real[:1] != b"/" or not router.mounts.is_at(task, "cwd", real):
         return CONTINUE
-    name = router.resolver.claims.reverse(real, router.cwd_hint(call))
+    name = router.resolver.claims.told(real, router.cwd_hint(call))
     if name is None:
         name = b"(unreachable)" + real
     base = router.root_of(call, root)

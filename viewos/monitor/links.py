@@ -154,5 +154,5 @@ def virtual_name(router: Router, text: bytes, pid: int, what: bytes) -> bytes:
         if program is not None:
             text = program + _DELETED if standins.is_gone(program, text) else program
     tail = _DELETED if text.endswith(_DELETED) else b""
-    name = router.resolver.claims.reverse(text[: len(text) - len(tail)], hint)
+    name = router.resolver.claims.told(text[: len(text) - len(tail)], hint)
     return text if name is None else name + tail

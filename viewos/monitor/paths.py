@@ -137,12 +137,17 @@ class Resolver:
                 at, _, last = at.rpartition(b"/")
                 names, levels = b"/" + last + names, levels + 1
                 if is_above(task, link, levels, at or b"/"):
-                    virtual = self.claims.reverse(at or b"/", hint)
+                    virtual = self.claims.told(at or b"/", hint)
             elif name not in (b"", b"."):
                 break
-            if virtual is not None:
+            if virtual is not None and self._leads_on(virtual, at or b"/"):
                 return Start(join(virtual, names), real, hidden=True)
         return None
+
+    def _leads_on(self, virtual: bytes, real: bytes) -> bool:
+        """Does `..` that has led to a real directory go on in the view? Where something is mounted
+        over that very directory it does, but not below that."""
+        return virtual in self.claims.by_prefix or self.claims.forward(virtual)[1] == real
 
     def _behind(self, start: Start) -> bytes:
         return start.real if start.hidden else self.claims.forward(start.virtual)[1]

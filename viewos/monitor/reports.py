@@ -138,7 +138,7 @@ def _mapped(pattern: bytes, escape: Callable[[bytes], bytes]) -> _Translation:
             tail = _DELETED if match[4].endswith(_DELETED) else b""
             real = mountlines.unescape(match[4].removesuffix(tail))
             original = view.standins.originals.get(real, real)
-            name = view.claims.reverse(original)
+            name = view.claims.told(original)
             if name is None:
                 return match[0]
             file = match[2] if original == real else _label(original, match[2])
