@@ -73,6 +73,21 @@ CASES = {
         /b ['a'] None  done
         """,
     ),
+    "a slash behind the name of a file": (
+        """
+        os.mkdir("a/in")
+        print(bind("a/a", "b/b/"), bind("a/a/", "b/b"), bind("a/a", "b/"), bind("a", "b/b/"))
+        print(bind("a/", "b/"), umount(b"b/"), umount(b"b/b/"), mount(b"x", b"b/b/", b"tmpfs"))
+        print(mount(None, b"b/b/", None, PRIVATE), mount(None, b"b/b/", None, BIND | REMOUNT))
+        print(bind("a/nono/", "b/b"), bind("a/a", "b/nono/"), bind("a/a/", "b/nono"))
+        """,
+        """
+        ENOTDIR ENOTDIR ENOTDIR ENOTDIR
+        done done ENOTDIR ENOTDIR
+        ENOTDIR ENOTDIR
+        ENOENT ENOENT ENOENT
+        """,
+    ),
 }
 
 

@@ -50,7 +50,7 @@ class Mount(VirtualModule):
             return PASS
         target = call.second_path
         if target is not None:
-            call.file_at(target).close()  # that it is not there comes before what else is wrong
+            _reached(call, 1, target)  # what is wrong with it comes before what else is wrong
         if flags & MS_KINDS and not flags & (MS_BIND | MS_MOVE | MS_REMOUNT):
             return 0  # nothing of the view is shared with anybody
         if flags & MS_MOVE:
@@ -71,6 +71,7 @@ class Mount(VirtualModule):
         source = call.path
         if source is None:
             return PASS
+        _reached(call, 0, source)
         call.mount("bind", source, target)
         _tell_ignored(call, flags)
         return 0
@@ -150,6 +151,14 @@ def _tell_ignored(call: Call, flags: int) -> None:
     for flag, text in _IGNORED.items():
         if flags & flag and not (flag == MS_NOSUID and _has_no_new_privileges(call)):
             call.warn(f"mount: {text}", once=f"mount {flag}")
+
+
+def _reached(call: Call, index: int, path: bytes) -> File | None:
+    """What stands at a path argument. Raises OSError: nothing; a file, with a slash behind it."""
+    found = call.file(index)
+    if found is None:
+        call.file_at(path).close()
+    return found
 
 
 def _found(call: Call) -> tuple[File | None, FileNotFoundError | None]:
