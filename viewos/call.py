@@ -47,6 +47,7 @@ class Services(Protocol):
     ) -> None: ...
     def remount(self, call: Call, target: bytes, read_only: bool) -> None: ...
     def unmount(self, call: Call, target: bytes, lazy: bool) -> bool: ...
+    def is_mounted(self, target: bytes) -> bool: ...
 
 
 class Arguments:
@@ -306,6 +307,10 @@ class Call:
         """Take away what is mounted on top of a canonical path; False: nothing of the view is.
         Raises OSError EBUSY: a process uses it, and not `lazy`."""
         return self.services.unmount(self, target, lazy)
+
+    def is_mounted(self, target: bytes) -> bool:
+        """Does the view show something of its own at that very canonical path?"""
+        return self.services.is_mounted(target)
 
     # ---- calls on sockets -----------------------------------------------------------------------
 

@@ -88,6 +88,31 @@ CASES = {
         ENOENT ENOENT ENOENT
         """,
     ),
+    "kinds of sharing": (
+        """
+        os.mkdir("a/in")
+        def kinds(path, *wanted):
+            print(*(mount(None, path.encode(), None, kind) for kind in wanted))
+        kinds("b", PRIVATE, SHARED, SLAVE, UNBINDABLE, PRIVATE | REC)
+        print(bind("a", "b"))
+        kinds("b", PRIVATE, SHARED, SLAVE, UNBINDABLE, PRIVATE | REC | SILENT)
+        kinds("b", PRIVATE | SHARED, SLAVE | SHARED, PRIVATE | RDONLY, PRIVATE | MOVE)
+        kinds("b/in", PRIVATE, PRIVATE | SHARED)
+        kinds("/", PRIVATE, PRIVATE | REC, PRIVATE | SLAVE)
+        print(umount(b"b"), mount(b"a", b"b", None, BIND | PRIVATE), umount(b"b"))
+        print(mount(b"x", b"b", b"tmpfs", 0xC0ED0000), os.listdir("b"), umount(b"b"))
+        """,
+        """
+        EINVAL EINVAL EINVAL EINVAL EINVAL
+        done
+        done done done done done
+        EINVAL EINVAL EINVAL EINVAL
+        EINVAL EINVAL
+        done done EINVAL
+        done done done
+        done [] done
+        """,
+    ),
 }
 
 

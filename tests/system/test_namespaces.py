@@ -99,6 +99,15 @@ def test_nothing_is_mounted_outside(ground: Tree) -> None:
     assert not os.path.ismount(ground.root / "c")
 
 
+def test_sharing_ends_for_real() -> None:
+    """The module mount leaves what is shared with a name space of a program's own to the kernel."""
+    done = run_in_view(
+        ["mount"], ["unshare", "-m", "grep", "-c", "shared:", "/proc/self/mountinfo"], timeout=30,
+        before=("unshare", "-m", "--propagation", "private", "sh", "-c", SHARED, "sh"),
+    )  # fmt: skip
+    assert (done.stdout, done.stderr) == (b"0\n", b"")
+
+
 def test_what_cannot_be_mounted_is_named(ground: Tree) -> None:
     done = run_in_view(
         [ground.name("vfs:T/nowhere=T/b,T/c=T/a")],

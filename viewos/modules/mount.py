@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import stat
 import struct
 from typing import TYPE_CHECKING
@@ -14,8 +15,11 @@ if TYPE_CHECKING:
 
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC = 1, 2, 4, 8
 MS_REMOUNT, MS_BIND, MS_MOVE = 0x20, 0x1000, 0x2000
+MS_REC, MS_SILENT = 0x4000, 0x8000
 MS_KINDS = 0x20000 | 0x40000 | 0x80000 | 0x100000
 """MS_UNBINDABLE, MS_PRIVATE, MS_SLAVE, MS_SHARED (linux/mount.h)."""
+MS_MGC_VAL, MS_MGC_MSK = 0xC0ED0000, 0xFFFF0000
+"""What old programs put in front of their flags."""
 MNT_FORCE, MNT_DETACH, MNT_EXPIRE, UMOUNT_NOFOLLOW = 1, 2, 4, 8
 _STATX_ATTR_MOUNT_ROOT = 0x2000
 _STATX = struct.Struct("=8xQ12xH26xQ")
@@ -46,17 +50,18 @@ class Mount(VirtualModule):
         """mount(2): a bind mount, one of a type that is a module's, or a second sight of /proc and
         its like; else the kernel's."""
         flags = call.args.flags & 0xFFFFFFFF
+        if flags & MS_MGC_MSK == MS_MGC_VAL:
+            flags &= ~MS_MGC_MSK
         if flags & MS_REMOUNT and not flags & MS_BIND:
             return PASS
         target = call.second_path
-        if target is not None:
-            _reached(call, 1, target)  # what is wrong with it comes before what else is wrong
-        if flags & MS_KINDS and not flags & (MS_BIND | MS_MOVE | MS_REMOUNT):
-            return 0  # nothing of the view is shared with anybody
-        if flags & MS_MOVE:
-            raise OSError(errno.EINVAL, "a mount of the view does not move")
         if target is None:
             return PASS
+        found = _reached(call, 1, target)  # what is wrong with it comes before what else is wrong
+        if flags & MS_KINDS and not flags & (MS_BIND | MS_REMOUNT):
+            return self._set_kind(call, target, found, flags & ~(MS_REC | MS_SILENT))
+        if flags & MS_MOVE:
+            raise OSError(errno.EINVAL, "a mount of the view does not move")
         if flags & MS_REMOUNT:
             call.remount(target, read_only=bool(flags & MS_RDONLY))
             _tell_ignored(call, flags)
@@ -64,6 +69,16 @@ class Mount(VirtualModule):
         if flags & MS_BIND:
             return self._bind(call, target, flags)
         return self._of_type(call, target, flags)
+
+    def _set_kind(self, call: Call, target: bytes, found: File | None, kind: int) -> Verdict:
+        """Nothing of the view is shared with anybody."""
+        if _has_own_mounts(call):
+            return PASS
+        if kind & ~MS_KINDS or kind & (kind - 1):
+            raise OSError(errno.EINVAL, "one kind at a time")
+        if found is not None and not (call.is_mounted(target) or _is_mount(found)):
+            raise OSError(errno.EINVAL, "nothing is mounted there")
+        return 0
 
     def _bind(self, call: Call, target: bytes, flags: int) -> Verdict:
         if not _text(call, "source"):
@@ -176,6 +191,15 @@ def _has_no_new_privileges(call: Call) -> bool:
             return b"\nNoNewPrivs:\t1\n" in file.read()
     except OSError:  # it has ended
         return True
+
+
+def _has_own_mounts(call: Call) -> bool:
+    """Is the caller in a mount name space of its own, though its mounts may be shared with ours?"""
+    try:
+        theirs = os.stat(f"/proc/{call.tid}/ns/mnt")
+    except OSError:  # it has ended, or nobody may look
+        return False
+    return not os.path.samestat(theirs, os.stat("/proc/self/ns/mnt"))
 
 
 def _is_link(file: File) -> bool:

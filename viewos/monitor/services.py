@@ -152,6 +152,11 @@ class ModuleServices:
             return False
         return True
 
+    def is_mounted(self, target: bytes) -> bool:
+        """See `Call.is_mounted`."""
+        claim = self.view.claims.by_prefix.get(target)
+        return claim is not None and claim.layer >= 0 and claim.operations is None
+
     def virtual_path(self, call: Call, index: int) -> bytes | None:
         """The canonical virtual path of a path argument."""
         try:

@@ -292,6 +292,9 @@ class _Services:
             del self._process.mounts[at]
         return at is not None
 
+    def is_mounted(self, target: bytes) -> bool:
+        return self._mounted_at(target) is not None
+
     def _mounted_at(self, target: bytes) -> int | None:
         found = [at for at, mount in enumerate(self._process.mounts) if mount[2] == target]
         return found[-1] if found else None
