@@ -88,6 +88,22 @@ CASES = {
         ENOENT ENOENT ENOENT
         """,
     ),
+    "a file that is mapped": (
+        """
+        print(mount(b"x", b"b", b"tmpfs"))
+        with open("b/f", "w") as file:
+            file.write("text")
+        libc.mmap.restype = ctypes.c_void_p
+        file = os.open("b/f", os.O_RDONLY)
+        at = ctypes.c_void_p(libc.mmap(None, ctypes.c_size_t(4), 1, 2, file, 0))
+        os.close(file)
+        print(umount(b"b"), umount(b"b"), libc.munmap(at, ctypes.c_size_t(4)), umount(b"b"))
+        """,
+        """
+        done
+        EBUSY EBUSY 0 done
+        """,
+    ),
     "kinds of sharing": (
         """
         os.mkdir("a/in")

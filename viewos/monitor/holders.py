@@ -1,4 +1,4 @@
-"""Who holds what a claim shows: working directories, roots, programs and open files."""
+"""Who holds what a claim shows: working directories, roots, programs, open and mapped files."""
 
 from __future__ import annotations
 
@@ -36,9 +36,8 @@ def _name(pid: int) -> str:
 def _uses(view: View, pid: int, hint: bytes | None, claims: Sequence[Claim]) -> Iterator[str]:
     for link, what in _LINKS.items():
         real = _target(f"/proc/{pid}/{link}")
-        is_ours = bool(view.scratch) and lies_in(real, view.scratch)
-        if link == "exe" and not is_ours and view.claims.is_ambiguous(real):
-            continue  # by which name it was executed is not known, and it will have another
+        if link == "exe" and not _has_one_name(view, real):
+            continue  # by which it was executed is not known, and it will have another
         name = _shown(view, real, hint if link == "cwd" else None, claims)
         if name is not None:
             yield f"{what} {name}"
@@ -50,6 +49,26 @@ def _uses(view: View, pid: int, hint: bytes | None, claims: Sequence[Claim]) -> 
         name = _shown(view, _target(f"/proc/{pid}/fd/{number}"), None, claims)
         if name is not None:
             yield f"open file {name}"
+    for real in _mapped(pid):
+        name = _shown(view, real, None, claims) if _has_one_name(view, real) else None
+        if name is not None:
+            yield f"mapped file {name}"
+
+
+def _has_one_name(view: View, real: bytes) -> bool:
+    """Has what the view shows only the one name? Those in the scratch directory do not count."""
+    is_ours = bool(view.scratch) and lies_in(real, view.scratch)
+    return is_ours or not view.claims.is_ambiguous(real)
+
+
+def _mapped(pid: int) -> list[bytes]:
+    """The real paths of the files that a process has mapped (proc_pid_maps(5))."""
+    try:
+        with open(f"/proc/{pid}/maps", "rb") as file:
+            words = [line.rstrip(b"\n").split(None, 5) for line in file]
+    except OSError:
+        return []
+    return list(dict.fromkeys(found[5] for found in words if found[5:] and found[5][:1] == b"/"))
 
 
 def _target(link: str) -> bytes:
