@@ -6,12 +6,12 @@ import errno
 import os
 import stat
 import struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from viewos import PASS, VirtualModule
 
 if TYPE_CHECKING:
-    from viewos import Call, File, Verdict
+    from viewos import Call, File, Items, Verdict
 
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC = 1, 2, 4, 8
 MS_REMOUNT, MS_BIND, MS_MOVE = 0x20, 0x1000, 0x2000
@@ -24,6 +24,14 @@ MNT_FORCE, MNT_DETACH, MNT_EXPIRE, UMOUNT_NOFOLLOW = 1, 2, 4, 8
 _STATX_ATTR_MOUNT_ROOT = 0x2000
 _STATX = struct.Struct("=8xQ12xH26xQ")
 """Of struct statx (linux/stat.h): attributes, mode, and which attributes are known."""
+_STATX_MNT_ID = 0x1000
+_MNT_ID = struct.Struct("=I140xQ")
+"""Of struct statx: what is known, and the mount (Linux 5.8)."""
+_MACHINES = (
+    "what was mounted before the view began is not for its programs to change (EPERM); with"
+    " -m mount:real they do, for all of the machine, unless viewos is started below"
+    " `unshare --mount --propagation private`"
+)
 _NO_EXPIRY = (  # whether it has been used since the first time, nobody can tell
     "umount2: mounts of a view do not expire: MNT_EXPIRE fails with EINVAL, use umount without it"
 )
@@ -42,9 +50,23 @@ class Mount(VirtualModule):
     """Let programs mount in the view: mount --bind, mount -t MODULE or proc, umount."""
 
     name = "mount"
-    grammar = "mount"
+    grammar = "mount[:real]"
     example = "mount"
     claims_later = True
+
+    def __init__(self, *, real: bool = False) -> None:
+        """Arguments: `real` lets programs of the real root unmount and remount, for real, what was
+        mounted before the view began."""
+        # Of another user the kernel refuses it by itself.
+        self._machines = frozenset[int]() if real or os.geteuid() else _mounts_now()
+
+    @classmethod
+    def from_items(cls, items: Items) -> Self:
+        """Nothing, or `real`."""
+        for item in items:
+            if item.text != "real":
+                raise items.error(item, "expected nothing, or real")
+        return cls(real=bool(items))
 
     def mount(self, call: Call) -> Verdict:
         """mount(2): a bind mount, one of a type that is a module's, or a second sight of /proc and
@@ -52,10 +74,11 @@ class Mount(VirtualModule):
         flags = call.args.flags & 0xFFFFFFFF
         if flags & MS_MGC_MSK == MS_MGC_VAL:
             flags &= ~MS_MGC_MSK
-        if flags & MS_REMOUNT and not flags & MS_BIND:
-            return PASS
         target = call.second_path
         if target is None:
+            return PASS
+        if flags & MS_REMOUNT and not flags & MS_BIND:
+            self._refuse_machines(call, 1, target)
             return PASS
         found = _reached(call, 1, target)  # what is wrong with it comes before what else is wrong
         if flags & MS_KINDS and not flags & (MS_BIND | MS_REMOUNT):
@@ -135,7 +158,23 @@ class Mount(VirtualModule):
         if found is not None and not _is_mount(found):
             # The kernel would say EPERM, as to somebody who may mount nothing.
             raise OSError(errno.EINVAL, "nothing is mounted there")
+        self._refuse_machines(call, 0, target)
         return PASS
+
+    def _refuse_machines(self, call: Call, index: int, target: bytes) -> None:
+        """Raise OSError EPERM for a mount of the machine's, unless the caller has a copy."""
+        if not self._machines or _has_own_mounts(call):
+            return
+        found = call.file(index)
+        file = call.file_at(target) if found is None else found
+        try:
+            is_machines = _is_mount(file) and _mount_of(file) in self._machines
+        finally:
+            if found is None:
+                file.close()
+        if is_machines:
+            call.warn(f"{call.name}: {_MACHINES}", once=_MACHINES)
+            raise OSError(errno.EPERM, "a mount of the machine's")
 
     def fsopen(self, call: Call) -> Verdict:
         """The newer calls are not there: mount(8) falls back to mount(2)."""
@@ -166,6 +205,21 @@ def _tell_ignored(call: Call, flags: int) -> None:
     for flag, text in _IGNORED.items():
         if flags & flag and not (flag == MS_NOSUID and _has_no_new_privileges(call)):
             call.warn(f"mount: {text}", once=f"mount {flag}")
+
+
+def _mounts_now() -> frozenset[int]:
+    """The mounts that are there, by their numbers (proc_pid_mountinfo(5)), and 0."""
+    try:
+        with open("/proc/self/mountinfo", "rb") as file:
+            return frozenset([0, *(int(line.split(None, 1)[0]) for line in file)])
+    except OSError:  # there is no /proc, and so no view
+        return frozenset()
+
+
+def _mount_of(file: File) -> int:
+    """The number of its mount in mountinfo; 0: the kernel does not tell."""
+    known, number = _MNT_ID.unpack_from(file.statx(0, _STATX_MNT_ID))
+    return int(number) if known & _STATX_MNT_ID else 0
 
 
 def _reached(call: Call, index: int, path: bytes) -> File | None:

@@ -1,0 +1,71 @@
+"""Real mounts, which a program of the real root could unmount for all of the machine."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.system.mounts import CALLS
+from tests.system.view import run_in_view, scratch_directory
+
+pytestmark = [
+    pytest.mark.timeout(60),
+    pytest.mark.skipif(os.getuid() != 0, reason="mount(2) needs root"),
+]
+LINE = (
+    "viewos: {}: what was mounted before the view began is not for its programs to change (EPERM);"
+    " with -m mount:real they do, for all of the machine, unless viewos is started below"
+    " `unshare --mount --propagation private`\n"
+)
+BEFORE = 'mount -t tmpfs x old && exec "$@"'
+UMOUNT = f"{CALLS}\nprint(umount(b'old/'), umount(b'old', 2), umount(b'new'))"
+REMOUNT = f"{CALLS}\nprint(mount(None, b'old', None, 0x21), mount(None, b'new', None, 0x21))"
+NEWER = f"{CALLS}\nprint(mount(b'x', b'new', b'ramfs'), umount(b'new'), umount(b'new'))"
+
+
+@pytest.fixture
+def top() -> Iterator[Path]:
+    with scratch_directory("viewos-real-") as path:
+        for name in ("old", "new"):
+            (path / name).mkdir()
+        yield path
+
+
+def says(top: Path, module: str, program: str, *before: str) -> str:
+    done = run_in_view(
+        [module], [*before, "python3", "-c", program], cwd=top, timeout=30,
+        before=("unshare", "-m", "--propagation", "private", "sh", "-c", BEFORE, "sh"),
+    )  # fmt: skip
+    return (done.stdout + done.stderr).decode()
+
+
+@pytest.mark.parametrize(
+    ("program", "name", "expected"),
+    [(UMOUNT, "umount2", "EPERM EPERM EINVAL"), (REMOUNT, "mount", "EPERM EINVAL")],
+)
+def test_what_was_mounted_before(top: Path, program: str, name: str, expected: str) -> None:
+    assert says(top, "mount", program) == f"{expected}\n{LINE.format(name)}"
+
+
+@pytest.mark.parametrize(
+    ("program", "expected"), [(UMOUNT, "done EINVAL EINVAL"), (REMOUNT, "done EINVAL")]
+)
+def test_for_real(top: Path, program: str, expected: str) -> None:
+    assert says(top, "mount:real", program) == f"{expected}\n"
+
+
+def test_what_was_mounted_since(top: Path) -> None:
+    assert says(top, "mount", NEWER) == "done done EINVAL\n"
+
+
+def test_a_copy(top: Path) -> None:
+    """A mount name space of the program's own is the kernel's, as ever."""
+    apart = ("unshare", "-m", "--propagation", "private")
+    assert says(top, "mount", UMOUNT, *apart) == "done EINVAL EINVAL\n"
+
+
+def test_a_wrong_option(top: Path) -> None:
+    assert "expected nothing, or real" in says(top, "mount:x", "")
