@@ -71,6 +71,41 @@ def test_nosuid(ground: Ground) -> None:
     assert says(ground, "mount --bind -o nosuid a b") == ("", expected)
 
 
+NO_LIMIT = (
+    "cannot be kept, as the files lie in TMPDIR and have the room that is there: mount it without"
+)
+OWN = "the module uid shows owners of its own: mount it without, and chown it"
+REFUSED = {
+    "size=1m": f"size=1m {NO_LIMIT} size=",
+    "nr_inodes=10": f"nr_inodes=10 {NO_LIMIT} nr_inodes=",
+    "uid=0": f"uid=0: {OWN}",
+    "mode=9": "mode=9: a mode is an octal number up to 7777",
+    "zz=1": "the options are mode=OCTAL, uid=, gid= and ro, and not zz=1",
+}
+
+
+@pytest.mark.parametrize("option", REFUSED)
+def test_what_a_tmpfs_cannot_keep_is_refused_and_said(ground: Ground, option: str) -> None:
+    script = f"mount -t tmpfs -o {option} none b 2>/dev/null; mount -t tmpfs -o {option} none b"
+    out, err = says(ground, f"({script}) 2>/dev/null; ls b")
+    assert (out, err) == ("b\n", f"viewos: mount: tmpfs: {REFUSED[option]}\n")
+
+
+def test_the_owner_of_a_tmpfs(ground: Ground) -> None:
+    """For the real root, where no module shows others."""
+    with ground.view(["mount"], SLEEP):
+        words = ("mount", "-V", NAME, "-t", "tmpfs", "-o", "uid=12,gid=34", "none", "b")
+        said = ground.says(*words, cwd=ground.path)
+        if ground.user != 0:
+            assert said == (
+                "viewos: tmpfs: uid=12: only the real root can give it away: mount it without, and"
+                " chown it\nstatus 2\n"
+            )
+            return
+        assert said == ""
+        assert ground.says("exec", NAME, "stat", "-c", "%u %g", f"{ground.path}/b") == "12 34\n"
+
+
 READ_ONLY = """
 mount -t tmpfs {} none b; touch b/x; findmnt -no OPTIONS b | cut -c1-2
 mount -o remount,bind,rw b; touch b/x && ls b; umount b
@@ -92,6 +127,4 @@ def test_a_read_only_tmpfs_from_outside(ground: Ground) -> None:
         assert "Read-only file system" in said
         assert ground.says("umount", "-V", NAME, "/mnt") == ""
         said = ground.says(*words[:6], "ro,size=1m", *words[7:])
-        assert said == (
-            "viewos: tmpfs: the options are mode=OCTAL and ro, and not size=1m\nstatus 2\n"
-        )
+        assert said == (f"viewos: tmpfs: size=1m {NO_LIMIT} size=\nstatus 2\n")

@@ -88,6 +88,18 @@ CASES = {
         ENOENT ENOENT ENOENT
         """,
     ),
+    "options of a tmpfs": (
+        """
+        for options in (b"mode=750", b"mode=0", b"size=0,nr_inodes=0", b"rw,ro,mode=755"):
+            print(mount(b"x", b"b", b"tmpfs", 0, options), oct(os.stat("b").st_mode), umount(b"b"))
+        """,
+        """
+        done 0o40750 done
+        done 0o40000 done
+        done 0o41777 done
+        done 0o40755 done
+        """,
+    ),
     "a file that is mapped": (
         """
         print(mount(b"x", b"b", b"tmpfs"))

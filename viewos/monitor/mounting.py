@@ -63,12 +63,25 @@ def mount(
         raise NoMountPoint(f"{os.fsdecode(target)}: mount point does not exist")
     with in_directory(directory):
         kind = BIND if kind == "bind" else kind
+        _refuse_owners(router, kind, options)
         module = make(kind, source, virtual, list(options), router, directory)
         return change.add_modules(nesting, number, [module], gone)[0]
 
 
 def _below(directory: bytes, path: bytes) -> bytes:
     return posixpath.normpath(os.path.join(directory, path))
+
+
+def _refuse_owners(router: Router, kind: str, options: Sequence[str]) -> None:
+    """Raise SpecError for an owner that is asked for where a module shows its own."""
+    asked = [option for option in options if option.startswith(("uid=", "gid="))]
+    if kind == "tmpfs" and asked:
+        for module in router.view.modules:
+            if "stat" in module.calls():
+                raise SpecError(
+                    f"tmpfs: {asked[0]}: the module {module.name} shows owners of its own: mount it"
+                    " without, and chown it"
+                )
 
 
 def make(
@@ -161,22 +174,23 @@ def _mounted_below(nesting: Nesting, number: int, layer: int) -> list[int]:
 _ERRNOS: tuple[tuple[type[ViewosError], int], ...] = (
     (NoMountPoint, errno.ENOENT), (change.InUse, errno.EBUSY), (SpecError, errno.EINVAL),
 )  # fmt: skip
+_TOLD = frozenset({errno.EINVAL, errno.EPERM})
 
 
 @contextmanager
 def errnos(call: Call, missing: int = errno.ENOENT) -> Iterator[None]:
     """What a program is told of a ViewosError (`missing`: where nothing is mounted); of one that
-    mount(2) does not know, EPERM, and the user reads why."""
+    mount(2) does not know, EPERM. The user reads why, where the errno does not tell it."""
     try:
         yield
     except NotMounted as error:
         raise OSError(missing, str(error)) from error
     except ViewosError as error:
-        for kind, number in _ERRNOS:
-            if isinstance(error, kind):
-                raise OSError(number, str(error)) from error
-        call.warn(f"{call.name}: {error}", once=str(error))
-        raise OSError(errno.EPERM, str(error)) from error
+        found = [number for kind, number in _ERRNOS if isinstance(error, kind)]
+        number = found[0] if found else errno.EPERM
+        if number in _TOLD:
+            call.warn(f"{call.name}: {error}", once=str(error))
+        raise OSError(number, str(error)) from error
 
 
 def by_call(
