@@ -23,6 +23,11 @@ LINE = (
 BEFORE = 'mount -t tmpfs x old && exec "$@"'
 UMOUNT = f"{CALLS}\nprint(umount(b'old/'), umount(b'old', 2), umount(b'new'))"
 REMOUNT = f"{CALLS}\nprint(mount(None, b'old', None, 0x21), mount(None, b'new', None, 0x21))"
+MOVE = f"""{CALLS}
+def move(source, target):
+    words = -100, source, -100, target, 0
+    return errno.errorcode[ctypes.get_errno()] if libc.syscall(429, *words) else "done"
+print(move(b'old', b'new'), move(b'new', b'old'), os.path.ismount('new'))"""
 NEWER = f"{CALLS}\nprint(mount(b'x', b'new', b'ramfs'), umount(b'new'), umount(b'new'))"
 
 
@@ -44,14 +49,19 @@ def says(top: Path, module: str, program: str, *before: str) -> str:
 
 @pytest.mark.parametrize(
     ("program", "name", "expected"),
-    [(UMOUNT, "umount2", "EPERM EPERM EINVAL"), (REMOUNT, "mount", "EPERM EINVAL")],
+    [
+        (UMOUNT, "umount2", "EPERM EPERM EINVAL"),
+        (REMOUNT, "mount", "EPERM EINVAL"),
+        (MOVE, "move_mount", "EPERM EINVAL False"),
+    ],
 )
 def test_what_was_mounted_before(top: Path, program: str, name: str, expected: str) -> None:
     assert says(top, "mount", program) == f"{expected}\n{LINE.format(name)}"
 
 
 @pytest.mark.parametrize(
-    ("program", "expected"), [(UMOUNT, "done EINVAL EINVAL"), (REMOUNT, "done EINVAL")]
+    ("program", "expected"),
+    [(UMOUNT, "done EINVAL EINVAL"), (REMOUNT, "done EINVAL"), (MOVE, "done done False")],
 )
 def test_for_real(top: Path, program: str, expected: str) -> None:
     assert says(top, "mount:real", program) == f"{expected}\n"

@@ -55,8 +55,8 @@ class Mount(VirtualModule):
     claims_later = True
 
     def __init__(self, *, real: bool = False) -> None:
-        """Arguments: `real` lets programs of the real root unmount and remount, for real, what was
-        mounted before the view began."""
+        """Arguments: `real` lets programs of the real root unmount, remount and move for real what
+        was mounted before the view began."""
         # Of another user the kernel refuses it by itself.
         self._machines = frozenset[int]() if real or os.geteuid() else _mounts_now()
 
@@ -159,6 +159,13 @@ class Mount(VirtualModule):
             # The kernel would say EPERM, as to somebody who may mount nothing.
             raise OSError(errno.EINVAL, "nothing is mounted there")
         self._refuse_machines(call, 0, target)
+        return PASS
+
+    def move_mount(self, call: Call) -> Verdict:
+        """move_mount(2): the kernel's, but for what the machine has mounted."""
+        source = call.path
+        if source is not None:
+            self._refuse_machines(call, 0, source)
         return PASS
 
     def _refuse_machines(self, call: Call, index: int, target: bytes) -> None:
