@@ -55,6 +55,15 @@ def quoted(text: str) -> str:
     return shown
 
 
+def shown(text: str) -> str:
+    """A word of the user's, in a line: as it is, or quoted where that would not show it."""
+    return text if text and not _is_control(text) else quoted(text)
+
+
+def _is_control(text: str) -> bool:
+    return any(char < " " or "\x7f" <= char < "\xa0" for char in text)
+
+
 def from_here(path: str) -> str:
     """The path, absolute. Raises ViewosError: the current directory has been removed."""
     try:

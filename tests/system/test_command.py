@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -89,6 +92,39 @@ WRONG = {
 @pytest.mark.parametrize("words", WRONG, ids=" ".join)
 def test_wrong_usage(words: tuple[str, ...]) -> None:
     assert said(viewos(*words)) == (2, WRONG[words])
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        *((command, "WORD") for command in ("info", "wait", "stop", "stats")),
+        ("WORD",), ("exec", "WORD", "--", "true"), ("run", "--WORD"), ("ps", "--WORD=x"),
+        ("trace", "-V", "WORD"), ("module", "-V", "WORD", "ls"), ("name", "-V", "WORD", "x"),
+    ],
+    ids=" ".join,
+)  # fmt: skip
+def test_a_word_does_not_act_on_the_terminal(words: tuple[str, ...]) -> None:
+    result = viewos(*(word.replace("WORD", "a\nb\x1b[31m\x7f") for word in words))
+    assert result.returncode
+    line, end, rest = result.stderr.decode().partition("\n")
+    assert line.isprintable()
+    assert (end, rest) == ("\n", "")
+
+
+INTERRUPTED = """import builtins, os, signal, sys
+original = builtins.__import__
+def interrupted(name, *others):
+    if name == "viewos.cli.main":
+        os.kill(os.getpid(), signal.SIGINT)
+    return original(name, *others)
+builtins.__import__ = interrupted
+from viewos.__main__ import main
+main()"""
+
+
+def test_an_interrupt_at_the_very_beginning_says_nothing() -> None:
+    done = subprocess.run([sys.executable, "-c", INTERRUPTED], capture_output=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, b"", b"")
 
 
 def test_wrong_usage_of_fakeroot() -> None:

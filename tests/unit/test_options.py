@@ -54,7 +54,7 @@ WRONG = {
     ("-vm",): "c: -m needs SPEC behind it",
     ("--log",): "c: --log needs FILE behind it",
     ("--layout", "c"): "c: --layout c: expected one of a, b",
-    ("--layout=",): "c: --layout : expected one of a, b",
+    ("--layout=",): "c: --layout '': expected one of a, b",
 }
 
 

@@ -9,7 +9,7 @@ from contextlib import suppress
 from importlib import import_module
 
 from viewos.cli.options import Closed
-from viewos.errors import ViewosError, encoded, reason
+from viewos.errors import ViewosError, encoded, reason, shown
 
 COMMANDS = (
     "run", "fakeroot", "trace", "ps", "info", "stats", "top", "exec", "shell", "su", "module",
@@ -92,7 +92,7 @@ def _dispatch(words: list[str]) -> int:
 
         print(f"viewos {__version__}")
         return 0
-    _say(f"there is no command {name}{_hint(name)}")
+    _say(f"there is no command {shown(name)}{_hint(name)}")
     return 2
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from viewos.cli.options import HELP, Option, UsageError, describe, parse
 from viewos.cli.ps import JSON
 from viewos.cli.tables import as_json, table
+from viewos.errors import shown
 
 if TYPE_CHECKING:
     from viewos.control.client import Found
@@ -111,5 +112,7 @@ def layer_of(found: Found, word: str) -> int:
         return int(layers[0])
     if layers:
         numbers = ", ".join(map(str, layers))
-        raise UsageError(f"there are several layers {word}: say which by its number ({numbers})")
-    raise UsageError(f"there is no layer {word} (`viewos module ls` lists them)")
+        raise UsageError(
+            f"there are several layers {shown(word)}: say which by its number ({numbers})"
+        )
+    raise UsageError(f"there is no layer {shown(word)} (`viewos module ls` lists them)")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from io import TextIOBase
 from typing import Any
 
-from viewos.errors import ViewosError
+from viewos.errors import ViewosError, shown
 from viewos.tuples import NamedTuple
 
 
@@ -73,7 +73,7 @@ def parse(
         name, given, rest = _split(word)
         found = by_name.get(name)
         if found is None:
-            raise UsageError(f"{command}: unknown option {name} (see `{command} --help`)")
+            raise UsageError(f"{command}: unknown option {shown(name)} (see `{command} --help`)")
         if found.argument is None:
             if given is not None:
                 raise UsageError(f"{command}: {name} takes no argument")
@@ -101,7 +101,7 @@ def _split(word: str) -> tuple[str, str | None, str]:
 def _keep(command: str, values: dict[str, Any], option: Option, name: str, value: str) -> None:
     if option.choices and value not in option.choices:
         choices = ", ".join(option.choices)
-        raise UsageError(f"{command}: {name} {value}: expected one of {choices}")
+        raise UsageError(f"{command}: {name} {shown(value)}: expected one of {choices}")
     if option.repeats:
         values[option.field].append(value)
     else:

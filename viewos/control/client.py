@@ -11,7 +11,7 @@ from itertools import islice
 from typing import Any, Self
 
 from viewos.control import message, places
-from viewos.errors import ViewosError
+from viewos.errors import ViewosError, shown
 from viewos.launcher.contact import contact
 from viewos.launcher.program import say
 from viewos.launcher.raw import lifted
@@ -247,11 +247,12 @@ def find(word: str | None, tell: Callable[[Silent], object] = _tell) -> Found:
         return matches[0]
     if matches:
         several = ", ".join(one.about["id"] for one in matches)
-        raise ViewosError(f"several views have the name {word}: say which by its id ({several})")
-    shown = word or "''"
+        raise ViewosError(
+            f"several views have the name {shown(word)}: say which by its id ({several})"
+        )
     if not ids:
-        raise ViewosError(f"there is no view {shown}, and no other one either")
-    raise ViewosError(f"there is no view {shown} (`viewos ps` lists: {', '.join(ids[:8])})")
+        raise ViewosError(f"there is no view {shown(word)}, and no other one either")
+    raise ViewosError(f"there is no view {shown(word)} (`viewos ps` lists: {', '.join(ids[:8])})")
 
 
 def _by_id(word: str) -> Found | None:

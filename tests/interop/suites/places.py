@@ -17,7 +17,7 @@ VIEWS = ("identity", "mnt")
 """The views that every suite has to be the same in."""
 
 _BIND = 'mount --bind "$0" /mnt && exec "$@"'
-_LAUNCH = "import sys; sys.path[:0] = {!r}; from viewos.cli.main import main; sys.exit(main())"
+_LAUNCH = "import sys; sys.path[:0] = {!r}; from viewos.__main__ import main; sys.exit(main())"
 NAMESPACES = ("unshare", "-m", "-u", "--propagation", "private", "--")
 """Some tests of root mount, and some set the host's name."""
 
