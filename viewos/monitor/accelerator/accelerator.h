@@ -237,6 +237,7 @@ struct accelerator {
     uint64_t mark; /* of who can be handed over what to execute; 0: nobody */
     struct beginning beginnings[BEGINNINGS];
     uint32_t task_mask; /* of a thread id: how many of the tasks are in use, less 1 */
+    int64_t fresh; /* how long a task is the one that it was, in ns */
     struct task tasks[TASKS];
     /* Tasks that are not what they were: Python has to forget them too. */
     _Atomic uint32_t renewed_count;

@@ -162,9 +162,23 @@ static bool look(struct call *c, struct task *task, int tid)
     return task->group > 0;
 }
 
-/* In so short a time nobody can use up all ids, so this one is not another task's: 32,768 clones take
+/* In so short a time nobody can use up all ids, so this one is not another task's: as many clones take
  * several times as long, even on a hundred CPUs. */
-enum { FRESH = 2000000 };
+enum { IDS_PER_MS = 1 << 14, LEAST_IDS = 1 << 15, MOST_FRESH = 100 };
+
+/* That time, in ns, by the number of ids that there are (proc_sys_kernel(5): pid_max). */
+static int64_t fresh_time(void)
+{
+    char text[16] = "";
+    int fd = open("/proc/sys/kernel/pid_max", O_RDONLY | O_CLOEXEC);
+    if (fd >= 0) {
+        ssize_t count = read(fd, text, sizeof text - 1);
+        (void)count; /* of what is not to be read, the least holds */
+        close(fd);
+    }
+    int64_t ids = strtol(text, NULL, 10), ms = (ids > LEAST_IDS ? ids : LEAST_IDS) / IDS_PER_MS;
+    return (ms < MOST_FRESH ? ms : MOST_FRESH) * 1000000;
+}
 
 /* Has the task our root, and so our mounts? A look by its descriptor fails when that task has ended, even
  * if its id is another's now. */
@@ -173,7 +187,7 @@ static bool has_real_root(struct accelerator *a, struct task *task)
     struct timespec time;
     clock_gettime(CLOCK_MONOTONIC, &time);
     int64_t now = time.tv_sec * INT64_C(1000000000) + time.tv_nsec;
-    if (now - task->seen < FRESH && !a->roots_move)
+    if (now - task->seen < a->fresh && !a->roots_move)
         return true;
     struct identity root, ours = a->root;
     if (a->roots_move && !identity_of(AT_FDCWD, "/", &ours)) /* pivot_root(2) moves everybody */
@@ -282,6 +296,7 @@ void tasks_open(struct accelerator *a)
 {
     _Static_assert(!(TASKS & (TASKS - 1)), "a mask tells the place");
     a->task_mask = task_count() - 1;
+    a->fresh = fresh_time();
     for (size_t i = 0; i < TASKS; i++) {
         a->tasks[i].directory = -1;
         atomic_flag_clear(&a->tasks[i].busy);
