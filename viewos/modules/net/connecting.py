@@ -64,7 +64,12 @@ class Connecting:
         self._resolver.close()
 
     def reach(
-        self, call: Call, address: InetAddress, connect: Callable[[InetAddress], Verdict]
+        self,
+        call: Call,
+        address: InetAddress,
+        connect: Callable[[InetAddress], Verdict],
+        *,
+        fast: bool = False,
     ) -> Verdict:
         plain, socket = address.plain, call.socket()
         check_family(socket, address)
@@ -77,6 +82,8 @@ class Connecting:
         is_another = is_another and not is_wildcard(address)  # which the kernel tells as 127.0.0.1
         result = "ok"
         try:
+            if self.proxies.go_on(call, socket, fast=fast):
+                return 0
             if rule is not None and rule.refuses(protocol):
                 raise OSError(rule.error, os.strerror(rule.error))
             name = self._name_behind(plain, rule)
@@ -91,7 +98,7 @@ class Connecting:
                     there = Target(plain, name)
                     if self._settings.relay:
                         return self.proxies.relayed(call, socket, rule.chain, there, connect)
-                    self.proxies.connect(call, socket, rule.chain, there)
+                    self.proxies.connect(call, socket, rule.chain, there, fast=fast)
                     return 0
                 verdict = connect(to)
                 if rule is None and protocol == UDP:
@@ -134,7 +141,7 @@ class Connecting:
         try:
             yield
         except OSError as error:
-            if error.errno not in (errno.EINPROGRESS, errno.EALREADY):
+            if error.errno != errno.EINPROGRESS:
                 self._peers.set(socket.identity, before)
             raise
 

@@ -191,6 +191,8 @@ class Handshake:
     def __init__(self, words: Words, seconds: float) -> None:
         self._words = words
         self._deadline = time.monotonic() + seconds
+        self.limit: float | None = None
+        """When the call that goes on with it ends (time.monotonic); None: not before that."""
         self._out = b""
         self._in = b""
         self._wanted: Exactly | Until | None = None
@@ -204,10 +206,16 @@ class Handshake:
     @property
     def left(self) -> float:
         """Seconds until it has taken too long. Raises OSError ETIMEDOUT."""
-        left = self._deadline - time.monotonic()
+        end = self._deadline if self.limit is None else min(self._deadline, self.limit)
+        left = end - time.monotonic()
         if left <= 0:
             raise OSError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
         return left
+
+    @property
+    def may_go_on(self) -> bool:
+        """Has the limit passed, and nothing else?"""
+        return self.limit is not None and self.limit <= time.monotonic() < self._deadline
 
     def _step(self, socket: SharedSocket) -> bool:
         if self._out:

@@ -17,9 +17,21 @@ class Memory(Generic[V]):
         self._most = most
         self._values: OrderedDict[int, V] = OrderedDict()
 
+    def __bool__(self) -> bool:
+        return bool(self._values)
+
     def keep(self, identity: int, value: V) -> None:
         """Remember it."""
         self._values[identity] = value
+        self._trim()
+
+    def add(self, identity: int, value: V) -> V:
+        """Remember it, unless there is something: what is remembered now."""
+        kept = self._values.setdefault(identity, value)
+        self._trim()
+        return kept
+
+    def _trim(self) -> None:
         while len(self._values) > self._most:
             try:
                 self._values.popitem(last=False)

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
 MSG_FASTOPEN = 0x20000000
 SOL_SOCKET, SO_ERROR = 1, 4
+MOST_ADDRESS = 128
+"""Bytes: what is longer the kernel refuses unread."""
 RESOLVERS = frozenset(
     {
         b"/run/nscd/socket",
@@ -191,6 +193,8 @@ class Net(VirtualModule):
                 self._hide_resolvers(address)
             return self._unix.lead(call, address)
         if address is None:
+            if self._connecting.proxies and _takes_address_away(call):
+                self._connecting.proxies.forget(call.socket())
             return PASS
         if self._faults.calls:
             self._faults.strike(call)
@@ -241,11 +245,13 @@ class Net(VirtualModule):
         that it is over, so it is finished first (connect(2), EINTR)."""
         if (call.args.level, call.args.optname) != (SOL_SOCKET, SO_ERROR):
             return PASS
-        socket, number = call.socket(), 0
-        if not self._connecting.proxies.is_begun(socket):
+        proxies = self._connecting.proxies
+        if not proxies:
             return PASS
+        socket, number = call.socket(), 0
         try:
-            self._connecting.proxies.finish(call, socket)
+            if not proxies.settle(call, socket):
+                return PASS
         except OSError as error:
             number = error.errno or errno.ECONNREFUSED
         room = int.from_bytes(call.read(call.args.optlen, 4), "little", signed=True)
@@ -325,3 +331,8 @@ class Net(VirtualModule):
         socket.send(data, None)
         message.sent(len(data))
         return 1 if call.name == "sendmmsg" else len(data)
+
+
+def _takes_address_away(call: Call) -> bool:
+    """Is it a connect to an address of AF_UNSPEC?"""
+    return 2 <= call.args.addrlen <= MOST_ADDRESS and call.read(call.raw[1], 2) == bytes(2)

@@ -5,23 +5,30 @@ from __future__ import annotations
 import errno
 import os
 import socket as sockets
+import threading
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-from viewos import InetAddress
+from viewos import InetAddress, SharedSocket
 from viewos.modules.net import handshake
 from viewos.modules.net.handshake import CLOSED, Credentials, Handshake, Target, Words
 from viewos.modules.net.memory import Memory
 from viewos.modules.net.patterns import parse_port
 from viewos.modules.net.relay import Relays
+from viewos.modules.net.states import POLLOUT, SO_SNDTIMEO, begin, is_fresh
 
 if TYPE_CHECKING:
-    from viewos import Call, SharedSocket, Verdict
+    from viewos import Call, Verdict
 
     Connect = Callable[[InetAddress], Verdict]
 
-POLLOUT = 4
+_OF_THE_SOCKET = (errno.EISCONN, errno.EOPNOTSUPP)
+"""What no proxy is to blame for: it is connected, or MSG_FASTOPEN is turned off (tcp(7))."""
+_LOOK = 0.01
+"""Seconds between two looks at another thread's handshake."""
 
 
 class Scheme(NamedTuple):
@@ -103,11 +110,19 @@ def _host_and_port(text: str) -> tuple[str, str]:
 
 @dataclass(slots=True)
 class _Begun:
-    """A connection that is not done."""
+    """A connection of which no connect(2) has told yet that it is made."""
 
     shaking: Handshake
     chain: Chain
+    open: Callable[[SharedSocket, InetAddress], None]
+    """How the first proxy is reached."""
     reached: bool = False
+    ended: bool = False
+    failed: bool = False
+    connected: bool = False
+    """So it is for the kernel too, which says EISCONN to another connect."""
+    turn: threading.Lock = field(default_factory=threading.Lock)
+    """Of the call that goes on with it: two would steal each other's answers."""
 
 
 class Proxies:
@@ -130,37 +145,109 @@ class Proxies:
                 text = error.strerror or str(number)
                 raise OSError(errno.EHOSTUNREACH, text, str(proxy)) from None
 
-    def connect(self, call: Call, socket: SharedSocket, chain: Chain, target: Target) -> None:
+    def connect(
+        self, call: Call, socket: SharedSocket, chain: Chain, target: Target, *, fast: bool
+    ) -> None:
         """Connect the program's socket. When it returns the data can flow, also for a socket that
         does not want to wait: a handshake that went on would show its bytes to poll and MSG_PEEK.
 
+        `fast`: for MSG_FASTOPEN, and the kernel has yet to tell the program that it is connected.
         Raises OSError, Interrupted.
         """
-        if not self.is_begun(socket):
-            shaking = Handshake(self._words(chain, target), self._seconds)
-            self._begun.keep(socket.identity, _Begun(shaking, chain))
-        self.finish(call, socket)
+        if not is_fresh(socket):  # the data of another connection may be flowing
+            socket.connect(self._addresses[chain[0]])
+            return
+        shaking = Handshake(self._words(chain, target), self._seconds)
+        new = _Begun(shaking, chain, begin if fast else SharedSocket.connect)
+        begun = self._begun.add(socket.identity, new)
+        number = errno.EINPROGRESS if begun is new else errno.EALREADY
+        self._finish(call, socket, begun, number, fast=fast)
+
+    def go_on(self, call: Call, socket: SharedSocket, *, fast: bool) -> bool:
+        """What is left of a connection, whatever the address of this call. False: none has begun.
+        Raises as `connect`."""
+        begun = self._find(socket)
+        if begun is None:
+            return False
+        self._finish(call, socket, begun, errno.EALREADY, fast=fast)
+        return True
+
+    def settle(self, call: Call, socket: SharedSocket) -> bool:
+        """What is left of a connection, without telling the program that it is made. False:
+        nothing, or another thread is at it. Raises as `connect`."""
+        begun = self._find(socket)
+        if begun is None or not begun.turn.acquire(blocking=False):
+            return False
+        try:
+            if begun.ended or begun.failed:
+                return False
+            begun.shaking.limit = None
+            self._shake(call, socket, begun)
+            return True
+        finally:
+            begun.turn.release()
 
     def is_begun(self, socket: SharedSocket) -> bool:
-        """Has a signal interrupted a handshake on this socket?"""
-        return self._begun.find(socket.identity) is not None
+        """Has no connect told the end of one yet?"""
+        return self._find(socket) is not None
 
-    def finish(self, call: Call, socket: SharedSocket) -> None:
-        """Do what is left of a connection. Raises OSError, Interrupted."""
-        begun = self._begun.find(socket.identity)
-        if begun is None:
-            return
+    def forget(self, socket: SharedSocket) -> None:
+        """The program takes its socket's address away (connect(2), AF_UNSPEC)."""
+        if self._begun:
+            self._begun.set(socket.identity, None)
+
+    def __bool__(self) -> bool:
+        """Is there any that may have to go on?"""
+        return bool(self._begun)
+
+    def _find(self, socket: SharedSocket) -> _Begun | None:
+        return self._begun.find(socket.identity) if self._begun else None
+
+    def _finish(
+        self, call: Call, socket: SharedSocket, begun: _Begun, number: int, *, fast: bool
+    ) -> None:
+        """`number`: the errno where the socket's own time limit ends first."""
+        limit = 0.0 if socket.nonblocking else socket.time_limit(SO_SNDTIMEO)
+        end = time.monotonic() + limit if limit else None
+        while not begun.turn.acquire(blocking=False):
+            if socket.nonblocking or (end is not None and time.monotonic() >= end):
+                raise OSError(errno.EALREADY, os.strerror(errno.EALREADY))
+            call.sleep(_LOOK)
+        try:
+            if begun.failed:  # which another thread has told
+                raise OSError(errno.ECONNABORTED, os.strerror(errno.ECONNABORTED))
+            if not begun.ended:
+                begun.shaking.limit = end
+                self._shake(call, socket, begun, number)
+            self._drop(socket, begun)
+            if not fast and not begun.connected:
+                begun.connected = True
+                socket.connect(self._addresses[begun.chain[0]])
+        finally:
+            begun.turn.release()
+
+    def _shake(self, call: Call, socket: SharedSocket, begun: _Begun, number: int = 0) -> None:
         try:
             if not begun.reached:
-                self._reach(socket, self._addresses[begun.chain[0]], begun.shaking)
+                self._reach(socket, begun)
                 begun.reached = True
             begun.shaking.go_on(socket)
         except OSError as error:
-            self._begun.set(socket.identity, None)
-            if error.errno != errno.EISCONN:
+            if isinstance(error, TimeoutError) and begun.shaking.may_go_on:
+                raise OSError(number, os.strerror(number)) from None
+            begun.failed = True
+            is_current = self._drop(socket, begun)
+            if is_current and (begun.reached or error.errno not in _OF_THE_SOCKET):
                 self._give_up(call, socket, begun, error)
             raise
-        self._begun.set(socket.identity, None)
+        begun.ended = True
+
+    def _drop(self, socket: SharedSocket, begun: _Begun) -> bool:
+        """Forget it; False: the program has done so (AF_UNSPEC), and may have begun another."""
+        is_current = self._begun.find(socket.identity) is begun
+        if is_current:
+            self._begun.set(socket.identity, None)
+        return is_current
 
     def _give_up(self, call: Call, socket: SharedSocket, begun: _Begun, error: OSError) -> None:
         _tell(call, begun.chain, error, reached=begun.reached)
@@ -173,6 +260,8 @@ class Proxies:
 
         `connect` makes the connection as the program would. Raises OSError, Interrupted.
         """
+        if not is_fresh(socket):  # nobody would come to another relay
+            return connect(self._addresses[chain[0]])
         call.warn(
             "net: proxy-mode=relay: what programs say to proxies, and hear, crosses the monitor",
             once="net relay",
@@ -191,15 +280,17 @@ class Proxies:
             relay.expect(socket.name())
             return verdict
 
-    def _reach(self, socket: SharedSocket, first: InetAddress, shaking: Handshake) -> None:
-        try:
-            socket.connect(first)
-        except BlockingIOError:
-            if not socket.wait(POLLOUT, shaking.left):
-                raise OSError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT)) from None
-            number = socket.error
-            if number:
-                raise OSError(number, os.strerror(number)) from None
+    def _reach(self, socket: SharedSocket, begun: _Begun) -> None:
+        if is_fresh(socket):  # else a signal has interrupted this
+            with suppress(BlockingIOError):
+                begun.open(socket, self._addresses[begun.chain[0]])
+                begun.connected = True
+                return
+        if not socket.wait(POLLOUT, begun.shaking.left):
+            raise OSError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
+        number = socket.error
+        if number:
+            raise OSError(number, os.strerror(number))
 
     def _words(self, chain: Chain, target: Target) -> Words:
         for index, proxy in enumerate(chain):
