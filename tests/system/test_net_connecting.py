@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tests.system.command import USERS
@@ -9,6 +11,7 @@ from tests.system.net.proxies import asking
 from tests.system.net.servers import echo, serving
 from tests.system.view import run_in_view
 
+HERE = Path(__file__).parent / "net"
 pytestmark = pytest.mark.timeout(60)
 each_user = pytest.mark.parametrize("user", USERS, ids=lambda user: f"as-{user}")
 
@@ -120,3 +123,39 @@ def test_a_connect_that_ends_later(user: int) -> None:
         "EINTR 0 0", "b'data' 10.0.0.2",
     ], result.stderr  # fmt: skip
     assert asked == [f"10.0.0.{n}:{port}" for n in (1, 1, 1, 2)]
+
+
+@each_user
+@pytest.mark.parametrize("rules", ["ports=private", "map=10.0.0.1/udp=127.0.0.1", "proxy"])
+def test_connecting_by_sending(rules: str, user: int) -> None:
+    """MSG_FASTOPEN with a lot of data, flags, no room for the connection, and signals."""
+    with serving() as port, asking(to=port) as (proxy, _):
+        modules = [f"net:{rules}"] if rules != "proxy" else through(proxy)
+        words = ["python3", str(HERE / "fast.py"), "127.0.0.1"]
+        native = run_in_view(None, words, user=user, check=True)
+        assert native.stdout.count(b"300000") == 4 and b"EINPROGRESS" in native.stdout
+        seen = run_in_view(modules, words, user=user, timeout=15)
+        assert (seen.stdout.decode(), seen.stderr) == (native.stdout.decode(), b"")
+
+
+def test_connecting_by_sending_through_a_proxy() -> None:
+    """All of the data arrives behind the handshake."""
+    program = """
+import os, socket, sys
+there = "10.0.0.1", int(sys.argv[1])
+MPTCP = 262 if os.path.exists("/proc/sys/net/mptcp/enabled") else 0
+for protocol, flags in ((0, 0), (0, socket.MSG_DONTWAIT), (MPTCP, 0)):
+    for way in ("sendto", "sendmsg"):
+        s = socket.socket(proto=protocol)
+        if way == "sendto": n = s.sendto(b"y" * 300000, 0x20000000 | flags, there)
+        else: n = s.sendmsg([b"a" * 200000, b"b" * 100000], [], 0x20000000 | flags, there)
+        got = 0
+        while got < n: got += len(s.recv(1 << 20))
+        print(way, n if not flags else n > 1000, s.connect_ex(there), s.getpeername()[0])
+"""
+    with serving(echo) as port, asking(to=port) as (proxy, asked):
+        words = ["python3", "-c", program, str(port)]
+        result = run_in_view(through(proxy), words, timeout=30)
+    told = "sendto {} 106 10.0.0.1\nsendmsg {} 106 10.0.0.1\n"
+    assert result.stdout.decode() == "".join(told.format(n, n) for n in (300000, True, 300000))
+    assert asked == [f"10.0.0.1:{port}"] * 6

@@ -256,6 +256,7 @@ _NATIVE: dict[str, Callable[[Router, Call], Any]] = {
     "connect": inet.connect,
     "bind": inet.bind,
     "sendto": inet.sendto,
+    **dict.fromkeys(("sendmsg", "sendmmsg"), inet.sendmsg),
     "getsockname": inet.asked,
     "getpeername": inet.asked,
     "readlink": lambda router, call: os.readlink(_first_real(router, call)),

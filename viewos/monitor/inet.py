@@ -56,6 +56,14 @@ def sendto(router: Router, call: Call) -> int | Outcome:
     return CONTINUE if address is None else _in_tracee(router, call, address, may_block=True)
 
 
+def sendmsg(router: Router, call: Call) -> int | Outcome:
+    """sendmsg(2), sendmmsg(2) with the arguments that a module has changed."""
+    row = call.row
+    args: list[Argument] = list(call.raw[: len(row.args)])
+    rewrite = Rewrite(row.number, args, row.cookie.arg, row.cookie.shift, may_block=True)
+    return router.fix_up(call, rewrite, None, plain=False)
+
+
 def _named(router: Router, call: Call, address: UnixAddress) -> int | Outcome:
     """In the tracee: peers see the credentials of who connects."""
     if address == call.given_address():

@@ -20,8 +20,9 @@ SOCK_FLAGS = 0o2004000
 """SOCK_CLOEXEC and SOCK_NONBLOCK."""
 _TYPES = (SOCK_STREAM, SOCK_DGRAM, SOCK_RAW, 5, 6, 10)
 """Those that AF_INET has in some kernel: also SOCK_SEQPACKET, SOCK_DCCP and SOCK_PACKET."""
-TCP_PROTOCOLS = (0, 6, 262)
-"""What socket(2) may be given with SOCK_STREAM; 262: MPTCP."""
+IPPROTO_MPTCP = 262
+TCP_PROTOCOLS = (0, 6, IPPROTO_MPTCP)
+"""What socket(2) may be given with SOCK_STREAM."""
 _PROTOCOLS = {
     **{(SOCK_STREAM, protocol): TCP for protocol in TCP_PROTOCOLS},
     (SOCK_DGRAM, 0): UDP, (SOCK_DGRAM, 17): UDP, (SOCK_DGRAM, 136): UDP,  # 136: UDP-Lite

@@ -22,6 +22,7 @@ from viewos.modules.net.connecting import Connecting
 from viewos.modules.net.families import (
     BYPASSES,
     INET,
+    IPPROTO_MPTCP,
     SOCK_STREAM,
     TCP_PROTOCOLS,
     TYPE_MASK,
@@ -33,12 +34,19 @@ from viewos.modules.net.items import Settings, read_items
 from viewos.modules.net.listening import Listening
 from viewos.modules.net.patterns import OTHER, UDP
 from viewos.modules.net.private import Private
+from viewos.modules.net.states import (
+    MSG_DONTWAIT,
+    MSG_FASTOPEN,
+    POLLOUT,
+    SO_SNDTIMEO,
+    begin,
+    is_fresh,
+)
 from viewos.modules.net.unix import UnixNames
 
 if TYPE_CHECKING:
     from viewos import Call, Items, Message, Verdict
 
-MSG_FASTOPEN = 0x20000000
 SOL_SOCKET, SO_ERROR = 1, 4
 MOST_ADDRESS = 128
 """Bytes: what is longer the kernel refuses unread."""
@@ -322,15 +330,31 @@ class Net(VirtualModule):
         return datagrams.send(call, ways, messages[: len(ways)], source)
 
     def _open_fast(self, call: Call, message: Message) -> Verdict:
-        """MSG_FASTOPEN: a plain connect, and then the data."""
-        address, socket = message.address, call.socket()
+        """MSG_FASTOPEN: a plain connect. The kernel has yet to tell how it ends: the program's own
+        call waits for that, as long as it will, and sends the data with all that belongs to it."""
+        address, socket, connecting = message.address, call.socket(), self._connecting
         if not isinstance(address, InetAddress):
             return PASS
-        self._connecting.reach(call, address, socket.connect)
-        data = message.payload()
-        socket.send(data, None)
-        message.sent(len(data))
-        return 1 if call.name == "sendmmsg" else len(data)
+        if not (connecting.proxies.is_begun(socket) or is_fresh(socket)):
+            return PASS
+        if socket.protocol == IPPROTO_MPTCP:  # where what has begun cannot go on so
+            connecting.reach(call, address, socket.connect)
+            flags = call.args.flags & ~MSG_FASTOPEN
+            if call.name == "sendmmsg":
+                return call.below(flags=flags, vlen=1)
+            return call.below(flags=flags)
+        waits = not (call.args.flags & MSG_DONTWAIT or socket.nonblocking)
+
+        def connect(to: InetAddress) -> None:
+            try:
+                begin(socket, to)
+            except BlockingIOError:
+                limit = socket.time_limit(SO_SNDTIMEO) if waits else 0.0
+                if not waits or (limit and not socket.wait(POLLOUT, limit)):
+                    raise
+
+        connecting.reach(call, address, connect, fast=True)
+        return PASS
 
 
 def _takes_address_away(call: Call) -> bool:
