@@ -143,3 +143,13 @@ def test_wrong_words(rules: str) -> None:
     assert b"EDESTADDRREQ" in native.stdout and b"ESOCKTNOSUPPORT" in native.stdout
     seen = run_in_view([f"net:{rules}"], words, timeout=15)
     assert (seen.stdout.decode(), seen.stderr) == (native.stdout.decode(), b"")
+
+
+@each_user
+@pytest.mark.parametrize("rules", ["ports=private", "none"])
+def test_addresses_in_ancillary_data(rules: str, user: int) -> None:
+    words = ["python3", str(HERE / "ancillary.py")]
+    native = run_in_view(None, words, user=user, check=True)
+    assert b"0 20 127.0.0.1 True" in native.stdout and b"50, '::1')" in native.stdout
+    seen = run_in_view([f"net:{rules}"], words, user=user, timeout=15)
+    assert (seen.stdout.decode(), seen.stderr) == (native.stdout.decode(), b"")

@@ -10,6 +10,7 @@ import errno
 import struct
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from viewos import PASS, InetAddress, Interrupted
@@ -75,8 +76,9 @@ def _put(
     memory.keep(identity, new)  # another dict: other threads may be reading the old one
 
 
-Host = Callable[[bytes], bytes]
-"""From an address in ancillary data to the one that stands for it."""
+Source = Callable[["SharedSocket", bytes, bytes], bytes]
+"""What stands for an address in ancillary data from which a datagram is to come; given where it
+would come from by itself, and that address."""
 
 
 class Told(NamedTuple):
@@ -84,22 +86,22 @@ class Told(NamedTuple):
 
     sender: Callable[[SharedSocket, InetAddress], InetAddress]
     """Of one that it has not heard of."""
-    host: Host
+    host: Callable[[bytes, InetAddress | None], bytes]
+    """Of an address in ancillary data, which the sender that is told has reached."""
 
 
 def _flags(call: Call) -> int:
     return call.raw[_FLAGS_AT[call.name]] & 0xFFFFFFFF
 
 
-def send(call: Call, ways: list[Way], messages: list[Message], source: Host | None) -> int:
-    """Send messages. `source`: what stands for the address that one is to come from. Raises
-    OSError, Interrupted."""
+def send(call: Call, ways: list[Way], messages: list[Message], source: Source | None) -> int:
+    """Send messages. Raises OSError, Interrupted."""
     socket, done, last = call.socket(), 0, 0
     flags = _flags(call) & ~MSG_ZEROCOPY
     for way, message in zip(ways, messages, strict=True):
         control = message.control()
         if source is not None:
-            control = translated(control, source)
+            control = translated(control, partial(source, socket, way.source))
         if way.source:
             control = coming_from(control, way.source)
         try:
@@ -140,9 +142,11 @@ def receive(call: Call, senders: Senders, told: Told | None) -> Verdict:
         )
         sender = InetAddress.decode(got.address)
         if sender is not None:
-            got = got._replace(address=name(sender).on(socket.family).encode())
+            sender = name(sender).on(socket.family)
+            got = got._replace(address=sender.encode())
         if told is not None:
-            got = got._replace(control=translated(got.control, told.host))
+            host = partial(_told_by, told, sender)
+            got = got._replace(control=translated(got.control, host))
         message.deliver(got)
         return got.length
 
@@ -150,6 +154,10 @@ def receive(call: Call, senders: Senders, told: Told | None) -> Verdict:
     if call.name != "recvmmsg":
         return one(messages[0], _flags(call))
     return _receive_many(call, messages, one)
+
+
+def _told_by(told: Told, sender: InetAddress | None, host: bytes) -> bytes:
+    return told.host(host, sender)
 
 
 def _is_udp(socket: SharedSocket) -> bool:

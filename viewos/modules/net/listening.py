@@ -106,6 +106,14 @@ class Listening:
             return b""
         return self._origins.source(socket, self._bound.find(socket.identity), asked, to)
 
+    def pinned(self, socket: SharedSocket, source: bytes, host: bytes) -> bytes:
+        """What stands for an address from which a datagram is to come by its program's own word;
+        `source`: from where it would come (see `source`)."""
+        if self._private is None:
+            return host
+        near = source or getattr(socket.name(), "plain", InetAddress(b"", 0)).host
+        return self._private.source(host, near)
+
     # ---- what is told ---------------------------------------------------------------------------
 
     def name(self, call: Call, asked_peer: InetAddress | None) -> Verdict:

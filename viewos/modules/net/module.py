@@ -33,6 +33,7 @@ from viewos.modules.net.faults import Faults
 from viewos.modules.net.items import Settings, read_items
 from viewos.modules.net.listening import Listening
 from viewos.modules.net.patterns import OTHER, UDP
+from viewos.modules.net.pktinfo import has_own
 from viewos.modules.net.private import Private
 from viewos.modules.net.states import (
     MSG_DONTWAIT,
@@ -306,7 +307,8 @@ class Net(VirtualModule):
     def _send(self, call: Call) -> Verdict:
         messages = call.messages()
         addresses = [message.address for message in messages]
-        if not any(isinstance(address, InetAddress) for address in addresses):
+        pins = self._private is not None and any(has_own(each.control()) for each in messages)
+        if not pins and not any(isinstance(address, InetAddress) for address in addresses):
             return PASS
         socket = call.socket()
         if socket.family not in INET:
@@ -324,9 +326,9 @@ class Net(VirtualModule):
         except OSError:
             if not ways:
                 raise  # else those before it are sent, and the next call gets the error
-        if ways == [(address, b"") for address in addresses]:
+        if not pins and ways == [(address, b"") for address in addresses]:
             return PASS
-        source = None if self._private is None else self._private.source
+        source = None if self._private is None else self._listening.pinned
         return datagrams.send(call, ways, messages[: len(ways)], source)
 
     def _open_fast(self, call: Call, message: Message) -> Verdict:

@@ -127,9 +127,12 @@ class Private:
                 return error.errno == errno.EADDRINUSE
         return False
 
-    def source(self, host: bytes) -> bytes:
-        """What stands for an address of the loopback interface, in the same family."""
+    def source(self, host: bytes, near: bytes = b"") -> bytes:
+        """What stands for an address of the loopback interface, in the same family. `near`: the one
+        from which an answer to its peer comes."""
         plain = InetAddress(host, 0).plain.host
+        if host == _LOOPBACK6 and near[:3] == self._network:
+            return _in_family_of(host, InetAddress(near, 0))
         last = _SIX if host == _LOOPBACK6 else plain[3]
         if host != _LOOPBACK6 and (plain != b"\x7f\0\0" + plain[3:4] or last == _SIX):
             return host
@@ -156,10 +159,15 @@ class Private:
             return plain.on(family)
         return real
 
-    def told_host(self, host: bytes) -> bytes:
-        """The same of an address alone, in the same family."""
+    def told_host(self, host: bytes, sender: InetAddress | None) -> bytes:
+        """The same of an address alone, in the same family; `sender`: who has reached it, as the
+        program is told."""
         family = AF_INET6 if len(host) == 16 else sockets.AF_INET
-        return _in_family_of(host, self.told(InetAddress(host, 0), family))
+        told = self.told(InetAddress(host, 0), family)
+        is_ours = InetAddress(host, 0).plain.host[:3] == self._network
+        if family == AF_INET6 and is_ours and sender is not None and sender.host == _LOOPBACK6:
+            return _LOOPBACK6
+        return _in_family_of(host, told)
 
     def _is_six(self, plain: InetAddress, near: InetAddress | None) -> bool:
         six = self._network + bytes((_SIX,))
