@@ -24,8 +24,8 @@ def wire(*labels: bytes) -> bytes:
     return b"".join(bytes((len(label),)) + label for label in labels) + b"\0"
 
 
-def query(name: bytes, kind: int = dns.A) -> bytes:
-    return HEAD.pack(7, 0x0100, 1, 0, 0, 0) + name + struct.pack("!HH", kind, 1)
+def query(name: bytes, kind: int = dns.A, group: int = dns.IN) -> bytes:
+    return HEAD.pack(7, 0x0100, 1, 0, 0, 0) + name + struct.pack("!HH", kind, group)
 
 
 def answers(reply: bytes | None, question: bytes) -> tuple[int, list[bytes]]:
@@ -125,3 +125,35 @@ def test_the_server_goes_on_after_a_bug() -> None:
             assert tcp.recv(512)[5] & 15 == dns.SERVFAIL
     finally:
         resolver.close()
+
+
+def test_another_class() -> None:
+    """A name server's own version is asked of class CH."""
+    question = query(wire(b"ok", b"test"), group=3)
+    assert asked(Names({"ok.test": (SEVEN,)}, fakes=True), question) == (dns.REFUSED, [])
+    assert Names({"ok.test": (SEVEN,)}, fakes=False).answer(question) is None
+
+
+def test_a_name_server_that_cannot_be_reached(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who asks is told so at once, in an answer with the question."""
+    with socket.socket(type=socket.SOCK_DGRAM) as closed, socket.socket() as also:
+        closed.bind(("127.0.0.1", 0))
+        also.bind(closed.getsockname())
+        there = closed.getsockname()
+    monkeypatch.setattr("viewos.modules.net.resolver._name_server", lambda: there)
+    names = Resolver(lambda _: None)
+    names.open()
+    try:
+        names.run()
+        question = query(wire(b"ok"))
+        failed = HEAD.pack(7, 0x8182, 1, 0, 0, 0) + question[HEAD.size :]
+        with socket.socket(type=socket.SOCK_DGRAM) as udp:
+            udp.settimeout(2)
+            udp.sendto(question, ("127.0.0.1", names.udp.port))
+            assert udp.recv(512) == failed
+        with socket.create_connection(("127.0.0.1", names.tcp.port), 2) as tcp:
+            for _ in range(2):
+                tcp.sendall(struct.pack("!H", len(question)) + question)
+                assert tcp.recv(512)[2:] == failed
+    finally:
+        names.close()

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 A, PTR, AAAA, ANY = 1, 12, 28, 255
-IN = 1
-NOERROR, FORMERR, SERVFAIL, NXDOMAIN, NOTIMP = 0, 1, 2, 3, 4
+IN, ANY_CLASS = 1, 255
+NOERROR, FORMERR, SERVFAIL, NXDOMAIN, NOTIMP, REFUSED = 0, 1, 2, 3, 4, 5
 _HEADER = struct.Struct("!HHHHHH")
 _QUESTION = struct.Struct("!HH")
 _ANSWER = struct.Struct("!HHHIH")
@@ -25,6 +25,8 @@ class Question(NamedTuple):
     name: bytes
     """In lower case, without the dot at its end. A dot within a label has a backslash before it."""
     kind: int
+    group: int
+    """Its class: IN, and hardly ever another one."""
     wire: bytes
     """The question section as it came."""
 
@@ -46,9 +48,10 @@ def parse_query(data: bytes) -> Question:
         at += 1 + size
     if at + 1 + _QUESTION.size > len(data):
         raise ValueError("cut off")
-    kind, _ = _QUESTION.unpack_from(data, at + 1)
+    kind, group = _QUESTION.unpack_from(data, at + 1)
     name = b".".join(label.replace(b".", rb"\.") for label in labels).lower()
-    return Question(identity, flags, name, kind, data[_HEADER.size : at + 1 + _QUESTION.size])
+    wire = data[_HEADER.size : at + 1 + _QUESTION.size]
+    return Question(identity, flags, name, kind, group, wire)
 
 
 def reply(question: Question, answers: list[bytes], code: int = NOERROR) -> bytes:
@@ -65,6 +68,15 @@ def refusal(data: bytes, code: int) -> bytes | None:
         return None
     identity, flags = struct.unpack_from("!HH", data)
     return _HEADER.pack(identity, QR | RA | flags & (OPCODE | RD) | code, 0, 0, 0, 0)
+
+
+def failure(data: bytes) -> bytes:
+    """The answer where there can be none now, with the question, which resolvers compare; b"" to
+    what is none."""
+    try:
+        return reply(parse_query(data), [], SERVFAIL)
+    except ValueError:
+        return refusal(data, SERVFAIL) or b""
 
 
 def encode_name(name: bytes) -> bytes:

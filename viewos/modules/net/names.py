@@ -70,6 +70,8 @@ class Names:
             question = dns.parse_query(data)
         except ValueError:
             return dns.refusal(data, dns.NOTIMP) or b""
+        if question.group not in (dns.IN, dns.ANY_CLASS):
+            return dns.reply(question, [], dns.REFUSED) if self.fakes else None
         if question.kind == dns.PTR:
             return self._pointer(question)
         fixed = self._fixed.get(question.name)

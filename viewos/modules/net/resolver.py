@@ -71,13 +71,15 @@ class Resolver:
         try:
             return self._answer(data)
         except Exception:  # one question is no reason to leave all others without an answer
-            return dns.refusal(data, dns.SERVFAIL) or b""
+            return dns.failure(data)
 
     def _serve_udp(self, udp: socket.socket) -> None:
         while True:
             try:
                 data, sender = udp.recvfrom(_MOST)
             except OSError:
+                return
+            if sender is None:  # it has been shut down
                 return
             reply = self._reply(data)
             if reply is not None:
@@ -88,8 +90,8 @@ class Resolver:
                 continue
 
             def ask(data: bytes = data, sender: Any = sender) -> None:
-                with suppress(OSError):
-                    udp.sendto(_ask_udp(data), sender)
+                with suppress(OSError):  # TimeoutError: nothing has come, and so it is here
+                    udp.sendto(_asked(_ask_udp, data), sender)
 
             with suppress(OSError):  # it asks again
                 begin(ask)
@@ -101,7 +103,7 @@ class Resolver:
                 data = _read_message(connection)
                 reply = self._reply(data)
                 if reply is None:
-                    reply = _ask_tcp(data)
+                    reply = _asked(_ask_tcp, data)
                 connection.sendall(struct.pack("!H", len(reply)) + reply)
 
 
@@ -130,6 +132,16 @@ def _name_server() -> tuple[str, int]:
             if len(words) > 1 and words[0] == "nameserver":
                 return words[1], 53
     return "127.0.0.1", 53
+
+
+def _asked(ask: Callable[[bytes], bytes], data: bytes) -> bytes:
+    """The answer; where it is certain that none comes it says so. Raises TimeoutError."""
+    try:
+        return ask(data)
+    except TimeoutError:
+        raise
+    except (OSError, EOFError):
+        return dns.failure(data)
 
 
 def _ask_udp(data: bytes) -> bytes:
