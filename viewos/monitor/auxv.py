@@ -1,6 +1,7 @@
 """/proc/PID/auxv of a program that was started through its loader: the kernel tells the loader's.
 
-Debuggers find the program by it. The vector in the program's memory is right: its loader mends it.
+Debuggers find the program by it. The vector in the program's memory is right: its loader mends it,
+and initial.py what no loader does.
 """
 
 from __future__ import annotations

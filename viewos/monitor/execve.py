@@ -18,7 +18,7 @@ from viewos.kernel import AT_FDCWD
 from viewos.monitor import handover, outside
 from viewos.monitor.binfmt import parse_shebang, read_head
 from viewos.monitor.copies import copied
-from viewos.monitor.initial import hide_loader, patch_auxiliary
+from viewos.monitor.initial import base_of, hide_loader, patch_auxiliary
 from viewos.monitor.interpreters import (
     MAX_NESTING,
     NoInterpreterError,
@@ -260,7 +260,9 @@ def _run(execution: _Execution) -> int | Outcome:
     row = TABLE["execve"]
 
     def at_exec(stop: ExecStop) -> None:
-        patch_auxiliary(stop, after.auxiliary, name if len(name) <= len(string) else None)
+        loaded = {} if program.executable is None else base_of(stop, program.place.real)
+        told = name if len(name) <= len(string) else None
+        patch_auxiliary(stop, after.auxiliary | loaded, told)
         if program.comm is not None:
             stop.remote_call(157, [PR_SET_NAME, program.comm + b"\0"])
         if program.executable is not None:

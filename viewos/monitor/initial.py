@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Protocol
 from viewos.abi.prctl import PR_SET_MM, PR_SET_MM_MAP
 from viewos.abi.syscalls import TABLE
 from viewos.kept import kept
+from viewos.monitor.binfmt import LoaderHeader, elf_header
 from viewos.monitor.task import START_STACK, auxiliary, start_stack, stat_fields
 
 if TYPE_CHECKING:
-    from viewos.monitor.binfmt import LoaderHeader
     from viewos.monitor.traced import ExecStop
 
-_AT_PHDR, AT_EXECFN = 3, 31
+_AT_PHDR, _AT_BASE, _AT_ENTRY, AT_EXECFN = 3, 7, 9, 31
 _MM_MAP = struct.Struct("=12QIi")
 """struct prctl_mm_map (linux/prctl.h)."""
 _CODE, _DATA, _ARG_START = (26, 27), (45, 46), 48
@@ -125,6 +125,18 @@ class NewProgram:
         """Nothing more is done to its memory."""
         if "_memory" in self.__dict__:
             os.close(self._memory)
+
+
+def base_of(stop: New, loader: bytes) -> dict[int, int]:
+    """The entry of the auxiliary vector that tells where the loader is, which the kernel leaves 0
+    where it has executed that one itself; none if it cannot be read any more."""
+    try:
+        with open(loader, "rb", buffering=0) as file:
+            elf = elf_header(file)
+    except OSError:
+        return {}
+    at = stop.auxiliary.get(_AT_ENTRY)
+    return {} if elf is None or at is None else {_AT_BASE: at - elf.entry}
 
 
 def patch_auxiliary(stop: New, changes: dict[int, int], name: bytes | None) -> None:
