@@ -267,6 +267,7 @@ def _run(execution: _Execution) -> int | Outcome:
             stop.remote_call(157, [PR_SET_NAME, program.comm + b"\0"])
         if program.executable is not None:
             hide_loader(stop)
+            handover.loads(router, stop, program.interpreter)
         if program.is_copy:
             with suppress(OSError):
                 undisguise(router.view, stop.pid, name)

@@ -18,7 +18,7 @@ from viewos.abi.row import signed64
 from viewos.abi.syscalls import TABLE
 from viewos.monitor.binfmt import LoaderHeader
 from viewos.monitor.copies import Copy
-from viewos.monitor.initial import AT_EXECFN, NewProgram, patch_auxiliary
+from viewos.monitor.initial import AT_EXECFN, NewProgram, address_of, patch_auxiliary
 from viewos.monitor.memory import Fault
 from viewos.monitor.pathcalls import tracee_string
 from viewos.monitor.paths import KERNEL, Place
@@ -99,14 +99,9 @@ def hand_over(
     room = call.raw[4]
     values, blob = scratch.place(room + 16)
     router.memory.write(call.tid, room, struct.pack("=2Q", *values) + blob)
-    waiting = router.nesting.beginnings
-    waiting.pop(call.tid, None)
+    router.nesting.beginnings.pop(call.tid, None)
     if beginning is not None:
-        if len(waiting) >= _MOST:
-            for oldest in tuple(waiting)[:1]:  # others change it meanwhile
-                waiting.pop(oldest, None)
-        waiting[call.tid] = beginning
-        _expect(router, call.tid)
+        _await(router, call.tid, beginning)
     return HANDED_OVER
 
 
@@ -164,11 +159,61 @@ def can_begin(program_loader: bytes, ids: Mapping[int, int]) -> bool:
     )
 
 
+class Loading(NamedTuple):
+    """A program that its loader has not mapped yet. glibc's has AT_EXECFN point to the path then
+    that it was told, and moves the auxiliary vector."""
+
+    name: int
+    """Where the view's name stands, to which the kernel had AT_EXECFN point."""
+    calls: int = 8
+    """In so many it is done at the latest."""
+
+    def look(self, program: NewProgram) -> Loading | None:
+        """At a call of the program; None: nothing more is to be done. Raises OSError."""
+        if program.auxiliary.get(AT_EXECFN) != self.name:  # it is another program
+            return None
+        word = address_of(program, AT_EXECFN)
+        key, at = struct.unpack("=2Q", program.read(word - 8, 16))
+        if key == AT_EXECFN and at == self.name:
+            return self._replace(calls=self.calls - 1) if self.calls else None
+        if key == AT_EXECFN:
+            program.write(word, struct.pack("=Q", self.name))
+        return None
+
+
+def loads(router: Router, program: NewProgram, loader: bytes) -> None:
+    """A program begins whose loader is told of it."""
+    name = program.auxiliary.get(AT_EXECFN)
+    if name is not None and re.search(_LOADER, loader) is not None:
+        _await(router, program.pid, Loading(name))
+
+
 def begin(router: Router, tid: int, number: int) -> None:
     """A thread makes a call: if it has begun what it was to execute, put that right."""
     beginning = router.nesting.beginnings.get(tid)
-    if beginning is None:
-        return
+    if isinstance(beginning, Loading):
+        _load(router, tid, beginning, number)
+    elif beginning is not None:
+        _begin(router, tid, beginning, number)
+
+
+def _load(router: Router, tid: int, loading: Loading, number: int) -> None:
+    program, left = NewProgram(tid), None
+    try:
+        if number != TABLE["execve"].number:
+            left = loading.look(program)
+    except (OSError, struct.error):  # it has ended
+        pass
+    finally:
+        program.close()
+    if left is None:
+        router.nesting.beginnings.pop(tid, None)
+    else:
+        router.nesting.beginnings[tid] = left
+        _expect(router, tid)
+
+
+def _begin(router: Router, tid: int, beginning: Beginning, number: int) -> None:
     begun = Begun(tid)
     try:
         name = begun.name(len(beginning.string))
@@ -185,6 +230,15 @@ def begin(router: Router, tid: int, number: int) -> None:
         router.nesting.beginnings.pop(tid, None)
     finally:
         begun.close()
+
+
+def _await(router: Router, tid: int, what: Beginning | Loading) -> None:
+    waiting = router.nesting.beginnings
+    if len(waiting) >= _MOST:
+        for oldest in tuple(waiting)[:1]:  # others change it meanwhile
+            waiting.pop(oldest, None)
+    waiting[tid] = what
+    _expect(router, tid)
 
 
 def _expect(router: Router, tid: int) -> None:

@@ -146,12 +146,20 @@ def patch_auxiliary(stop: New, changes: dict[int, int], name: bytes | None) -> N
     entries = stop.auxiliary
     if name is not None and AT_EXECFN in entries:
         stop.write(entries[AT_EXECFN], name + b"\0")
-    wanted = {key: value for key, value in changes.items() if entries.get(key) != value}
+    wanted = {key: value for key, value in changes.items() if entries.get(key, value) != value}
     if wanted and AT_EXECFN in entries:  # not so in a 32-bit program, whose entries are smaller
         address = _auxiliary_address(stop)
-        for index, key in enumerate(entries):
-            if key in wanted:
-                stop.write(address + 16 * index + 8, struct.pack("=Q", wanted[key]))
+        for key in wanted:
+            stop.write(_word(stop, address, key), struct.pack("=Q", wanted[key]))
+
+
+def address_of(stop: New, key: int) -> int:
+    """Where the value of an entry of the auxiliary vector stands. Raises OSError."""
+    return _word(stop, _auxiliary_address(stop), key)
+
+
+def _word(stop: New, vector: int, key: int) -> int:
+    return vector + 16 * list(stop.auxiliary).index(key) + 8
 
 
 def _auxiliary_address(stop: New) -> int:

@@ -60,6 +60,8 @@ class Program:
         """The name of the process, where the kernel would take another."""
         self.executable: bytes | None = None
         """The program behind a loader: what /proc/self/exe has to show."""
+        self.interpreter = b""
+        """As it names that loader."""
         self.words: list[bytes] = []
         """What scripts put in the place of the caller's argv[0]."""
         self.elsewhere = False
@@ -202,7 +204,7 @@ def _through_loader(
         path = _relative(router, call, program) or path
     if program.comm is None:
         program.comm = os.path.basename(program.name)[:15]
-    program.executable = program.place.real
+    program.executable, program.interpreter = program.place.real, interpreter
     program.elsewhere = True
     first: bytes | int = program.argv[0] if program.argv else b""
     program.argv = [

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from viewos.call import Call
     from viewos.filter import FilterPlan
     from viewos.module import VirtualModule
-    from viewos.monitor.handover import Beginning
+    from viewos.monitor.handover import Beginning, Loading
     from viewos.monitor.inproc import InProcess
     from viewos.monitor.router import Router
     from viewos.monitor.trace import Trace
@@ -85,7 +85,7 @@ class Nesting:
         """Held by who makes or changes views."""
         self.welcome: Callable[[socket.socket, int, int], object] = _hang_up
         """Told of a connection that a process of a view has asked for: (socket, view, pid)."""
-        self.beginnings: dict[int, Beginning] = {}
+        self.beginnings: dict[int, Beginning | Loading] = {}
         """By process: programs that are about to begin (handover.py)."""
         self.lent: dict[int, dict[bytes, int]] = {}
         """By thread: descriptors of directories that it has for a call (outside.py)."""

@@ -6,6 +6,19 @@
 #include <string.h>
 #include <sys/auxv.h>
 #include <unistd.h>
+#ifdef LIBRARY
+#include <link.h>
+
+extern int from_library;
+
+static int show(struct dl_phdr_info *info, size_t size, void *unused)
+{
+    (void)size;
+    (void)unused;
+    if (strstr(info->dlpi_name, "library")) printf("library %s\n", info->dlpi_name);
+    return 0;
+}
+#endif
 
 int main(int argc, char **argv)
 {
@@ -14,11 +27,15 @@ int main(int argc, char **argv)
     int fd = open("/proc/self/auxv", O_RDONLY);
     ssize_t n = read(fd, told, sizeof told);
     close(fd);
-    printf("%s %s\n", argv[0], argc > 1 ? argv[1] : "-");
+    printf("%s %s: executed %s\n", argv[0], argc > 1 ? argv[1] : "-", (char *)getauxval(AT_EXECFN));
     printf("loader %d\n", base && !memcmp((void *)base, ELFMAG, SELFMAG));
     for (size_t i = 0; i < n / sizeof *told; i++)
-        if (told[i].a_type == AT_BASE)
+        if (told[i].a_type == AT_BASE || told[i].a_type == AT_EXECFN)
             printf("%ld same %d\n", told[i].a_type, told[i].a_un.a_val == getauxval(told[i].a_type));
+#ifdef LIBRARY
+    dl_iterate_phdr(show, NULL);
+    if (from_library != 1) return 1;
+#endif
     fflush(stdout);
     if (argc > 1 && !strcmp(argv[1], "again")) execl("/proc/self/exe", "itself", "last", NULL);
     return 0;
