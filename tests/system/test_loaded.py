@@ -93,3 +93,14 @@ def test_it_is_as_in_a_chroot(
     for pure in ("", "1"):
         monkeypatch.setenv("VIEWOS_PURE", pure)
         assert says(top, SCRIPTS[name], user) == expected
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="chroot(2) takes CAP_SYS_CHROOT")
+def test_who_may_not_name_it_from_the_root(top: Path) -> None:
+    """A relative name needs no permission above the working directory."""
+    script = """
+        mkdir -p closed/bin; cp bin/p closed/bin; chmod 700 closed; cd closed/bin
+        LD_LIBRARY_PATH=/work/lib setpriv --reuid=1234 --clear-groups ./p x; rm -r /work/closed"""
+    expected = says(top, script, None)
+    assert "./p x: executed ./p\nloader 1" in expected
+    assert says(top, script, 0) == expected

@@ -254,11 +254,13 @@ def _take_copy(router: Router, program: Program, loader: bytes) -> None:
 
 
 def _relative(router: Router, call: Call, program: Program) -> bytes | None:
-    """The caller's string, where the loader finds the program by it as the kernel would:
-    directories above the working directory ask for nothing. None: links are in it, which $ORIGIN
-    is not to show."""
+    """The caller's string, where the loader may find the program by it alone: directories above
+    the working directory ask for nothing. None: there is another way, for $ORIGIN is to show the
+    program's own name; or links are in it."""
     name = program.name
     if call.name != "execve" or name[:1] == b"/":
+        return None
+    if is_like_us(call, call.task) and not program.place.best:
         return None
     start = router.resolver.start(call.task, AT_FDCWD, router.cwd_hint(call))
     if start is None or os.path.normpath(join(start.virtual, b"/" + name)) != program.place.virtual:
