@@ -135,24 +135,29 @@ def statmount(router: Router, call: Call) -> int | Outcome:
 def _mapped(pattern: bytes, escape: Callable[[bytes], bytes]) -> _Translation:
     def translate(view: View, text: bytes) -> bytes:
         def name_of(match: re.Match[bytes]) -> bytes:
-            tail = _DELETED if match[4].endswith(_DELETED) else b""
-            real = mountlines.unescape(match[4].removesuffix(tail))
-            original = view.standins.originals.get(real, real)
-            name = view.claims.told(original)
+            said, file = mountlines.unescape(match[4]), match[2]
+            real = said.removesuffix(_DELETED)
+            tail, original = said[len(real) :], view.standins.originals.get(real)
+            name = view.claims.told(original or real)
+            if original is not None:
+                name, file = name or original, _label(view, real, file)
+                tail = _DELETED if view.standins.is_gone(original, real) else b""
             if name is None:
                 return match[0]
-            file = match[2] if original == real else _label(original, match[2])
-            return match[1] + file + match[3] + escape(name) + tail
+            return match[1] + file + match[3] + escape(name + tail)
 
         return re.sub(pattern, name_of, text)
 
     return translate
 
 
-def _label(path: bytes, known: bytes) -> bytes:
-    """How a mapping tells which file it is of."""
+def _label(view: View, copy: bytes, known: bytes) -> bytes:
+    """How a mapping tells which file it is of, of the program from whose copy a process runs."""
+    source, made = view.standins.sources.get(copy), view.standins.copied.get(copy)
+    if made is None:
+        return known
     try:
-        found = os.stat(path)
+        found = made.file if source is None else os.fstat(source)
     except OSError:
         return known
     return known and label(found.st_dev, found.st_ino)

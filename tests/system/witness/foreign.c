@@ -38,6 +38,21 @@ static void itself(void)
     close(fd);
 }
 
+// The name of its mappings, which are of what /proc/self/exe leads to.
+static void mapped(void)
+{
+    char line[4096], name[4096];
+    unsigned long inode;
+    struct stat st;
+    FILE *maps = fopen("/proc/self/maps", "r");
+    int is_found = 0;
+    if (stat("/proc/self/exe", &st)) perror("mapped");
+    while (!is_found && maps && fgets(line, sizeof line, maps))
+        is_found = sscanf(line, "%*s %*s %*s %*s %lu %[^\n]", &inode, name) == 2 && inode == st.st_ino;
+    printf("mapped: %s\n", is_found ? name : "nowhere");
+    if (maps) fclose(maps);
+}
+
 static void auxiliary(void)
 {
     extern const char _start, __ehdr_start;
@@ -83,6 +98,7 @@ int main(int argc, char **argv)
     printf("exe %.*s\n", (int)(n > 0 ? n : 0), path);
     printf("cwd %s\n", getcwd(path, sizeof path));
     itself();
+    mapped();
     file("/proc/self/comm");
     file("/proc/self/cmdline");
     file("/etc/release");
