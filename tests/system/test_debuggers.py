@@ -74,6 +74,25 @@ def test_a_traced_program_keeps_its_strings(ground: Place, option: str) -> None:
     assert result.stdout == b"150 rounds, 0 changed, 0 wrong\n", result.stderr.decode()
 
 
+@pytest.mark.parametrize("option", ["-O1", "-static"])
+@pytest.mark.parametrize("pure", ["", "1"])
+def test_a_traced_program_has_the_name_that_was_executed(
+    ground: Place, option: str, pure: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """AT_EXECFN: not the path that stood in for it."""
+    monkeypatch.setenv("VIEWOS_PURE", pure)
+    at = ground.directory
+    shutil.copy(build("execfn", option), ground.real / "p")
+    (ground.real / "link").symlink_to("p")
+    names = [f"{at}/p", f"{at}/link", "./p", f"/{at}//////////////../{os.path.basename(at)}/p"]
+    each = " ".join(names)
+    script = f"""cd {at}; for p in {each}; do strace -f -o /dev/null $p; done
+        gdb -nx -batch -ex run {at}/p 2>&1 | grep ^executed; sh -c 'exec {at}/p'"""
+    result = ground.run(["sh", "-c", script], timeout=60)
+    expected = [*names, f"{at}/p", f"{at}/p"]
+    assert result.stdout.decode() == "".join(f"executed {name}\n" for name in expected)
+
+
 def test_gdb_runs_a_program(ground: Place) -> None:
     worker = f"{ground.directory}/worker"
     commands = ("break step", "run", "bt 1", "print counter", "delete", "continue")

@@ -18,7 +18,7 @@ from viewos.kernel import AT_FDCWD
 from viewos.monitor import handover, outside
 from viewos.monitor.binfmt import parse_shebang, read_head
 from viewos.monitor.copies import copied
-from viewos.monitor.initial import base_of, hide_loader, patch_auxiliary
+from viewos.monitor.initial import base_of, hide_loader, padded, patch_auxiliary
 from viewos.monitor.interpreters import (
     MAX_NESTING,
     NoInterpreterError,
@@ -219,16 +219,6 @@ def _run_unchanged(router: Router, call: Call, after: After) -> int | Outcome:
     return router.fix_up(call, rewrite, {}, plain=True)
 
 
-def _padded(real: bytes, length: int) -> bytes:
-    """The same path, at least `length` bytes long: the kernel keeps the string in the new program's
-    memory, where it is overwritten with the caller's name."""
-    missing = length - len(real)
-    if missing <= 0:
-        return real
-    cut = real.rindex(b"/")
-    return real[:cut] + b"/" * missing + real[cut:]
-
-
 class _Execution(NamedTuple):
     """A call, and what it is to come to."""
 
@@ -251,7 +241,7 @@ def _run(execution: _Execution) -> int | Outcome:
     else:
         real = tracee_string(router, call, program.place)
     wanted = program.comm or os.path.basename(name)[:15]
-    string = _padded(_named(router, call, program, real), len(name))
+    string = padded(_named(router, call, program, real), len(name))
     is_same = place.plain and not (program.rebuilt or program.is_copy or is_outside)
     if is_same and name[:8] != b"/dev/fd/":
         string = name  # a link at its end gives the process its name
@@ -295,7 +285,7 @@ def _run(execution: _Execution) -> int | Outcome:
         else:
             path = tracee_string(router, call, place)
         wanted = None if path is None else {at: path}
-        return wanted, lambda: undisguise(router.view, call.pid, name)
+        return wanted, lambda: undisguise(router.view, call.pid, name, path)
 
     _forget(router, call)
     return router.fix_up(call, rewrite, strings, plain=place.plain and not program.elsewhere)
@@ -312,7 +302,7 @@ def _hand_over(execution: _Execution, string: bytes, argv: Argument) -> int | No
         if program.comm is not None:
             if len(router.view.standins.files) >= MOST_LINKS:
                 return None
-            string = _padded(linked(router.view, program.place.real, program.comm), len(name))
+            string = padded(linked(router.view, program.place.real, program.comm), len(name))
         beginning = None
         if string != name or ids or state is not None:
             if string == name or not handover.can_begin(program.loader, ids):

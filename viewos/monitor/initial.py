@@ -175,3 +175,13 @@ def _auxiliary_address(stop: New) -> int:
         address += len(data) // 8 * 8
         if not data:
             raise OSError(errno.EFAULT, "stack")
+
+
+def padded(real: bytes, length: int) -> bytes:
+    """The same path, at least `length` bytes long: the kernel keeps the string in the new program's
+    memory, where it is overwritten with the caller's name."""
+    missing = length - len(real)
+    if missing <= 0:
+        return real
+    cut = real.rindex(b"/")
+    return real[:cut] + b"/" * missing + real[cut:]

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from viewos import kernel
 from viewos.abi.ptrace import PTRACE_INTERRUPT, RED_ZONE
+from viewos.monitor.initial import padded
 from viewos.monitor.memory import PATH_MAX
 from viewos.monitor.outcome import ANSWERED, CONTINUE, Outcome
 from viewos.monitor.scratch import short_name
@@ -128,6 +129,7 @@ def _patches(router: Router, call: Call, address: int, string: bytes, why: str) 
     if len(new) > length and not _may_overrun(call, address, len(new) + 1):
         raise _refusal(router, call, why, f"no room for {os.fsdecode(string)} in its string")
     if call.name in _VECTORS:  # argv[0] often is the path itself
+        new = padded(new, length)
         yield from _moved(router, call, address, address + len(new) + 1)
     old = router.memory.read_exact(call.tid, address, max(length, len(new)) + 1)
     yield address, old, new + b"\0"

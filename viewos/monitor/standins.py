@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from viewos.abi.machine import MACHINE
 from viewos.monitor.copies import PATIENCE, Copy, new_place
 from viewos.monitor.initial import AT_EXECFN, NewProgram
+from viewos.monitor.scratch import short_name
 from viewos.monitor.writers import has_writers
 
 if TYPE_CHECKING:
@@ -79,20 +80,31 @@ def scripted(view: View, interpreter: bytes, words: Sequence[bytes], name: bytes
     return made
 
 
-def undisguise(view: View, pid: int, name: bytes) -> None:
+def undisguise(view: View, pid: int, name: bytes, path: bytes | None = None) -> None:
     """If a process has executed a copy, let it have in its memory what the program
-    has there: a debugger compares both; and `name` as that of the file. Raises OSError."""
+    has there: a debugger compares both; and `name` as that of the file, also where it has executed
+    something else by `path`. Raises OSError."""
     copy: Copy | None = view.standins.copied.get(os.readlink(b"/proc/%d/exe" % pid))
-    if copy is None:
+    if copy is None and path is None:
         return
     program = NewProgram(pid)
     try:
-        program.show_header(copy.header)
+        if copy is not None:
+            program.show_header(copy.header)
         at = program.auxiliary[AT_EXECFN]
-        if len(name) <= program.read(at, _LONGEST_NAME).find(b"\0"):
+        string = program.read(at, _LONGEST_NAME).partition(b"\0")[0]
+        is_known = copy is not None or (path is not None and _is_by(view, string, path))
+        if is_known and len(name) <= len(string):
             program.write(at, name + b"\0")
     finally:
         program.close()
+
+
+def _is_by(view: View, string: bytes, path: bytes) -> bool:
+    """Has something been executed by that path, perhaps by a shorter one to the same? Else the
+    call has failed."""
+    executed = os.path.normpath(string)
+    return executed == os.path.normpath(path) or executed == short_name(view, path)
 
 
 def _program(path: bytes, words: Sequence[bytes]) -> bytes:
