@@ -6,13 +6,16 @@ import errno
 import os
 import re
 import shutil
+import signal
+import subprocess
 
 import pytest
 
 from tests.system.control import NAME, Ground, ground
 from tests.system.inproc import place, run
+from tests.system.launching import mark_of, marked
 from tests.system.users import NOBODY, python
-from tests.system.view import Place, run_in_view
+from tests.system.view import Place, run_in_view, started
 from tests.system.witness import build
 from viewos.abi.syscalls import TABLE
 
@@ -252,3 +255,31 @@ def test_a_filter_of_the_programs_own_answers_eintr(place: Place, call: str) -> 
     name = {"newfstatat": "stat", "openat": "open", "execve": "exec"}.get(call, call)
     lines = [line for line in told.splitlines() if "Interrupted" in line]
     assert len(lines) == 1 and lines[0].startswith(name), told
+
+
+def test_a_monitor_that_is_stopped_again_and_again(place: Place) -> None:
+    """As job control and debuggers stop it: no program that begins meanwhile notices."""
+    loop = "i=0; while [ $i -lt 300 ]; do /bin/true || echo $?; i=$((i+1)); done; echo done"
+    with started(
+        [f"vfs:/mnt={place.real}"], ["sh", "-c", f"echo begun; {loop} 2>&1"], user=place.user,
+        stdout=subprocess.PIPE,
+    ) as running:  # fmt: skip
+        assert running.stdout and running.stdout.readline() == b"begun\n"
+        monitor = marked(mark_of(running))["viewos-monitor"]
+        os.set_blocking(running.stdout.fileno(), False)
+        said = b""
+        while not said.endswith(b"done\n"):
+            for number in (signal.SIGSTOP, signal.SIGCONT):
+                os.kill(monitor, number)
+            said += running.stdout.read() or b""
+    assert said == b"done\n"
+
+
+@pytest.mark.parametrize("how", ["tsync", "seized"])
+def test_what_happens_to_a_program_between_its_execve_and_its_libc(place: Place, how: str) -> None:
+    """It is found out when the libc is opened: a filter that another thread gave it (it would kill
+    the program at the first openat2(2) of ours), or a tracer, which counts the program's calls."""
+    words = [str(build("between")), how]
+    natively = run_in_view(None, words, user=place.user, timeout=60).stdout.decode()
+    assert natively == {"tsync": "failed 0\n", "seized": "openat2 0\n"}[how]
+    assert run([f"vfs:/mnt={place.real}"], words, place.user, timeout=60) == natively

@@ -182,9 +182,8 @@ struct task {
     uint64_t generation;
     int tid, group;
     int directory; /* of /proc/TID; it never names another task */
-    bool has_our_ids;
+    enum { IDS_UNKNOWN, IDS_OURS, IDS_OTHERS } ids; /* and the group: read where that is asked */
     bool begins; /* a program that may leave it other capabilities */
-    _Atomic int filters; /* of seccomp, when it began the program, traced by nobody; else -1 */
     int64_t seen; /* when it was certainly this task, with our root: CLOCK_MONOTONIC, ns */
 };
 
@@ -283,8 +282,8 @@ struct call {
     uint64_t changes; /* of the accelerator, when the tables were taken */
 };
 
-/* PASS: not certain, Python's. The others: settled; SENT: nothing is to be sent (any more). */
-enum outcome { PASS, CONTINUE, ANSWER, SENT };
+/* PASS: not certain, Python's. The others: settled. */
+enum outcome { PASS, CONTINUE, ANSWER, ABANDONED };
 
 /* memory.c */
 long read_string(int tid, uint64_t address, char *to);
@@ -294,7 +293,7 @@ bool write_exactly(int tid, uint64_t address, const void *from, size_t size);
 /* tasks.c */
 struct task *task_take(struct call *);
 void task_give_back(struct task *);
-void task_watch(struct accelerator *, const struct seccomp_notif *);
+void task_watch(struct accelerator *, int number);
 void task_forget(struct accelerator *, int tid);
 void task_renew(struct accelerator *, int tid);
 void task_begins(struct call *);
@@ -304,8 +303,9 @@ void tasks_open(struct accelerator *);
 void tasks_close(struct accelerator *);
 long task_directory(const struct accelerator *, const struct task *, const char *name, char *to);
 bool read_status(struct call *);
-int undisturbed_filters(const char *status);
-bool task_is_like_us(const struct accelerator *, const struct task *);
+bool task_has_our_ids(struct call *);
+bool task_is_like_us(struct call *);
+bool task_leads(struct call *);
 bool state_of(struct accelerator *, int tid, struct state *, size_t *index);
 void state_set(struct accelerator *, size_t index, struct state);
 
@@ -359,7 +359,7 @@ bool owners_statx(struct owners *, int directory, const char *path, int flags, s
 /* `is_plain`: the kernel reaches the program by the caller's own string. */
 enum outcome do_execve(struct call *, bool is_plain);
 /* Would a module that is asked say that the process stays what it is? */
-bool keeps_at_exec(const struct call *, const struct stat *program);
+bool keeps_at_exec(struct call *, const struct stat *program);
 
 /* handing.c */
 const struct program *_Atomic *program_slot(struct level *, uint64_t inode, const char *name);
@@ -386,10 +386,9 @@ enum outcome do_socket(struct call *);
 uint64_t argument(const struct call *, int index);
 uint32_t value(const struct call *, int n);
 uint32_t open_flags(const struct call *);
-bool is_like_us(const struct call *);
+bool is_like_us(struct call *);
 enum outcome emulate(struct call *);
 enum outcome inject(struct call *, int fd, uint32_t flags);
-enum outcome inject_and_send(struct call *, int fd, uint32_t flags);
 enum outcome do_getcwd(struct call *);
 enum outcome do_fstat(struct call *, int fd);
 enum outcome do_change_fd(struct call *, int fd);

@@ -290,7 +290,7 @@ static enum outcome decide(struct call *c)
         const struct place *p = c->places + i;
         if (c->rule->action == ACTION_OPEN && is_for_libc(c)) {
             int fd = offered(c, p);
-            return fd < 0 ? PASS : inject_and_send(c, fd, O_CLOEXEC);
+            return fd < 0 ? PASS : inject(c, fd, O_CLOEXEC);
         }
         if (c->level->rescues && may_be_refused(c, i))
             return PASS;

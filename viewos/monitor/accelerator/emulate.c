@@ -3,8 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -54,7 +52,7 @@ static bool is_waiting(const struct call *c)
 enum outcome deliver(struct call *c, uint64_t address, const void *data, size_t size)
 {
     if (!is_waiting(c))
-        return SENT;
+        return ABANDONED;
     return write_exactly((int)c->notification->pid, address, data, size) ? ANSWER : PASS;
 }
 
@@ -110,29 +108,7 @@ enum outcome inject(struct call *c, int fd, uint32_t flags)
     close(fd);
     if (number >= 0)
         return done(c, number);
-    return failed == ENOENT ? SENT : fails(c, failed);
-}
-
-/* The same of what nobody can notice that we have it a moment longer: the program is woken once, not
- * twice. */
-enum outcome inject_and_send(struct call *c, int fd, uint32_t flags)
-{
-    struct seccomp_notif_addfd add = {
-        .id = c->notification->id,
-        .flags = SECCOMP_ADDFD_FLAG_SEND, /* Linux 5.14 */
-        .srcfd = (uint32_t)fd,
-        .newfd_flags = flags & O_CLOEXEC,
-    };
-    sigset_t all, before;
-    sigfillset(&all); /* an interrupted one may have answered already, with 0 */
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int number = ioctl(c->listener, SECCOMP_IOCTL_NOTIF_ADDFD, &add);
-    int failed = errno;
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (number < 0 && failed != ENOENT)
-        return inject(c, fd, flags);
-    close(fd);
-    return SENT;
+    return failed == ENOENT ? ABANDONED : fails(c, failed);
 }
 
 /* FIFOs, devices and sockets are opened by the tracee itself. */
@@ -201,9 +177,9 @@ static enum outcome do_stat(struct call *c)
 }
 
 /* May we act for the caller? */
-bool is_like_us(const struct call *c)
+bool is_like_us(struct call *c)
 {
-    return !(c->state.kind & STATE_CONFINED) && task_is_like_us(c->accelerator, c->task);
+    return !(c->state.kind & STATE_CONFINED) && task_is_like_us(c);
 }
 
 /* The task, where what it has open may be acted on for it. */
@@ -266,7 +242,7 @@ enum outcome do_change_name(struct call *c, int directory, bool follow)
         snprintf(name, sizeof name, "fd/%d/%s", directory, c->path);
     if (!take_task(c) || !has_known_flags(c))
         return PASS;
-    return is_waiting(c) ? change_at(c, c->task->directory, name, O_NOFOLLOW, follow) : SENT;
+    return is_waiting(c) ? change_at(c, c->task->directory, name, O_NOFOLLOW, follow) : ABANDONED;
 }
 
 enum outcome do_change_fd(struct call *c, int fd)
@@ -351,7 +327,7 @@ static enum outcome do_utimens(struct call *c)
     if (!is_now && !read_exactly((int)c->notification->pid, pointer(c, 0), times, sizeof times))
         return PASS;
     if (!is_waiting(c))
-        return SENT;
+        return ABANDONED;
     return done(c, syscall(SYS_utimensat, AT_FDCWD, c->places->real, is_now ? NULL : times,
                            value(c, 1) | AT_SYMLINK_NOFOLLOW));
 }
@@ -360,7 +336,7 @@ enum outcome emulate(struct call *c)
 {
     uint8_t action = c->rule->action;
     if (action >= ACTION_MKDIR && !is_waiting(c))
-        return SENT;
+        return ABANDONED;
     switch (action) {
     case ACTION_OPEN:
         return do_open(c);

@@ -119,10 +119,10 @@ static bool is_found_by_the_kernel(struct call *c, struct stat *program)
     return found == FOUND;
 }
 
-bool keeps_at_exec(const struct call *c, const struct stat *program)
+bool keeps_at_exec(struct call *c, const struct stat *program)
 {
-    return c->accelerator->facts[c->state_index][KEEPS_AT_EXEC] == 1 && c->task->has_our_ids &&
-           c->task->tid == c->task->group && !(program->st_mode & (S_ISUID | S_ISGID)) &&
+    return c->accelerator->facts[c->state_index][KEEPS_AT_EXEC] == 1 && task_has_our_ids(c) &&
+           task_leads(c) && !(program->st_mode & (S_ISUID | S_ISGID)) &&
            c->level->owners && !owners_may(c->level->owners, program->st_ino);
 }
 
@@ -153,11 +153,13 @@ enum outcome do_execve(struct call *c, bool is_plain)
         auxiliary_expect(c);
     }
     bool is_common = program.st_ino && !(program.st_mode & (S_ISUID | S_ISGID));
-    if (is_common && c->task->has_our_ids && c->task->tid == c->task->group)
+    bool leads = task_leads(c);
+    if (is_common && leads && c->task->ids != IDS_OTHERS)
         task_begins(c);
     else {
         task_renew(c->accelerator, c->task->tid);
-        task_renew(c->accelerator, c->task->group); /* whose id the caller gets */
+        if (!leads)
+            task_renew(c->accelerator, c->task->group); /* whose id the caller gets */
     }
     return CONTINUE;
 }

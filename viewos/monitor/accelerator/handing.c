@@ -111,7 +111,7 @@ enum outcome hand_over(struct call *c)
 {
     struct accelerator *a = c->accelerator;
     struct stat st;
-    if (!a->mark || argument(c, MARK) != a->mark || c->task->tid != c->task->group || c->root ||
+    if (!a->mark || argument(c, MARK) != a->mark || !task_leads(c) || c->root ||
         c->state.kind & STATE_BEHIND_LOADER || c->places->native || c->places->lost || !is_like_us(c))
         return PASS;
     const char *real = c->places->real;

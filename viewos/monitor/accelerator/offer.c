@@ -22,10 +22,9 @@ static bool is_loader(const struct call *c, const struct offer *o)
 
 static bool is_undisturbed(struct call *c, const struct offer *o)
 {
-    int filters = c->task->filters;
-    if (filters < 0 && read_status(c))
-        filters = undisturbed_filters(c->status);
-    return filters == o->filters;
+    char wanted[48];
+    snprintf(wanted, sizeof wanted, "\nSeccomp_filters:\t%d\n", o->filters);
+    return read_status(c) && strstr(c->status, "\nTracerPid:\t0\n") && strstr(c->status, wanted);
 }
 
 /* A descriptor of the copy for the program that opens `p`; -1: Python's to say. */

@@ -51,7 +51,7 @@ static bool settle(struct call *call)
     if (outcome == PASS)
         return false;
     atomic_fetch_add_explicit(&call->level->settled, 1, memory_order_relaxed);
-    if (outcome != SENT)
+    if (outcome != ABANDONED)
         send(call->listener, call->notification->id, outcome == CONTINUE ? 0 : call->result,
              outcome == CONTINUE ? SECCOMP_USER_NOTIF_FLAG_CONTINUE : 0);
     return true;
@@ -67,7 +67,7 @@ int serve(struct call *call, struct seat *seat, uint64_t me)
             return errno;
         seat->sequence++;
         seat->busy = 1;
-        task_watch(call->accelerator, call->notification);
+        task_watch(call->accelerator, call->notification->data.nr);
         call->has_auxiliary = false;
         program_begins(call); /* also where the call is Python's */
         /* A watchdog that dozes is woken by Python. */

@@ -65,9 +65,9 @@ enum outcome do_address(struct call *c)
 }
 
 /* Threads need not share their descriptors (Linux 6.9 for those; else Python looks). */
-static int pidfd_of(const struct task *task)
+static int pidfd_of(struct call *c)
 {
-    return (int)syscall(SYS_pidfd_open, task->tid, task->tid == task->group ? 0 : O_EXCL);
+    return (int)syscall(SYS_pidfd_open, c->task->tid, task_leads(c) ? 0 : O_EXCL);
 }
 
 /* Is the socket of another family than AF_UNIX? Its addresses are nobody's paths. */
@@ -75,7 +75,7 @@ enum outcome do_socket(struct call *c)
 {
     int family = AF_UNIX;
     socklen_t size = sizeof family;
-    int process = task_take(c) ? pidfd_of(c->task) : -1;
+    int process = task_take(c) ? pidfd_of(c) : -1;
     if (process < 0)
         return PASS;
     int copy = (int)syscall(SYS_pidfd_getfd, process, (int)value(c, 0), 0);

@@ -73,14 +73,6 @@ bool read_status(struct call *c)
     return c->has_status = true;
 }
 
-/* How many filters of seccomp a task has that nobody traces; else -1. */
-int undisturbed_filters(const char *status)
-{
-    static const char name[] = "\nSeccomp_filters:\t";
-    const char *line = strstr(status, "\nTracerPid:\t0\n") ? strstr(status, name) : NULL;
-    return line ? (int)strtol(line + sizeof name - 1, NULL, 10) : -1;
-}
-
 /* The lines that make the credentials, as Tasks in task.py joins them. */
 static bool has_credentials(const char *status, const char *ours)
 {
@@ -120,10 +112,41 @@ static bool has_our_label(const struct accelerator *a, const struct task *task)
     return count == (long)a->label_length && !memcmp(text, a->label, a->label_length);
 }
 
-/* May we act for it? */
-bool task_is_like_us(const struct accelerator *a, const struct task *task)
+static void learn_ids(struct call *c)
 {
-    return task->has_our_ids && (!a->label_length || has_our_label(a, task));
+    struct task *task = c->task;
+    const struct accelerator *a = c->accelerator;
+    const char *group = read_status(c) ? strstr(c->status, "\nTgid:") : NULL;
+    if (!group)
+        return;
+    task->group = (int)strtol(group + 6, NULL, 10);
+    bool is_ours = has_credentials(c->status, a->credentials) &&
+                   is_namespace(task, "ns/user", a->user_namespace);
+    task->ids = is_ours ? IDS_OURS : IDS_OTHERS;
+}
+
+bool task_has_our_ids(struct call *c)
+{
+    if (c->task->ids == IDS_UNKNOWN)
+        learn_ids(c);
+    return c->task->ids == IDS_OURS;
+}
+
+/* May we act for it? */
+bool task_is_like_us(struct call *c)
+{
+    return task_has_our_ids(c) && (!c->accelerator->label_length || has_our_label(c->accelerator, c->task));
+}
+
+/* Is it the first thread of its process? Who is told so without procfs is spared what that costs. */
+bool task_leads(struct call *c)
+{
+    struct task *task = c->task;
+    if (task->ids == IDS_UNKNOWN && !syscall(SYS_tgkill, task->tid, task->tid, 0))
+        return true;
+    if (task->ids == IDS_UNKNOWN)
+        learn_ids(c);
+    return task->ids != IDS_UNKNOWN && task->tid == task->group;
 }
 
 /* Where a thread's entry is, or would be. */
@@ -132,9 +155,8 @@ static struct task *place_of(struct accelerator *a, int tid)
     return a->tasks + ((uint32_t)tid & a->task_mask);
 }
 
-static bool look(struct call *c, struct task *task, int tid)
+static bool look(struct accelerator *a, struct task *task, int tid)
 {
-    struct accelerator *a = c->accelerator;
     if (task->directory >= 0)
         close(task->directory);
     task->directory = -1;
@@ -149,17 +171,12 @@ static bool look(struct call *c, struct task *task, int tid)
         tasks_close(a);
         task->directory = open(name, O_PATH | O_DIRECTORY | O_CLOEXEC);
     }
-    c->task = task;
-    if (task->directory < 0 || !read_status(c))
+    if (task->directory < 0)
         return false;
     task->begins = false;
-    task->filters = -1;
-    task->has_our_ids = has_credentials(c->status, a->credentials) &&
-                        is_namespace(task, "ns/user", a->user_namespace);
-    const char *group = strstr(c->status, "\nTgid:");
-    task->group = group ? (int)strtol(group + 6, NULL, 10) : 0;
+    task->ids = IDS_UNKNOWN;
     task->tid = tid;
-    return task->group > 0;
+    return true;
 }
 
 /* In so short a time nobody can use up all ids, so this one is not another task's: as many clones take
@@ -206,12 +223,9 @@ static void tell(struct accelerator *a, int tid)
 }
 
 /* From the first call on that moves roots, also those of tasks that share a file system state, each
- * use of a task looks at its root. What may add a filter of seccomp is noticed of any task. */
-void task_watch(struct accelerator *a, const struct seccomp_notif *n)
+ * use of a task looks at its root. */
+void task_watch(struct accelerator *a, int number)
 {
-    int number = n->data.nr;
-    if (number == SYS_seccomp || number == SYS_prctl)
-        place_of(a, (int)n->pid)->filters = -1;
     if (number == SYS_chroot || number == SYS_pivot_root || number == SYS_setns ||
         number == SYS_unshare)
         a->roots_move = true;
@@ -222,18 +236,16 @@ void task_watch(struct accelerator *a, const struct seccomp_notif *n)
 void task_begins(struct call *c)
 {
     c->task->begins = true;
-    c->task->filters = c->has_status ? undisturbed_filters(c->status) : -1;
     tell(c->accelerator, c->task->tid);
 }
 
 /* Has a task that has begun a program the capabilities of before? */
 static bool keeps_capabilities(const struct accelerator *a, struct task *task)
 {
-    if (!task->begins) {
-        task->filters = -1;
-        return true;
-    }
+    bool begins = task->begins;
     task->begins = false;
+    if (!begins || task->ids == IDS_UNKNOWN)
+        return true;
     struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, task->tid};
     struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
     static const char name[] = "\nCapEff:";
@@ -254,8 +266,8 @@ struct task *task_take(struct call *c)
     bool is_known = task->tid == tid && !task->stale && task->generation == a->generation;
     if (is_known && has_real_root(a, task) && keeps_capabilities(a, task))
         return c->task = task;
-    if (look(c, task, tid) && has_real_root(a, task))
-        return task;
+    if (look(a, task, tid) && has_real_root(a, task))
+        return c->task = task;
     task_give_back(task);
     return c->task = NULL;
 }
