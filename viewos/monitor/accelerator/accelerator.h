@@ -363,7 +363,7 @@ bool keeps_at_exec(struct call *, const struct stat *program);
 
 /* handing.c */
 const struct program *_Atomic *program_slot(struct level *, uint64_t inode, const char *name);
-enum outcome hand_over(struct call *);
+enum outcome hand_over(struct call *, const struct stat *program);
 enum outcome hand_directory(struct call *);
 void program_begins(struct call *);
 

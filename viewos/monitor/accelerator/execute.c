@@ -133,7 +133,7 @@ static enum outcome elsewhere(struct call *c)
     if (c->places->native || !is_like_us(c))
         return PASS;
     if (!fstatat(AT_FDCWD, c->places->real, &st, AT_SYMLINK_NOFOLLOW))
-        return hand_over(c);
+        return hand_over(c, &st);
     if (errno != ENOENT)
         return PASS;
     c->result = -ENOENT;

@@ -107,19 +107,18 @@ static bool may_execute(const char *real)
     return cannot_ask && !faccessat(AT_FDCWD, real, X_OK, 0) && !has_writers(real);
 }
 
-enum outcome hand_over(struct call *c)
+enum outcome hand_over(struct call *c, const struct stat *st)
 {
     struct accelerator *a = c->accelerator;
-    struct stat st;
     if (!a->mark || argument(c, MARK) != a->mark || !task_leads(c) || c->root ||
         c->state.kind & STATE_BEHIND_LOADER || c->places->native || c->places->lost || !is_like_us(c))
         return PASS;
     const char *real = c->places->real;
-    if (strlen(c->path) >= PATH_KEPT || fstatat(AT_FDCWD, real, &st, AT_SYMLINK_NOFOLLOW))
+    const struct program *p = strlen(c->path) < PATH_KEPT ? find(c, st) : NULL;
+    if (!p || st->st_mode & (S_ISUID | S_ISGID) || !may_execute(real) || (c->rule->asks && !keeps_at_exec(c, st)))
         return PASS;
-    const struct program *p = find(c, &st);
-    if (!p || st.st_mode & (S_ISUID | S_ISGID) || !may_execute(real) || (c->rule->asks && !keeps_at_exec(c, &st)) ||
-        faccessat(AT_FDCWD, p->string, F_OK, 0)) /* what stands in for it is gone */
+    bool stands_in = strcmp(p->string, real);
+    if (stands_in && faccessat(AT_FDCWD, p->string, F_OK, 0)) /* it is gone */
         return PASS;
     struct beginning *b = take(a, c->task->tid);
     if (!b)
