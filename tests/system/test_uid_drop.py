@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.system.test_uid import USER, as_root, scratch
-from tests.system.view import prefix, run_in_view
+from tests.system.view import prefix, run_in_view, without_note
 
 __all__ = ["scratch"]  # the fixture
 
@@ -299,7 +299,10 @@ told("his", os.unlink, "tmp/two")
 }
 
 
-def _run(modules: list[str] | None, user: int, place: Path, program: str, pure: str) -> str:
+def run_in_a_place(
+    modules: list[str] | None, user: int, place: Path, program: str, pure: str
+) -> str:
+    """What a Python program says and what is said of it, in a directory of that user's."""
     place /= "here"
     place.mkdir(parents=True)
     os.chown(place, user, user)
@@ -309,7 +312,7 @@ def _run(modules: list[str] | None, user: int, place: Path, program: str, pure: 
     result = run_in_view(
         modules, argv, user=user, cwd=place, stderr=subprocess.STDOUT, env={"VIEWOS_PURE": pure}
     )
-    return result.stdout.decode()
+    return without_note(result.stdout).decode()
 
 
 @as_root
@@ -317,8 +320,8 @@ def _run(modules: list[str] | None, user: int, place: Path, program: str, pure: 
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_as_a_root_that_becomes_another_user(scratch: Path, name: str, pure: str) -> None:
     """By the accelerator and the in-process tier, and by Python alone."""
-    natively = _run(None, 0, scratch / "native", PROGRAMS[name], pure)
-    virtually = _run(["uid:0:0,drop"], USER, scratch / "view", PROGRAMS[name], pure)
+    natively = run_in_a_place(None, 0, scratch / "native", PROGRAMS[name], pure)
+    virtually = run_in_a_place(["uid:0:0,drop"], USER, scratch / "view", PROGRAMS[name], pure)
     assert virtually == natively
     assert "Traceback" not in natively
 

@@ -1,0 +1,67 @@
+"""What the kernel decides by one capability alone, and which of two errors it tells: each program
+natively as root, and in views of somebody who is not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.system.test_uid import USER, as_root, scratch
+from tests.system.test_uid_drop import run_in_a_place
+
+__all__ = ["scratch"]  # the fixture
+
+HELPERS = """
+CHOWN, DAC_OVERRIDE, DAC_READ_SEARCH, FOWNER, FSETID = 1, 2, 4, 8, 16
+def shown(name):
+    st = os.lstat(name)
+    return "%o %d:%d" % (st.st_mode, st.st_uid, st.st_gid)
+def as_one_with(capabilities, does, uid=6):
+    if os.fork() == 0:
+        libc.prctl(8, 1, 0, 0, 0); becomes(uid)
+        header, sets = struct.pack("Ii", 0x20080522, 0), [capabilities, capabilities, 0, 0, 0, 0]
+        assert raw(126, header, struct.pack("6I", *sets)) == 0
+        does()
+        os._exit(0)
+    os.wait()
+def acl(uid):
+    entries = (1, 7, -1), (2, 7, uid), (4, 5, -1), (16, 7, -1), (32, 5, -1)
+    return struct.pack("I", 2) + b"".join(struct.pack("HHi", *entry) for entry in entries)
+os.chmod(".", 0o755)
+"""
+DROP, BOTH = ("uid:0:0,drop",), ("uid:0:0", "uid:0:0,drop")
+
+PROGRAMS: dict[str, tuple[tuple[str, ...], str]] = {
+    "chown takes set-ids": (
+        BOTH,
+        """
+def does():
+    for name, ids in (
+        ("s", (-1, -1)), ("g", (-1, 33)), ("u", (7, 7)), ("f", (7, 7)), ("f", (-1, -1)),
+        ("lock", (-1, 33)), ("mine", (-1, -1)), ("mine lock", (-1, 33)), ("lock", (-1, -1)),
+    ):
+        told((name, ids), os.chown, name, *ids); print(shown(name))
+        told((name, ids), os.chown, opened[name], *ids); print(shown(name))
+for capabilities in (0, 1, 2, 8, 9, 16, 25):
+    for uid in (0, 6):
+        made("s", 0o6755); made("g", 0o2745, 5, 5); made("u", 0o4600, 5); made("f", 0o644)
+        made("lock", 0o6644, 5, 99); made("mine", 0o6644, 6, 5); made("mine lock", 0o6604, 6, 99)
+        opened = {n: os.open(n, 0) for n in ("s", "g", "u", "f", "lock", "mine", "mine lock")}
+        print(capabilities, uid, flush=True); as_one_with(capabilities, does, uid)
+""",
+    ),
+}
+
+
+@as_root
+@pytest.mark.parametrize("pure", ["", "1"])
+@pytest.mark.parametrize(
+    ("name", "view"), [(name, view) for name, (views, _) in PROGRAMS.items() for view in views]
+)
+def test_as_the_kernel_decides(scratch: Path, name: str, view: str, pure: str) -> None:
+    program = HELPERS + PROGRAMS[name][1]
+    natively = run_in_a_place(None, 0, scratch / "native", program, pure)
+    virtually = run_in_a_place([view], USER, scratch / "view", program, pure)
+    assert virtually.splitlines() == natively.splitlines()
+    assert "Traceback" not in natively
