@@ -51,6 +51,34 @@ for capabilities in (0, 1, 2, 8, 9, 16, 25):
         print(capabilities, uid, flush=True); as_one_with(capabilities, does, uid)
 """,
     ),
+    "one capability": (
+        DROP,
+        """
+def does():
+    for when in ((1, 2), None): told(when, os.utime, "f", when)
+    for name in ("s", "f", "u"): told(name, os.link, name, "st/link to " + name)
+    told("no atime", opened, "f", os.O_NOATIME)
+    for name, flags in (("x", os.O_WRONLY), ("y", 0), ("p", os.O_RDWR | os.O_NONBLOCK)):
+        told(name, opened, "st/" + name, flags | os.O_CREAT)
+    for name in ("l", "lf"): told(name, opened, "st/" + name, 0)
+    told("unlink", os.unlink, "st/x"); told("rename", os.rename, "st/y", "st/z")
+    told("over", os.rename, "st/lf", "st/p"); told("rmdir", os.rmdir, "st/d")
+    for name in ("sd", "f"):
+        for attribute in ("user.a", "trusted.a"): told(name, os.setxattr, name, attribute, b"1")
+    told("list", os.listdir, "priv"); told("read", opened, "priv/f", 0)
+    told("write", opened, "priv/f", 1); told("make", opened, "priv/n", os.O_CREAT | os.O_WRONLY)
+    told("chmod", os.chmod, "f", 0o2777); print(shown("f")); told("chdir", os.chdir, "priv")
+for capabilities in (0, 1, 2, 4, 8, 9, 10, 18, 26):
+    for uid in (0, 6):
+        made("st", 0o1777, 33, 33, True); made("st/x", 0o666, 5, 5); made("st/y", 0o644)
+        os.mkdir("st/d"); os.mkfifo("st/p"); os.chmod("st/p", 0o666); os.chown("st/p", 5, 5)
+        os.symlink("x", "st/l"); os.lchown("st/l", 5, 5); os.symlink("../f", "st/lf")
+        made("f", 0o644); made("s", 0o6755); made("u", 0o4600, 5); made("sd", 0o1755, 5, 5, True)
+        made("priv", 0o700, is_directory=True); made("priv/f", 0o644)
+        print(capabilities, uid, flush=True); as_one_with(capabilities, does, uid)
+        os.system("rm -r *")
+""",
+    ),
 }
 
 

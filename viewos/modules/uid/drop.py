@@ -17,7 +17,7 @@ from io import FileIO
 from typing import TYPE_CHECKING
 
 from viewos import PASS, Claim, File, Owners, RealPath, VirtualPath, hook
-from viewos.modules.uid.credentials import DAC_OVERRIDE, Credentials
+from viewos.modules.uid.credentials import DAC_OVERRIDE, FOWNER, Credentials
 from viewos.modules.uid.extended import is_virtual
 from viewos.modules.uid.module import Uid
 from viewos.modules.uid.names import opening
@@ -294,7 +294,8 @@ class DroppingUid(OtherProcesses, Uid):
 
 
 def _is_restricted(who: Credentials) -> bool:
-    return not who.may(DAC_OVERRIDE)
+    """Is there a rule about files that could say no?"""
+    return not (who.may(DAC_OVERRIDE) and who.may(FOWNER))
 
 
 @lru_cache
