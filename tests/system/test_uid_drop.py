@@ -300,13 +300,19 @@ told("his", os.unlink, "tmp/two")
 
 
 def run_in_a_place(
-    modules: list[str] | None, user: int, place: Path, program: str, pure: str
+    modules: list[str] | None,
+    user: int,
+    place: Path,
+    program: str,
+    pure: str,
+    inner: list[str] | None = None,
 ) -> str:
-    """What a Python program says and what is said of it, in a directory of that user's."""
+    """What a Python program says and what is said of it, in a directory of that user's. `inner`:
+    the modules of a view in the view."""
     place /= "here"
     place.mkdir(parents=True)
     os.chown(place, user, user)
-    argv = ["/usr/bin/python3", "-c", BEGIN + program]
+    argv = [*prefix(inner, user=user, nested=True), "/usr/bin/python3", "-c", BEGIN + program]
     if modules is None:
         argv = ["setpriv", "--clear-groups", *argv]
     result = run_in_view(

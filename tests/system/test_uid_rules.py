@@ -13,6 +13,7 @@ from tests.system.test_uid_drop import run_in_a_place
 __all__ = ["scratch"]  # the fixture
 
 HELPERS = """
+import socket
 CHOWN, DAC_OVERRIDE, DAC_READ_SEARCH, FOWNER, FSETID = 1, 2, 4, 8, 16
 def shown(name):
     st = os.lstat(name)
@@ -79,6 +80,20 @@ for capabilities in (0, 1, 2, 4, 8, 9, 10, 18, 26):
         os.system("rm -r *")
 """,
     ),
+    "umask": (
+        ("uid:0:0", "uid:0:0 -m uid:0:0", "uid:0:0 -- uid:0:0"),
+        """
+for mask in (0, 0o22, 0o277, 0o777, 0o177, 0o400):
+    os.umask(mask)
+    for mode in (0o777, 0o300, 0o200, 0o77, 0o4755, 0):
+        os.mkdir("d", mode); os.close(os.open("f", os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode))
+        os.mknod("r", mode | stat.S_IFREG); os.mkfifo("p", mode); socket.socket(1).bind("s")
+        for name in "dfrps":
+            print(mask, mode, shown(name))
+            for again in (0o67, 0o277, 0o5100): os.chmod(name, again); print(shown(name))
+            os.rmdir(name) if name == "d" else os.unlink(name)
+""",
+    ),
 }
 
 
@@ -90,6 +105,9 @@ for capabilities in (0, 1, 2, 4, 8, 9, 10, 18, 26):
 def test_as_the_kernel_decides(scratch: Path, name: str, view: str, pure: str) -> None:
     program = HELPERS + PROGRAMS[name][1]
     natively = run_in_a_place(None, 0, scratch / "native", program, pure)
-    virtually = run_in_a_place([view], USER, scratch / "view", program, pure)
+    outer, _, inner = view.partition(" -- ")
+    virtually = run_in_a_place(
+        outer.split(" -m "), USER, scratch / "view", program, pure, [inner] if inner else None
+    )
     assert virtually.splitlines() == natively.splitlines()
     assert "Traceback" not in natively

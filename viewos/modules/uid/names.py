@@ -10,6 +10,7 @@ import os
 import stat
 import struct
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from io import FileIO
 from typing import TYPE_CHECKING
 
@@ -34,7 +35,7 @@ class NameModule(AttributeModule):
     """What is made."""
 
     _strange_umask = False
-    """Some process of the view has had a umask that takes from the owner."""
+    """Some process, of whatever view, has had a umask that takes from the owner."""
     _is_real_root = False
     _default_owner = (-1, -1)
     """The owner and group that a new file shows of which nothing is remembered."""
@@ -45,7 +46,8 @@ class NameModule(AttributeModule):
         self._default_owner = self._owners.show(os.geteuid(), os.getegid())
         mask = os.umask(0o77)
         os.umask(mask)
-        self._strange_umask = bool(mask & 0o700)
+        if mask & 0o700:
+            NameModule._strange_umask = True
 
     def change_owners(self, changing: Changing) -> None:
         """As `chown` and `chmod` do, and an `open` that makes a file."""
@@ -77,7 +79,7 @@ class NameModule(AttributeModule):
     def umask(self, call: Call) -> Verdict:
         """umask(2) that takes from the owner."""
         if call.args.mask & 0o700:
-            self._strange_umask = True
+            NameModule._strange_umask = True
             self._table.spoil()
         return PASS
 
@@ -224,7 +226,7 @@ class NameModule(AttributeModule):
                 made = made._replace(mode=stat.S_IFMT(real) | wanted)
             if directory is not None and not (who.may(FSETID) or who.in_group(directory.gid)):
                 made = made._replace(mode=without_set_gid(directory, made.mode or 0))
-            made = new(directory, made, real)
+            made = new(directory, made, real & ~self._taken(call, real))
             follows = real
             if has_default_list(directory) and not stat.S_ISLNK(real):
                 follows = stat.S_IFMT(real) | stat.S_IMODE(made.mode or 0)  # without the umask
@@ -234,6 +236,21 @@ class NameModule(AttributeModule):
             if made._replace(mode=real) == shown._replace(mode=real) and made.mode == real:
                 return
             self._table.put(file, made._replace(mode=None if made.mode == real else made.mode))
+
+    def _taken(self, call: Call, mode: int) -> int:
+        """What the umask takes from a file's owner, which is not seen in the file where a module
+        below has given it back."""
+        if not self._strange_umask or stat.S_ISLNK(mode):
+            return 0
+        return _umask(call.tid) & 0o700
+
+
+def _umask(tid: int) -> int:
+    with suppress(OSError), open(f"/proc/{tid}/status", "rb") as status:
+        for line in status:
+            if line.startswith(b"Umask:"):
+                return int(line[6:], 8)
+    return 0
 
 
 _SHARED_DEVICES = {
