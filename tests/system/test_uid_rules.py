@@ -94,6 +94,48 @@ for mask in (0, 0o22, 0o277, 0o777, 0o177, 0o400):
             os.rmdir(name) if name == "d" else os.unlink(name)
 """,
     ),
+    "access lists": (
+        BOTH,
+        """
+names = "roots", "his", "dir", "hisdir", "link", "pipe"
+lists = "system.posix_acl_access", "system.posix_acl_default"
+good, header = acl(6), struct.pack("I", 2)
+values = (
+    good, b"", header, header[:3], struct.pack("I", 1), header + b"x", struct.pack("I", 1) + b"x",
+    good[:-8], header + struct.pack("HHi", 3, 7, -1),
+    good[:4] + good[12:20] + good[4:12] + good[20:],
+    header + struct.pack("HHi", 1, 8, -1) + good[20:28] + good[36:],
+)
+def tries(flags):
+    for name in names:
+        for which in lists:
+            for number, value in enumerate(values):
+                told((name, which, number, flags), os.setxattr, name, which, value, flags,
+                     follow_symlinks=False)
+                if name != "link": print(shown(name), os.listxattr(name))
+            for _ in "12":
+                told((name, which), os.removexattr, name, which, follow_symlinks=False)
+made("roots", 0o2644, 0, 5); made("his", 0o2644, 6, 5); made("dir", 0o755, is_directory=True)
+made("hisdir", 0o755, 6, is_directory=True); os.symlink("his", "link"); os.mkfifo("pipe")
+for flags in (0, 1, 2, 3, 4):
+    tries(flags)
+    for capabilities in (0, 8, 16, 24): as_one_with(capabilities, lambda: tries(flags))
+""",
+    ),
+    "groups of access lists": (
+        DROP,
+        """
+def wants():
+    for mode in range(8): told(mode, os.access, "mixed", mode)
+made("mixed", 0o700)
+entries = (1, 7, -1), (4, 0, -1), (8, 4, 5), (8, 3, 7), (16, 7, -1), (32, 7, -1)
+entries = struct.pack("I", 2) + b"".join(struct.pack("HHi", *entry) for entry in entries)
+os.setxattr("mixed", "system.posix_acl_access", entries)
+for groups in ((), (5,), (7,), (5, 7)):
+    if os.fork() == 0: becomes(6, groups=groups); wants(); os._exit(0)
+    os.wait()
+""",
+    ),
 }
 
 

@@ -17,6 +17,7 @@ _HEADER, _ENTRY = struct.Struct("=I"), struct.Struct("=HHI")
 _VERSION = 2
 _USER_OBJ, _USER, _GROUP_OBJ, _GROUP, _MASK, _OTHER = 1, 2, 4, 8, 16, 32
 _BASE = frozenset({_USER_OBJ, _GROUP_OBJ, _OTHER})
+_TAGS = _BASE | {_USER, _GROUP, _MASK}
 
 
 class Entry(NamedTuple):
@@ -28,23 +29,30 @@ class Entry(NamedTuple):
 
 
 def parse(value: bytes) -> list[Entry]:
-    """The entries of a list. Raises OSError EINVAL, EOPNOTSUPP for what the kernel refuses."""
-    if len(value) < _HEADER.size or (len(value) - _HEADER.size) % _ENTRY.size:
+    """The entries of a list (posix_acl_from_xattr). Raises OSError EINVAL, EOPNOTSUPP."""
+    if len(value) < _HEADER.size:
         raise OSError(errno.EINVAL, "size of an ACL")
     if _HEADER.unpack_from(value)[0] != _VERSION:
         raise OSError(errno.EOPNOTSUPP, "version of an ACL")
+    if (len(value) - _HEADER.size) % _ENTRY.size:
+        raise OSError(errno.EINVAL, "size of an ACL")
     entries = [Entry(*entry) for entry in _ENTRY.iter_unpack(value[_HEADER.size :])]
+    if not all(entry.tag in _TAGS for entry in entries):
+        raise OSError(errno.EINVAL, "tags of an ACL")
+    return entries
+
+
+def check(entries: list[Entry]) -> None:
+    """Raise OSError EINVAL unless they make up a list (posix_acl_valid)."""
     tags = [entry.tag for entry in entries]
-    if entries and (
+    if (
         tags != sorted(tags)
         or any(tags.count(tag) != 1 for tag in _BASE)
         or tags.count(_MASK) > 1
-        or not _BASE | {_USER, _GROUP, _MASK} >= set(tags)
         or (_MASK not in tags and not set(tags) <= _BASE)
         or any(entry.perm & ~7 for entry in entries)
     ):
         raise OSError(errno.EINVAL, "entries of an ACL")
-    return entries
 
 
 def pack(entries: list[Entry]) -> bytes:
@@ -56,12 +64,9 @@ def _by_tag(entries: list[Entry]) -> dict[int, int]:
     return {entry.tag: entry.perm for entry in entries}
 
 
-def with_access(record: Record, value: bytes) -> Record:
+def with_access(record: Record, entries: list[Entry]) -> Record:
     """The file with that access list: the mode follows, and a list that says no more than a mode is
-    none. Raises OSError."""
-    entries = parse(value)
-    if not entries:
-        return record.with_attribute(ACCESS, None)
+    none."""
     perms = _by_tag(entries)
     group = perms.get(_MASK, perms[_GROUP_OBJ])
     bits = perms[_USER_OBJ] << 6 | group << 3 | perms[_OTHER]
@@ -85,8 +90,10 @@ def _with_mode(entries: list[Entry], mode: int) -> list[Entry]:
     return [entry._replace(perm=bits.get(entry.tag, entry.perm)) for entry in entries]
 
 
-def granted(entries: list[Entry], uid: int, group: int, in_group: Callable[[int], bool]) -> int:
-    """What a list grants to somebody who is not the owner (posix_acl_permission)."""
+def granted(
+    entries: list[Entry], uid: int, group: int, in_group: Callable[[int], bool], wanted: int
+) -> int:
+    """What a list grants to somebody who is not the owner and wants that (posix_acl_permission)."""
     perms = _by_tag(entries)
     mask = perms.get(_MASK, 7)
     for entry in entries:
@@ -98,8 +105,9 @@ def granted(entries: list[Entry], uid: int, group: int, in_group: Callable[[int]
         if (entry.tag == _GROUP_OBJ and in_group(group))
         or (entry.tag == _GROUP and in_group(entry.identity))
     ]
-    # Natively one entry must grant all that is wanted; the largest is what it can be.
-    return max(own) & mask if own else perms[_OTHER]
+    if not own:
+        return perms[_OTHER]
+    return next((perm & mask for perm in own if perm & mask & wanted == wanted), 0)
 
 
 def inherited(parent: Record, made: Record) -> Record:

@@ -59,7 +59,7 @@ class AttributeModule(StatModule):
             if kind == stat.S_IFLNK:
                 raise OSError(errno.EOPNOTSUPP, "a symbolic link has no mode")
             check_owner(who, shown)
-            mode = _settable(who, shown.gid, mode & PERMISSIONS)
+            mode = settable(who, shown.gid, mode & PERMISSIONS)
             new = acl.after_chmod(shown._replace(mode=kind | mode))
             self._set_mode(file, new, real, remembered=record is not None)
         return 0
@@ -157,11 +157,11 @@ def chowned(who: Credentials, shown: Record, uid: int, gid: int) -> Record:
     kept = mode if stat.S_ISLNK(mode) else without_set_ids(who, shown)
     if kept != mode:  # the kernel makes a chmod of it
         check_owner(who, shown)
-        kept = _settable(who, new.gid, kept)
+        kept = settable(who, new.gid, kept)
     return new._replace(mode=kept)
 
 
-def _settable(who: Credentials, gid: int, mode: int) -> int:
+def settable(who: Credentials, gid: int, mode: int) -> int:
     """What remains of a mode that a process sets (setattr_copy)."""
     return mode if who.may(FSETID) or who.in_group(gid) else mode & ~stat.S_ISGID
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from viewos import PASS
 from viewos.modules.uid import acl
-from viewos.modules.uid.attributes import CAPABILITY, check_owner
+from viewos.modules.uid.attributes import CAPABILITY, check_owner, settable
 from viewos.modules.uid.credentials import SETFCAP, SYS_ADMIN, Credentials
 from viewos.modules.uid.names import NameModule
 from viewos.modules.uid.table import Record
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from viewos import Call, File, Verdict
 
 _TRUSTED, _SECURITY, _USER = b"trusted.", b"security.", b"user."
+_LISTS = (acl.ACCESS, acl.DEFAULT)
 _LONGEST_NAME, _LARGEST_VALUE, _CREATE, _REPLACE = 255, 65536, 1, 2
 _AT_FLAGS = 0x1100
 _ARGS = struct.Struct("=QII")
@@ -29,7 +30,7 @@ _CAPABILITY_SIZES = {0x02000000: 20, 0x03000000: 24}
 
 def is_virtual(name: bytes) -> bool:
     """Does an attribute of that name exist in the view alone?"""
-    return name.startswith((_TRUSTED, _SECURITY)) or name in (acl.ACCESS, acl.DEFAULT)
+    return name.startswith((_TRUSTED, _SECURITY)) or name in _LISTS
 
 
 class ExtendedModule(NameModule):
@@ -79,15 +80,19 @@ class ExtendedModule(NameModule):
         if flags & ~(_CREATE | _REPLACE) or size > _LARGEST_VALUE:
             return PASS
         value = call.read(address, size) if size else b""
+        entries = acl.parse(value) if name in _LISTS and value else []
         file = self._writable(call)
         if file is None:
             return PASS
         who = self._who(call)
         with self._table.changing():
             shown, real, record = self._shown(file)
-            _check(who, shown, name)
-            _check_flags(flags, shown.attribute(name) is not None or _is_real(file, name))
-            new = _with_value(shown, name, value)
+            if name in _LISTS:
+                new = _with_list(who, shown, name, entries)
+            else:
+                _check(who, name)
+                _check_flags(flags, shown.attribute(name) is not None or _is_real(file, name))
+                new = _with_value(shown, name, value)
             if new == shown and record is None:
                 return 0  # cp(1) and install(1) give a file the ACL that it has
             if new.mode != shown.mode:
@@ -135,12 +140,14 @@ class ExtendedModule(NameModule):
             return PASS
         with self._table.changing():
             shown, _, record = self._shown(file)
+            if name in _LISTS:
+                _with_list(self._who(call), shown, name, [])
+            else:
+                _check(self._who(call), name)
             if record is None or record.attribute(name) is None:
-                if name in (acl.ACCESS, acl.DEFAULT) or _is_real(file, name):
+                if name in _LISTS or _is_real(file, name):
                     return PASS
-                _check(self._who(call), shown, name)
                 raise OSError(errno.ENODATA, "no such attribute")
-            _check(self._who(call), shown, name)
             self._table.put(file, record.with_attribute(name, None))
         return 0
 
@@ -188,17 +195,15 @@ def _is_real(file: File, name: bytes) -> bool:
     return os.fsdecode(name) in _real_names(file)
 
 
-# ---- the kernel's rules (fs/xattr.c, security/commoncap.c) --------------------------------------
+# ---- the kernel's rules (fs/xattr.c, fs/posix_acl.c, security/commoncap.c) ----------------------
 
 
-def _check(who: Credentials, shown: Record, name: bytes) -> None:
+def _check(who: Credentials, name: bytes) -> None:
     """Raise OSError EPERM unless the process may change that attribute, and EINVAL where it has no
     name."""
-    if name in (acl.ACCESS, acl.DEFAULT):
-        check_owner(who, shown)
-    elif not who.may(SETFCAP if name == CAPABILITY else SYS_ADMIN):
+    if not who.may(SETFCAP if name == CAPABILITY else SYS_ADMIN):
         raise OSError(errno.EPERM, "needs a capability")
-    elif name in (_TRUSTED, _SECURITY):
+    if name in (_TRUSTED, _SECURITY):
         raise OSError(errno.EINVAL, "no name")
 
 
@@ -210,20 +215,28 @@ def _check_flags(flags: int, exists: bool) -> None:
 
 
 def _with_value(shown: Record, name: bytes, value: bytes) -> Record:
-    mode = shown.mode or 0
     if name == CAPABILITY:
         magic = int.from_bytes(value[:4], "little") & ~1
         if _CAPABILITY_SIZES.get(magic) != len(value):
             raise OSError(errno.EINVAL, "struct vfs_cap_data")
-    if name in (acl.ACCESS, acl.DEFAULT):
-        if stat.S_ISLNK(mode):
-            raise OSError(errno.EOPNOTSUPP, "a symbolic link has no ACL")
-        if not value:
-            return shown.with_attribute(name, None)
-        if name == acl.ACCESS:
-            return acl.with_access(shown, value)
-        entries = acl.parse(value)
-        if not stat.S_ISDIR(mode):
-            raise OSError(errno.EACCES, "only a directory has a default ACL")
-        return shown.with_attribute(name, acl.pack(entries) if entries else None)
     return shown.with_attribute(name, value)
+
+
+def _with_list(who: Credentials, shown: Record, name: bytes, entries: list[acl.Entry]) -> Record:
+    """The file with that access control list, or without (set_posix_acl, whatever the flags).
+    Raises OSError."""
+    mode = shown.mode or 0
+    if stat.S_ISLNK(mode):
+        raise OSError(errno.EOPNOTSUPP, "a symbolic link has no ACL")
+    if name == acl.DEFAULT and not stat.S_ISDIR(mode):
+        if entries:
+            raise OSError(errno.EACCES, "only a directory has a default ACL")
+        return shown
+    check_owner(who, shown)
+    if not entries:
+        return shown.with_attribute(name, None)
+    acl.check(entries)
+    if name == acl.DEFAULT:
+        return shown.with_attribute(name, acl.pack(entries))
+    new = acl.with_access(shown, entries)
+    return new._replace(mode=settable(who, shown.gid, new.mode or 0))

@@ -16,7 +16,7 @@ READ, WRITE, EXECUTE = 4, 2, 1
 def check(who: Credentials, shown: Record, wanted: int) -> None:
     """Raise OSError EACCES unless the process may (generic_permission)."""
     mode = shown.mode or 0
-    if stat.S_ISLNK(mode) or _granted(who, shown, mode) & wanted == wanted:
+    if stat.S_ISLNK(mode) or _granted(who, shown, wanted) & wanted == wanted:
         return
     is_directory = stat.S_ISDIR(mode)
     if who.may(DAC_OVERRIDE) and (is_directory or not wanted & EXECUTE or mode & 0o111):
@@ -27,12 +27,13 @@ def check(who: Credentials, shown: Record, wanted: int) -> None:
     raise OSError(errno.EACCES, "permission")
 
 
-def _granted(who: Credentials, shown: Record, mode: int) -> int:
+def _granted(who: Credentials, shown: Record, wanted: int) -> int:
+    mode = shown.mode or 0
     if who.uid.fs == shown.uid:
         return mode >> 6 & 7
     entries = shown.attribute(acl.ACCESS)
     if entries is not None:
-        return acl.granted(acl.parse(entries), who.uid.fs, shown.gid, who.in_group)
+        return acl.granted(acl.parse(entries), who.uid.fs, shown.gid, who.in_group, wanted)
     return mode >> 3 & 7 if who.in_group(shown.gid) else mode & 7
 
 
