@@ -136,6 +136,21 @@ for groups in ((), (5,), (7,), (5, 7)):
     os.wait()
 """,
     ),
+    "devices": (
+        BOTH,
+        """
+made("f", 0o644); made("d", 0o777, is_directory=True); made("shut", 0o755, is_directory=True)
+os.symlink("none", "l"); os.symlink("loop", "loop")
+becomes(6)
+for name in (
+    "f", "d", "d/x", "d/x/", "none/x", "f/x", "l", "loop", "loop/x", "/usr/x", "d/" + "x" * 256,
+    ".", "d/..", "", *(["shut/x"] if drops else []),
+):
+    for mode in (stat.S_IFCHR, stat.S_IFBLK): told((name, mode), os.mknod, name, mode | 0o666, 5)
+print(os.listdir("d"))
+told("whiteout", os.mknod, "d/w", stat.S_IFCHR | 0o666, 0)
+""",
+    ),
 }
 
 
@@ -145,7 +160,7 @@ for groups in ((), (5,), (7,), (5, 7)):
     ("name", "view"), [(name, view) for name, (views, _) in PROGRAMS.items() for view in views]
 )
 def test_as_the_kernel_decides(scratch: Path, name: str, view: str, pure: str) -> None:
-    program = HELPERS + PROGRAMS[name][1]
+    program = f"{HELPERS}drops = {'drop' in view}\n" + PROGRAMS[name][1]
     natively = run_in_a_place(None, 0, scratch / "native", program, pure)
     outer, _, inner = view.partition(" -- ")
     virtually = run_in_a_place(

@@ -160,6 +160,7 @@ class NameModule(AttributeModule):
         who = self._who(call)
         if kind in _DEVICES:
             if not who.may(MKNOD) and (kind, call.args.dev) != (stat.S_IFCHR, 0):
+                _check_name(call)
                 raise OSError(errno.EPERM, "needs CAP_MKNOD")
             plain = stat.S_IFREG | mode & 0o777 | _OWNER_BITS
             return self._make(call, mode, rdev=call.args.dev, mode=plain, dev=0)
@@ -243,6 +244,24 @@ class NameModule(AttributeModule):
         if not self._strange_umask or stat.S_ISLNK(mode):
             return 0
         return _umask(call.tid) & 0o700
+
+
+def _check_name(call: Call) -> None:
+    """Raise OSError for what the kernel says of the name of a mknod(2) before it asks who makes a
+    device."""
+    if not call.args.path:
+        raise OSError(errno.ENOENT, "no name")
+    try:
+        file = call.file()
+    except FileNotFoundError:
+        parent = call.parent()
+        if call.args.path.endswith(b"/"):
+            raise
+        if parent is not None and not os.access(parent.path, os.W_OK | os.X_OK):
+            raise OSError(errno.EACCES, "the real user may not") from None
+    else:
+        if file is not None:
+            raise OSError(errno.EEXIST, "there is one")
 
 
 def _umask(tid: int) -> int:
