@@ -13,7 +13,7 @@ from tests.system.test_uid_drop import run_in_a_place
 __all__ = ["scratch"]  # the fixture
 
 HELPERS = """
-import socket
+import socket, subprocess
 CHOWN, DAC_OVERRIDE, DAC_READ_SEARCH, FOWNER, FSETID = 1, 2, 4, 8, 16
 def shown(name):
     st = os.lstat(name)
@@ -149,6 +149,32 @@ for name in (
     for mode in (stat.S_IFCHR, stat.S_IFBLK): told((name, mode), os.mknod, name, mode | 0o666, 5)
 print(os.listdir("d"))
 told("whiteout", os.mknod, "d/w", stat.S_IFCHR | 0o666, 0)
+""",
+    ),
+    "executing": (
+        (*BOTH, "vfs:/=/ -m uid:0:0"),
+        """
+def tries():
+    for name in ("f", "o", "n", "blk", "acl"):
+        print(shown(name))
+        for mode in range(8):
+            told((name, mode), os.access, name, mode)
+            told((name, mode), os.access, name, mode, effective_ids=True)
+        if name != "blk": told(name, subprocess.call, ["./" + name, name])
+for mode in (0o11, 0, 0o611, 0o601, 0o711, 0o100, 0o644, 0o4610, 0o2401):
+    made("f", mode); made("acl", 0o600)
+    entries = (1, 6, -1), (2, 1, 6), (4, 0, -1), (16, 1, -1), (32, 0, -1)
+    os.setxattr("acl", "system.posix_acl_access",
+                struct.pack("I", 2) + b"".join(struct.pack("HHi", *entry) for entry in entries))
+    os.mknod("blk", mode | stat.S_IFBLK, 5); os.mknod("n", mode | stat.S_IFREG)
+    os.close(os.open("o", os.O_CREAT | os.O_RDWR, mode))
+    for name in ("f", "o", "n", "acl"):
+        with open(name, "w") as file: file.write("#!/bin/sh\\necho $1\\n")
+    os.chmod("f", mode)
+    tries()
+    if drops: as_one_with(0, tries); as_one_with(2, tries)
+    os.mkdir("d"); os.rename("f", "d/f"); os.rename("d/f", "f"); os.rmdir("d")
+    for name in ("f", "o", "n", "acl", "blk"): os.unlink(name)
 """,
     ),
 }

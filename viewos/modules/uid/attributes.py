@@ -1,9 +1,9 @@
 """chown and chmod, in all their forms: by the kernel's rules for who the process is in the view.
 
 What a mode means for the real user is kept apart from what it says: a file of the view stays
-readable and writable, and a directory searchable too, for the user who really owns it, as a root
-could use it whatever its mode; a set-user-ID bit never gets to the real file, where it would give
-away the real user.
+readable and writable for the user who really owns it, a directory searchable too, and what anybody
+may execute executable, as a root could use it whatever its mode; a set-user-ID bit never gets to
+the real file, where it would give away the real user.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ CAPABILITY = b"security.capability"
 
 def real_mode(mode: int) -> int:
     """The permissions of the real file behind one that shows `mode`."""
-    return mode & 0o1777 | (0o700 if stat.S_ISDIR(mode) else 0o600)
+    return mode & 0o1777 | (0o700 if stat.S_ISDIR(mode) or mode & 0o111 else 0o600)
 
 
 class AttributeModule(StatModule):

@@ -86,6 +86,7 @@ class NameModule(AttributeModule):
     def _is_plain(self, who: Credentials, mode: int, wanted: int) -> bool:
         """Shows what the kernel makes for this process as it should?"""
         has = self._table.holding()
+        wanted |= 0o100 if mode & 0o011 else 0  # as `real_mode` has it
         return (
             (who.uid.fs, who.gid.fs) == self._default_owner
             and mode & (wanted | _SET_IDS) == wanted

@@ -193,9 +193,10 @@ static bool is_for_libc(const struct call *c)
 /* Is what it makes as the module would have it? */
 bool makes_plainly(const struct call *c, uint32_t mode)
 {
+    uint32_t owner = 0600 | (mode & 0011 ? 0100 : 0); /* a root executes what anybody may */
     return c->level->owners && owners_are_plain(c->level->owners) &&
            c->accelerator->facts[c->state_index][MAKES_PLAINLY] == 1 &&
-           (mode & (S_ISUID | S_ISGID | 0600)) == 0600;
+           (mode & (S_ISUID | S_ISGID | owner)) == owner;
 }
 
 /* Does a module pass the open? With O_CREAT one of a file that exists is as one without. */

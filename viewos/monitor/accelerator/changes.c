@@ -207,7 +207,7 @@ static bool set_mode(int fd, uint32_t *real, struct change how, struct remembere
     bool is_directory = S_ISDIR(*real);
     if (S_ISLNK(kind) || (is_directory && mode & S_ISGID)) /* what is made in it inherits */
         return false;
-    uint32_t wanted = (mode & 01777) | (is_directory ? 0700 : 0600);
+    uint32_t wanted = (mode & 01777) | (is_directory || mode & 0111 ? 0700 : 0600);
     char name[32];
     snprintf(name, sizeof name, "/proc/self/fd/%d", fd);
     if (!chmod(name, wanted))

@@ -87,6 +87,7 @@ CODE bool makes_plainly(const struct shared *shared, struct here *here, uint64_t
                         int directory, const char *path, const volatile char *single)
 {
     uint32_t where = shown_by(shared)->plainly;
+    owner |= mode & 0011 ? 0100 : 0; /* a root executes what anybody may */
     if (here->no_root || where == NOWHERE || (mode & (S_ISUID | S_ISGID | owner)) != owner)
         return false;
     return where == EVERYWHERE || (path && is_unknown_parent(shared, here, directory, path, single));

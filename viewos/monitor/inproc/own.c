@@ -223,7 +223,7 @@ CODE bool change_owner(const struct shared *shared, struct here *here, const str
 /* A mode that the real file has too: nothing of it has to be remembered. */
 CODE bool is_real_mode(const struct stat *s, uint32_t mode)
 {
-    uint32_t least = S_ISDIR(s->st_mode) ? 0700 : 0600;
+    uint32_t least = S_ISDIR(s->st_mode) || mode & 0111 ? 0700 : 0600;
     return !S_ISLNK(s->st_mode) && !(mode & (S_ISUID | S_ISGID)) && (mode & least) == least;
 }
 
