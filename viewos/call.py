@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from viewos.abi import row as abi
@@ -34,7 +34,7 @@ class Services(Protocol):
     def warn(self, text: str, once: str | None) -> None: ...
     def file(self, call: Call, index: int) -> File | None: ...
     def parent(self, call: Call, index: int) -> File | None: ...
-    def searched(self, call: Call, index: int) -> list[bytes]: ...
+    def searched(self, call: Call, index: int) -> Iterable[bytes]: ...
     def make_within(self, call: Call) -> Any: ...
     def obstacle(self, call: Call) -> File | None: ...
     def file_at(self, path: bytes) -> File: ...
@@ -237,10 +237,10 @@ class Call:
             self._files[key] = self.services.parent(self, index)
         return self._files[key]
 
-    def searched(self, index: int = 0) -> list[bytes]:
+    def searched(self, index: int = 0) -> Iterable[bytes]:
         """The canonical directories in which the names of a path argument are looked up, one for
         each name, `..` and those behind symbolic links included; see `file_at`. Empty where only
-        the kernel can judge. Raises OSError ELOOP."""
+        the kernel can judge. Raises OSError ELOOP after those that come before."""
         return self.services.searched(self, index)
 
     def make_within(self) -> Any:

@@ -169,7 +169,7 @@ def test_the_identity_is_what_the_kernel_does(
 
 def searched(resolver: Resolver, start: Start, path: bytes, follow: bool) -> list[bytes]:
     at = ROOT if path[:1] == b"/" else start
-    return resolver.searched(TASK, ROOT, at, path, follow=follow, keep_last=False, rules=0)
+    return list(resolver.searched(TASK, ROOT, at, path, follow=follow, keep_last=False, rules=0))
 
 
 @thoroughly

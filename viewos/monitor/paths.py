@@ -14,6 +14,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from viewos.abi.fcntl import (
@@ -199,13 +200,22 @@ class Resolver:
         follow: bool,
         keep_last: bool,
         rules: int,
-    ) -> list[bytes]:
+    ) -> Iterator[bytes]:
         """The canonical virtual directories in which the names of `path` are looked up, in their
-        order; the arguments are those of `resolve`. Raises OSError ELOOP, EXDEV."""
+        order; the arguments are those of `resolve`. Raises OSError EXDEV, and ELOOP after those
+        that come before."""
         walk = Walk(task, root, start, self._behind(start), path, rules)
         walk.claim = self.claims.find(start.virtual)
-        self._walk(walk, follow, keep_last, "look")
-        return walk.searched
+        failed = None
+        try:
+            self._walk(walk, follow, keep_last, "look")
+        except OSError as error:
+            if error.errno != errno.ELOOP:
+                raise
+            failed = error
+        yield from walk.searched
+        if failed is not None:
+            raise failed
 
     def canonical(self, path: bytes) -> tuple[bytes, bytes]:
         """(virtual, real) of an absolute path, with no tracee; for building claims.

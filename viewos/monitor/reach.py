@@ -6,6 +6,7 @@ import errno
 import os
 import stat
 import struct
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from viewos.abi.fcntl import RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS
@@ -30,6 +31,8 @@ _RULES = {
     for follow in (True, False)
     for rule in (RESOLVE_NO_SYMLINKS, RESOLVE_NO_MAGICLINKS)
 }
+_NOWHERE = b"\0"
+"""No path."""
 _FOLLOW, _NOFOLLOW = _PATH_ONLY, _PATH_ONLY | os.O_NOFOLLOW
 
 
@@ -78,10 +81,10 @@ def reach_parent(router: Router, call: Call, index: int) -> File | None:
     return File(os.open(places[index].parent, _FOLLOW))
 
 
-def searched(router: Router, call: Call, index: int) -> list[bytes]:
+def searched(router: Router, call: Call, index: int) -> Iterable[bytes]:
     """See `Call.searched`."""
-    places = resolve_all(router, call)
-    if places is None or places[index] is KERNEL:
+    end = _end(router, call, index)
+    if end is None:
         return []
     task, root_real = router.tasks.get(call.tid)
     argument = call.row.paths[index]
@@ -94,13 +97,24 @@ def searched(router: Router, call: Call, index: int) -> list[bytes]:
             return []
         start = below
         root = start if rules & RESOLVE_IN_ROOT else root
-    found, end = by_letters(start.virtual, path)
-    if end == places[index].virtual:
+    found, at = by_letters(start.virtual, path)
+    if at == end:
         return found  # no symbolic link has led elsewhere
     _, follow, keep_last = intention(router, call, argument)
     return router.resolver.searched(
         task, root, start, path, follow=follow, keep_last=keep_last, rules=rules
     )
+
+
+def _end(router: Router, call: Call, index: int) -> bytes | None:
+    """Where a path leads, _NOWHERE (ELOOP) included; None: only the kernel can judge."""
+    try:
+        places = resolve_all(router, call)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        return _NOWHERE
+    return None if places is None or places[index] is KERNEL else places[index].virtual
 
 
 def by_letters(start: bytes, path: bytes) -> tuple[list[bytes], bytes]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from viewos import kernel
@@ -76,7 +76,7 @@ class ModuleServices:
         """See `Call.parent`."""
         return reach_parent(cast("Router", self), call, index)
 
-    def searched(self, call: Call, index: int) -> list[bytes]:
+    def searched(self, call: Call, index: int) -> Iterable[bytes]:
         """See `Call.searched`."""
         return searched(cast("Router", self), call, index)
 

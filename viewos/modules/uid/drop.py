@@ -21,7 +21,7 @@ from viewos.modules.uid.credentials import DAC_OVERRIDE, FOWNER, Credentials
 from viewos.modules.uid.extended import is_virtual
 from viewos.modules.uid.module import Uid
 from viewos.modules.uid.names import opening
-from viewos.modules.uid.others import OtherProcesses
+from viewos.modules.uid.others import OtherProcesses, path_of
 from viewos.modules.uid.permission import (
     EXECUTE,
     READ,
@@ -33,6 +33,7 @@ from viewos.modules.uid.permission import (
     check_removal,
     check_times,
 )
+from viewos.modules.uid.refusals import cannot_be, is_free, is_senseless
 
 if TYPE_CHECKING:
     from viewos import Call, Verdict
@@ -67,7 +68,7 @@ class DroppingUid(OtherProcesses, Uid):
     @hook("open")
     def may_open(self, call: Call) -> Verdict:
         """open(2) and its kin."""
-        path = call.path
+        path = path_of(call)
         status = None if path is None else _STATUS.match(path)
         if status is not None:
             return self._status(call, int(status[1]))
@@ -76,10 +77,12 @@ class DroppingUid(OtherProcesses, Uid):
             return PASS
         flags = opening(call)[0]
         self._search(call)
+        if flags & os.O_CREAT and call.args.path.endswith(b"/"):
+            return PASS  # EISDIR
         try:
             file = call.file()
         except FileNotFoundError:
-            if flags & os.O_CREAT and not call.args.path.endswith(b"/"):
+            if flags & os.O_CREAT:
                 self._check_parent(call, who, 0)
             return PASS
         is_new = flags & os.O_CREAT and flags & os.O_EXCL  # EEXIST, says the kernel
@@ -118,7 +121,7 @@ class DroppingUid(OtherProcesses, Uid):
     @hook("truncate")
     def may_write(self, call: Call) -> Verdict:
         """truncate(2), of what has a length."""
-        return self._needs(call, WRITE, kind=stat.S_IFREG)
+        return PASS if is_senseless(call) else self._needs(call, WRITE, kind=stat.S_IFREG)
 
     @hook("utime")
     def may_set_times(self, call: Call) -> Verdict:
@@ -160,20 +163,25 @@ class DroppingUid(OtherProcesses, Uid):
     def may_make(self, call: Call) -> Verdict:
         """Calls that make a name."""
         who = self._who(call)
-        if _is_restricted(who):
+        if _is_restricted(who) and not is_senseless(call):
             index = len(call.row.paths) - 1
             for at in range(index):
                 self._search(call, index=at)
                 if not _is_there(call, at):
                     return PASS  # ENOENT, says the kernel
             self._search(call, index=index)
-            if _is_there(call, index):
+            if not is_free(call, index):
                 return PASS  # EEXIST
-            source = call.file() if call.operation == "link" and _links_are_protected() else None
-            if source is not None:
-                check_link(who, self._shown(source)[0])
-            self._check_parent(call, who, index)
+            with _unless_it_cannot_be(call):
+                if call.operation == "link" and _links_are_protected():
+                    self._check_source(call, who)
+                self._check_parent(call, who, index)
         return PASS
+
+    def _check_source(self, call: Call, who: Credentials) -> None:
+        source = call.file()
+        if source is not None:
+            check_link(who, self._shown(source)[0])
 
     @hook("unlink", "rmdir", "rename")
     def may_remove(self, call: Call) -> Verdict:
@@ -185,12 +193,15 @@ class DroppingUid(OtherProcesses, Uid):
         for index in indices:
             self._search(call, index=index)
         flags = call.args.flags if call.name == "renameat2" else 0
-        if not _is_there(call, 0) or (flags & _NOREPLACE and _is_there(call, 1)):
+        needed = indices if flags & _EXCHANGE else (0,)
+        is_off = flags & _NOREPLACE and _is_there(call, 1)
+        if is_off or not all(_is_there(call, at) for at in needed):
             return PASS  # whoever may or may not: the kernel says so
-        for index in indices:
-            self._check_parent(call, who, index, removes=True)
-        if call.operation == "rename":
-            self._check_moved(call, who, both=bool(flags & _EXCHANGE))
+        with _unless_it_cannot_be(call):
+            for index in indices:
+                self._check_parent(call, who, index, removes=True)
+            if call.operation == "rename":
+                self._check_moved(call, who, both=bool(flags & _EXCHANGE))
         return PASS
 
     def _check_moved(self, call: Call, who: Credentials, *, both: bool) -> None:
@@ -238,7 +249,11 @@ class DroppingUid(OtherProcesses, Uid):
         if not _is_restricted(who):
             return
         self._check_links(call, index)
-        for path in dict.fromkeys(call.searched(index)):
+        seen: set[bytes] = set()
+        for path in call.searched(index):
+            if path in seen:
+                continue
+            seen.add(path)
             with _at(call, path) as file:
                 shown = self._seen(call, file, path)
                 if not stat.S_ISDIR(shown.mode or 0):
@@ -302,6 +317,16 @@ def _is_restricted(who: Credentials) -> bool:
 def _links_are_protected() -> bool:
     with open("/proc/sys/fs/protected_hardlinks", "rb") as file:
         return file.read().strip() == b"1"
+
+
+@contextmanager
+def _unless_it_cannot_be(call: Call) -> Iterator[None]:
+    """The rule that says who may comes last: what else is wrong the kernel says."""
+    try:
+        yield
+    except PermissionError:
+        if not cannot_be(call):
+            raise
 
 
 def _is_there(call: Call, index: int) -> bool:

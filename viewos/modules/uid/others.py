@@ -175,10 +175,21 @@ class OtherProcesses(PeerModule):
         where a path leads there, or its words begin with a magic link."""
         words = call.row.paths[index].path if call.row.paths else None
         given = b"" if words is None or not call.raw[words] else call.decode(words)
-        path = call.path or b""
+        path = path_of(call) or b""
         for match in (_MEMORY.match(path), _MAGIC.match(given)):
             if match and not self._may(call, int(match[1]), may_see):
                 raise OSError(errno.EACCES, "another user's process")
+
+
+def path_of(call: Call) -> bytes | None:
+    """Where it leads; None, too, where that is nowhere: the directories on the way are looked at
+    first."""
+    try:
+        return call.path
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        return None
 
 
 def _named_by(call: Call, pidfd: int) -> int | None:

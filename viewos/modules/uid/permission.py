@@ -41,9 +41,10 @@ def check_opened(who: Credentials, shown: Record, flags: int) -> None:
     """Raise OSError unless the process may open that file, which is there (do_open). What
     the kernel refuses for the kind of file that it is, it says itself."""
     is_directory = stat.S_ISDIR(shown.mode or 0)
+    if flags & os.O_DIRECTORY and not is_directory:
+        return
     if flags & os.O_TMPFILE == os.O_TMPFILE:
-        if is_directory:
-            check(who, shown, WRITE | EXECUTE)
+        check(who, shown, WRITE | EXECUTE)
         return
     wanted = {os.O_RDONLY: READ, os.O_WRONLY: WRITE}.get(flags & os.O_ACCMODE, READ | WRITE)
     wanted |= WRITE if flags & os.O_TRUNC else 0
