@@ -22,6 +22,8 @@ BUILT_IN = {
     "vfs": "Vfs",
 }  # fmt: skip
 """Name (and file below viewos/modules) -> class."""
+_BY_OPTION = {"uid.drop": "DroppingUid", "uid.reach": "ReachingUid"}
+"""What some of them become by options of theirs."""
 
 
 def load(text: str, file_of: Callable[[str], str] = lambda path: path) -> VirtualModule:
@@ -62,13 +64,14 @@ def find(spec: ModuleSpec) -> type[VirtualModule]:
 def _built_in(name: str) -> type[VirtualModule]:
     from importlib import import_module
 
-    cls: type[VirtualModule] = getattr(import_module(f"viewos.modules.{name}"), BUILT_IN[name])
+    classes = BUILT_IN | _BY_OPTION
+    cls: type[VirtualModule] = getattr(import_module(f"viewos.modules.{name}"), classes[name])
     return cls
 
 
 def built_in_classes() -> list[type[VirtualModule]]:
-    """All modules that come with viewos."""
-    return [_built_in(name) for name in BUILT_IN]
+    """All modules that come with viewos, whatever their options."""
+    return [_built_in(name) for name in (*BUILT_IN, *_BY_OPTION)]
 
 
 def _unknown(name: str) -> SpecError:

@@ -237,6 +237,10 @@ def test_a_module_of_ones_own_by_a_path_of_the_view(top: Path) -> None:
     assert "you must be root" in text
     text = says([f"vfs:/mnt={top}/a"], "cd /mnt; VIEWOS -m ./getppid.py -- hostname x")
     assert "does not trap (getppid)" in text and "--nestable" in text
+    words = [sys.executable, "-m", "viewos", "run", "--nestable", "--", "sh", "-c"]
+    script = f"cd {top}/a; {VIEWOS} -m ./getppid.py -- hostname x"
+    said = run_in_view(None, [*words, script]).stderr
+    assert b"does not trap (getppid): start that one with such a module" in said
 
 
 @pytest.mark.parametrize(("inner", "script", "expected"), [
@@ -295,6 +299,13 @@ def test_nestable_lets_any_module_in(top: Path) -> None:
     script = f"{inner} sh -c 'cat /mnt/a; id -u; hostname'; test ! -e /mnt/a"
     done = run_in_view(None, [*words, script], check=True)
     assert (done.stdout, done.stderr) == (b"in a\n0\nh\n", b"")
+
+
+def test_nestable_lets_any_option_in() -> None:
+    for option in ("drop", "reach"):
+        words = [sys.executable, "-m", "viewos", "run", "--nestable", "-m", "vfs:/=/", "--"]
+        done = run_in_view(None, [*words, *prefix([f"uid:0,{option}"], nested=True), "id", "-u"])
+        assert (done.stdout, done.stderr) == (b"0\n", b"")
 
 
 def test_other_credentials_may_not() -> None:

@@ -257,7 +257,9 @@ class Nesting:
             why = "in the outermost view programs' loaders read their files without being asked"
         if missing:
             shown = ", ".join(missing[:4]) + (", ..." if len(missing) > 4 else "")
-            raise ViewosError(f"{why} ({shown}): start that one with `viewos run --nestable`")
+            is_nestable = self.levels[0].router.view.nestable
+            word = "such a module" if is_nestable else "`viewos run --nestable`"
+            raise ViewosError(f"{why} ({shown}): start that one with {word}")
 
 
 def load_in(router: Router, specs: list[str], directory: bytes) -> list[VirtualModule]:
