@@ -13,7 +13,7 @@ from tests.system.test_uid_drop import run_in_a_place
 __all__ = ["scratch"]  # the fixture
 
 HELPERS = """
-import socket, subprocess
+import shutil, socket, subprocess
 CHOWN, DAC_OVERRIDE, DAC_READ_SEARCH, FOWNER, FSETID = 1, 2, 4, 8, 16
 def shown(name):
     st = os.lstat(name)
@@ -213,6 +213,37 @@ for name in (".", "..", "e", "e/", "e/.", "e/s/..", "f", "f/", "pub/dir", "pub/x
 for name in ("p", "lp", "p/"):
     for flags in (os.O_DIRECTORY, os.O_DIRECTORY | os.O_NOFOLLOW, os.O_DIRECTORY | os.O_PATH):
         told((name, flags), opened, name, flags)
+""",
+    ),
+    "dumpable": (
+        BOTH,
+        """
+def tells(*what): print(*what, libc.prctl(3, 0, 0, 0, 0), flush=True)
+shutil.copy("/usr/bin/python3", "py"); shutil.copy("py", "caps")
+code = "import ctypes; print(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0), flush=True)"
+def executes(program="py"): subprocess.call(["./" + program, "-S", "-c", code])
+def child(*calls):
+    if os.fork() == 0:
+        for call, *ids in calls:
+            call(*ids); tells(call.__name__, ids)
+            if os.fork() == 0: tells("child"); os._exit(0)
+            os.wait(); executes(); libc.prctl(4, 1, 0, 0, 0); tells("again")
+        os._exit(0)
+    os.wait()
+tells(); executes()
+child((os.seteuid, 5), (os.seteuid, 5), (os.seteuid, 0), (os.setegid, 5), (os.setegid, 5))
+child((os.setgroups, [5]), (os.setresgid, 7, 7, 7), (os.setresuid, 7, 7, 7))
+child((os.setresuid, 7, 0, 0), (os.setresuid, 0, 7, 7))
+child((libc.setfsuid, 5), (libc.setfsuid, 5), (libc.setfsgid, 5), (os.setreuid, 5, -1))
+for value in (0, 1, 2, 3): told(value, raw, 157, 4, value, 0, 0, 0); tells(); executes()
+os.setegid(6); libc.prctl(4, 0, 0, 0, 0); tells(); executes(); os.setegid(0); tells()
+for mode in (0o4755, 0o2755, 0o6755, 0o755):
+    for owner in (0, 6):
+        os.chown("py", owner, owner); os.chmod("py", mode)
+        for user in (0, 6, 7):
+            print(mode, owner, user, flush=True)
+            if os.fork() == 0: becomes(user); executes(); os._exit(0)
+            os.wait()
 """,
     ),
 }

@@ -6,6 +6,7 @@ kernel/sys.c for the ids, security/commoncap.c for the capabilities.
 from __future__ import annotations
 
 import errno
+from functools import lru_cache
 from typing import NamedTuple
 
 UNCHANGED = 0xFFFFFFFF
@@ -60,6 +61,8 @@ class Credentials(NamedTuple):
     """The nice value that it shows, where the kernel has another one."""
     io_priority: int | None = None
     """Of ioprio_get(2), likewise."""
+    dumpable: int = 1
+    """What PR_GET_DUMPABLE tells, if not 1: a change of ids has taken that."""
 
     @classmethod
     def of(cls, uid: int, gid: int, groups: tuple[int, ...]) -> Credentials:
@@ -128,10 +131,22 @@ class Credentials(NamedTuple):
         if is_root:
             permitted |= self.inheritable | self.bounding
             effective = permitted if uid.effective == 0 else effective
+        was_plain = self.uid.effective == self.uid.real and self.gid.effective == self.gid.real
         return self._replace(
             uid=uid, gid=gid, permitted=permitted, effective=effective, ambient=ambient,
-            secure=self.secure & ~KEEP_CAPS,
-        )  # fmt: skip
+            secure=self.secure & ~KEEP_CAPS, dumpable=1 if was_plain else suid_dumpable(),
+        ).committed(self)  # fmt: skip
+
+    def committed(self, before: Credentials) -> Credentials:
+        """With what becomes of the process's memory when it acts as another (commit_creds)."""
+        acts_alike = all(
+            getattr(new, kind) == getattr(old, kind)
+            for new, old in ((self.uid, before.uid), (self.gid, before.gid))
+            for kind in ("effective", "fs")
+        )
+        if acts_alike and not self.permitted & ~before.permitted:
+            return self
+        return self._replace(dumpable=suid_dumpable())
 
     @property
     def is_secure(self) -> bool:
@@ -141,6 +156,13 @@ class Credentials(NamedTuple):
             self.uid.effective != self.uid.real or self.gid.effective != self.gid.real
             or bool(gained)
         )  # fmt: skip
+
+
+@lru_cache
+def suid_dumpable() -> int:
+    """PR_GET_DUMPABLE of a process whose ids have changed."""
+    with open("/proc/sys/fs/suid_dumpable", "rb") as file:
+        return int(file.read())
 
 
 class Privileges(NamedTuple):

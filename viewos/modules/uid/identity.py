@@ -54,7 +54,8 @@ class IdentityModule(VirtualModule):
         """Apply a rule to the uids, with the call's arguments; the previous file system id."""
         who = self._who(call)
         new = rule(who.uid, who.may(SETUID), *_arguments(call))
-        call.keep(who.with_fs(new) if rule is set_fs else who.with_uid(new))
+        changed = who.with_fs(new) if rule is set_fs else who.with_uid(new)
+        call.keep(changed.committed(who))
         if self._says_what_ids_are and who.uid.effective == 0 != new.effective:
             call.warn(
                 "uid: with another uid the program still has the real user's access"
@@ -66,7 +67,8 @@ class IdentityModule(VirtualModule):
     def _change_gid(self, call: Call, rule: Callable[..., Ids]) -> int:
         """The same for the gids."""
         who = self._who(call)
-        call.keep(who._replace(gid=rule(who.gid, who.may(SETGID), *_arguments(call))))
+        changed = who._replace(gid=rule(who.gid, who.may(SETGID), *_arguments(call)))
+        call.keep(changed.committed(who))
         return who.gid.fs
 
     def show_ids(self, kept: Credentials | None) -> tuple[int, int, int, int]:
@@ -222,6 +224,16 @@ def _capability(number: int) -> int:
     return 1 << number
 
 
+def _get_dumpable(module: IdentityModule, call: Call, who: Credentials) -> Verdict:
+    return PASS if who.dumpable == 1 else who.dumpable
+
+
+def _set_dumpable(module: IdentityModule, call: Call, who: Credentials) -> Verdict:
+    if call.args.arg2 in (0, 1) and who.dumpable != 1:
+        call.keep(who._replace(dumpable=1))
+    return PASS  # what the program sets itself the monitor remembers
+
+
 def _get_keep(module: IdentityModule, call: Call, who: Credentials) -> int:
     return int(bool(who.secure & KEEP_CAPS))
 
@@ -297,8 +309,10 @@ def _get_no_new(module: IdentityModule, call: Call, who: Credentials) -> Verdict
 
 
 _PRCTL: dict[int, Callable[[IdentityModule, Call, Credentials], Verdict]] = {
-    7: _get_keep, 8: _set_keep, 23: _read_bounding, 24: _drop_bounding, 27: _get_secure,
-    28: _set_secure, 38: _set_no_new, 39: _get_no_new, 47: _ambient,
+    3: _get_dumpable, 4: _set_dumpable, 7: _get_keep, 8: _set_keep, 23: _read_bounding,
+    24: _drop_bounding, 27: _get_secure, 28: _set_secure, 38: _set_no_new, 39: _get_no_new,
+    47: _ambient,
 }  # fmt: skip
-"""PR_GET_KEEPCAPS, PR_SET_KEEPCAPS, PR_CAPBSET_READ, PR_CAPBSET_DROP, PR_GET_SECUREBITS,
-PR_SET_SECUREBITS, PR_SET_NO_NEW_PRIVS, PR_GET_NO_NEW_PRIVS, PR_CAP_AMBIENT."""
+"""PR_GET_DUMPABLE, PR_SET_DUMPABLE, PR_GET_KEEPCAPS, PR_SET_KEEPCAPS, PR_CAPBSET_READ,
+PR_CAPBSET_DROP, PR_GET_SECUREBITS, PR_SET_SECUREBITS, PR_SET_NO_NEW_PRIVS, PR_GET_NO_NEW_PRIVS,
+PR_CAP_AMBIENT."""

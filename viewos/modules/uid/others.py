@@ -48,8 +48,8 @@ def may_limit(who: Credentials, other: Credentials) -> bool:
 
 def may_trace(who: Credentials, other: Credentials) -> bool:
     """__ptrace_may_access of kernel/ptrace.c, for the real ids."""
-    is_weaker = not other.permitted & ~who.permitted
-    return who.may(SYS_PTRACE) or (_has_ids(who, other) and is_weaker)
+    is_open = not other.permitted & ~who.permitted and other.dumpable == 1
+    return who.may(SYS_PTRACE) or (_has_ids(who, other) and is_open)
 
 
 def may_see(who: Credentials, other: Credentials) -> bool:
