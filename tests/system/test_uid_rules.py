@@ -246,6 +246,34 @@ for mode in (0o4755, 0o2755, 0o6755, 0o755):
             os.wait()
 """,
     ),
+    "auxiliary vector": (
+        (*DROP, "vfs:/=/ -m uid:0:0", "vfs:/=/ -m uid:3:4 -m uid:0:0"),
+        """
+shutil.copy("/usr/bin/python3", "py"); os.chown("py", 5, 8)
+code = '''
+import ctypes, os, struct
+libc = ctypes.CDLL(None); libc.getauxval.restype = ctypes.c_ulong
+def tells(pid="self"):
+    libc.prctl(4, 1, 0, 0, 0)
+    with open(f"/proc/{pid}/auxv", "rb") as file: text = file.read()
+    words = dict(struct.iter_unpack("QQ", text))
+    print([words.get(key) for key in (11, 12, 13, 14, 23)], flush=True)
+    assert not [key for key in (3, 5, 9, 11, 12, 13, 14, 23) if words[key] != libc.getauxval(key)]
+tells()
+if os.geteuid() == 0: os.setegid(9); tells(); os.seteuid(9); tells()
+if os.fork() == 0:
+    tells()
+    if len({*os.getresuid()}) == len({*os.getresgid()}) == 1: tells(os.getppid())
+    os._exit(0)
+os.wait()
+'''
+for mode in (0o755, 0o4755, 0o2755):
+    os.chmod("py", mode)
+    for user in (0, 6):
+        if os.fork() == 0: becomes(user); os._exit(subprocess.call(["./py", "-S", "-c", code]))
+        print(os.wait()[1], flush=True)
+""",
+    ),
 }
 
 
