@@ -274,6 +274,31 @@ for mode in (0o755, 0o4755, 0o2755):
         print(os.wait()[1], flush=True)
 """,
     ),
+    "cutting": (
+        (*DROP, "vfs:/=/ -m uid:0:0,drop"),
+        """
+def cuts():
+    for owner in (0, 6):
+        for group in (0, 5):
+            for mode in (0o6777, 0o4776, 0o2767, 0o2777, 0o6755):
+                for how in (
+                    lambda: os.truncate("f", 1),
+                    lambda: opened("f", os.O_WRONLY | os.O_TRUNC),
+                    lambda: opened("f", os.O_RDONLY | os.O_TRUNC | os.O_CREAT),
+                    lambda: openat2(-100, "f", os.O_RDWR | os.O_TRUNC, 0),
+                    lambda: opened("f", os.O_WRONLY | os.O_CREAT),
+                ): yield owner, group, mode, how
+for owner, group, mode, how in cuts():
+    made("f", mode, owner, group); open("f", "w").write("some"); os.chmod("f", mode)
+    for capabilities in (None, 0, 16):
+        print(owner, group, oct(mode), capabilities, flush=True)
+        if capabilities is None: told("root", how); print(shown("f"), os.stat("f").st_size)
+        elif capabilities: as_one_with(capabilities, lambda: told("able", how))
+        elif os.fork() == 0: becomes(6, groups=[5]); told("not", how); os._exit(0)
+        else: os.wait()
+        print(shown("f"), os.stat("f").st_size, flush=True)
+""",
+    ),
 }
 
 

@@ -77,6 +77,25 @@ class AttributeModule(StatModule):
         if remembered or new.mode != stat.S_IFMT(real) | wanted:
             self._remember(file, new)
 
+    def _cut(self, call: Call, file: File) -> Verdict:
+        """A call that may cut a file: set-ID bits end with that (dentry_needs_remove_privs)."""
+        who, shown = self._who(call), self._shown(file)[0]
+        is_cut = stat.S_ISREG(shown.mode or 0) and not who.may(FSETID)
+        if not is_cut or without_set_ids(who, shown) == shown.mode:
+            return PASS
+        self._table.make_room()
+        try:
+            result: Verdict = call.below()
+        except OSError as error:
+            if error.errno == errno.EOPNOTSUPP:
+                return PASS
+            raise
+        with self._table.changing():
+            shown, real, _ = self._shown(file)
+            mode = settable(who, shown.gid, without_set_ids(who, shown))
+            self._set_mode(file, shown._replace(mode=mode), real, remembered=True)
+        return result
+
     # ---- chown ----------------------------------------------------------------------------------
 
     def chown(self, call: Call) -> Verdict:

@@ -88,6 +88,7 @@ class DroppingUid(OtherProcesses, Uid):
         is_new = flags & os.O_CREAT and flags & os.O_EXCL  # EEXIST, says the kernel
         if file is not None and not is_new and not flags & os.O_PATH:
             check_opened(who, self._seen(call, file, call.path), flags)
+            return self._cut(call, file) if flags & os.O_TRUNC else PASS
         return PASS
 
     @hook("access")
@@ -121,7 +122,11 @@ class DroppingUid(OtherProcesses, Uid):
     @hook("truncate")
     def may_write(self, call: Call) -> Verdict:
         """truncate(2), of what has a length."""
-        return PASS if is_senseless(call) else self._needs(call, WRITE, kind=stat.S_IFREG)
+        if is_senseless(call) or not _is_restricted(self._who(call)):
+            return PASS
+        self._needs(call, WRITE, kind=stat.S_IFREG)
+        file = call.file()
+        return PASS if file is None else self._cut(call, file)
 
     @hook("utime")
     def may_set_times(self, call: Call) -> Verdict:
