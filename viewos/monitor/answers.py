@@ -8,16 +8,16 @@ import struct
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from viewos import kernel
 from viewos.abi.socket import InetAddress, UnixAddress
 from viewos.abi.utsname import Utsname
 from viewos.kernel import AT_FDCWD, NR, syscall
 from viewos.module import PASS
 from viewos.monitor import inet
 from viewos.monitor.emulate import EMULATIONS, umask_of
+from viewos.monitor.exchanged import open_how, open_plainly
 from viewos.monitor.intents import opening
 from viewos.monitor.outcome import Outcome
-from viewos.monitor.pathcalls import committed, emulable, resolve_all
+from viewos.monitor.pathcalls import committed, emulable, resolve_all, settled
 from viewos.monitor.paths import RESOLVE_MASK
 from viewos.monitor.refusals import check_changes
 from viewos.monitor.task import read_status
@@ -203,8 +203,8 @@ def _native_open(router: Router, call: Call) -> Any:
     real, flags = places[0].real, flags | os.O_CLOEXEC
     with umask_of(call.task.umask() if flags & os.O_CREAT else 0o077):
         if call.name == "openat2":  # the resolver has obeyed the RESOLVE_* bits already
-            return _Opened(kernel.openat2(AT_FDCWD, real, flags, rules & ~RESOLVE_MASK, mode))
-        return _Opened(os.open(real, flags, mode))
+            return _Opened(open_how(AT_FDCWD, real, flags, mode, rules & ~RESOLVE_MASK))
+        return _Opened(open_plainly(AT_FDCWD, real, flags, mode))
 
 
 def _file(call: Call) -> File:
@@ -277,6 +277,10 @@ def _first_real(router: Router, call: Call) -> bytes:
 
 def native(router: Router, call: Call) -> Any:
     """The kernel's answer as a value. Raises OSError; EOPNOTSUPP where there is no such value."""
+    return settled(router, call, lambda: _native(router, call))
+
+
+def _native(router: Router, call: Call) -> Any:
     source = _NATIVE.get(call.name) or _NATIVE.get(call.operation)
     if source is None:
         emulation = EMULATIONS.get(call.name)

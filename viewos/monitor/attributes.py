@@ -15,7 +15,7 @@ from viewos import kernel
 from viewos.abi import fcntl
 from viewos.abi.row import signed32
 from viewos.kernel import syscall
-from viewos.monitor.emulate import Answer, emulates
+from viewos.monitor.emulate import Answer, emulates, held
 from viewos.monitor.memory import Fault
 from viewos.monitor.outcome import FIX_UP
 from viewos.monitor.paths import PATH_MAX, Place
@@ -34,11 +34,18 @@ def _short(router: Router, place: Place) -> bytes:
     return place.real if len(place.real) < PATH_MAX else short_name(router.view, place.real)
 
 
+def _call(router: Router, call: Call, place: Place, *args: object) -> int:
+    if call.name[0] == "l":
+        return syscall(call.row.number, _short(router, place), *args)
+    with held(place) as path:
+        return syscall(call.row.number, path, *args)
+
+
 def _told(router: Router, call: Call, place: Place, names: tuple[bytes, ...], at: int) -> int:
     """A call that fills a buffer, which is argument `at` with its size behind it."""
     size = min(call.raw[at + 1], _LARGEST)
     buffer = ctypes.create_string_buffer(size) if size else None
-    result = syscall(call.row.number, _short(router, place), *names, buffer, size)
+    result = _call(router, call, place, *names, buffer, size)
     if buffer is not None:
         try:
             router.memory.write(call.tid, call.raw[at], buffer.raw[:result])
@@ -74,7 +81,7 @@ def setxattr(router: Router, call: Call, places: list[Place]) -> Answer:
         value = router.memory.read_exact(call.tid, call.raw[2], size) if size else b""
     except (Fault, OSError):
         return FIX_UP
-    return syscall(call.row.number, _short(router, places[0]), name, value, size, flags)
+    return _call(router, call, places[0], name, value, size, flags)
 
 
 @emulates("removexattr", "lremovexattr")
@@ -84,7 +91,7 @@ def removexattr(router: Router, call: Call, places: list[Place]) -> Answer:
         name = router.memory.read_string(call.tid, call.raw[1])
     except (Fault, OSError):
         return FIX_UP
-    return syscall(call.row.number, _short(router, places[0]), name)
+    return _call(router, call, places[0], name)
 
 
 @emulates("truncate")
@@ -94,7 +101,8 @@ def truncate(router: Router, call: Call, places: list[Place]) -> Answer:
     if call.raw[1] > limit:
         return FIX_UP
     try:
-        return syscall(call.row.number, _short(router, places[0]), call.raw[1])
+        with held(places[0]) as path:
+            return syscall(call.row.number, path, call.raw[1])
     except OSError as error:
         if error.errno != errno.EFBIG:  # by a limit of the monitor's, perhaps
             raise

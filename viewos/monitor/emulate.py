@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING
 from viewos import kernel
 from viewos.abi.fcntl import AT_REMOVEDIR, O_TMPFILE, OPEN_HOW
 from viewos.kernel import AT_FDCWD, NR, syscall
+from viewos.monitor.exchanged import open_how, open_plainly, refuse_link, refuse_link_at
 from viewos.monitor.outcome import FIX_UP, Outcome
 from viewos.monitor.paths import PATH_MAX, RESOLVE_MASK, Place
-from viewos.monitor.scratch import short_name
 
 if TYPE_CHECKING:
     from viewos.call import Call
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 AT_SYMLINK_NOFOLLOW = 0x100
 _F_FLAGS = 80
 """Where f_flags stands in struct statfs (asm-generic/statfs.h, 64 bits)."""
+
+_ST_MODE, _STX_MODE = 24, 28
+"""Where st_mode stands in struct stat, and stx_mode in struct statx."""
 
 Answer = int | Outcome
 Emulation = Callable[["Router", "Call", list[Place]], Answer]
@@ -74,6 +77,17 @@ def reach(real: bytes) -> Iterator[tuple[int, bytes]]:
         yield dirfd, rest
     finally:
         os.close(dirfd)
+
+
+@contextmanager
+def held(place: Place) -> Iterator[bytes]:
+    """A short path that leads to the file at a place, whatever stands there by now."""
+    with reach(place.real) as (dirfd, path):
+        fd = open_how(dirfd, path, os.O_PATH | os.O_CLOEXEC, 0, 0)
+    try:
+        yield b"/proc/self/fd/%d" % fd
+    finally:
+        os.close(fd)
 
 
 # ---- open -----------------------------------------------------------------------------------
@@ -126,7 +140,7 @@ def open_(router: Router, call: Call, places: list[Place]) -> Answer:
 
     def make() -> int:
         with reach(places[0].real) as (dirfd, path):
-            return syscall(NR["openat"], dirfd, path, flags | os.O_CLOEXEC, mode)
+            return open_plainly(dirfd, path, flags | os.O_CLOEXEC, mode)
 
     return _open(router, call, places[0], flags, make)
 
@@ -171,7 +185,7 @@ def openat2(router: Router, call: Call, places: list[Place]) -> Answer:
 
     def make() -> int:
         with reach(places[0].real) as (dirfd, path):
-            return kernel.openat2(dirfd, path, flags | os.O_CLOEXEC, resolve & ~RESOLVE_MASK, mode)
+            return open_how(dirfd, path, flags | os.O_CLOEXEC, mode, resolve & ~RESOLVE_MASK)
 
     return _open(router, call, places[0], flags, make)
 
@@ -182,6 +196,7 @@ def openat2(router: Router, call: Call, places: list[Place]) -> Answer:
 def _write_stat(router: Router, call: Call, place: Place, address: int, flags: int) -> int:
     with reach(place.real) as (dirfd, path):
         data = kernel.raw_stat(dirfd, path, flags | AT_SYMLINK_NOFOLLOW)
+    refuse_link(call, int.from_bytes(data[_ST_MODE : _ST_MODE + 4], "little"))
     router.memory.write(call.tid, address, data)
     return 0
 
@@ -204,6 +219,7 @@ def statx(router: Router, call: Call, places: list[Place]) -> Answer:
     flags, mask = call.raw[2] & 0xFFFFFFFF, call.raw[3] & 0xFFFFFFFF
     with reach(places[0].real) as (dirfd, path):
         data = kernel.raw_statx(dirfd, path, flags | AT_SYMLINK_NOFOLLOW, mask)
+    refuse_link(call, int.from_bytes(data[_STX_MODE : _STX_MODE + 2], "little"))
     router.memory.write(call.tid, call.raw[4], data)
     return 0
 
@@ -211,10 +227,8 @@ def statx(router: Router, call: Call, places: list[Place]) -> Answer:
 @emulates("statfs")
 def statfs(router: Router, call: Call, places: list[Place]) -> Answer:
     """statfs(2)."""
-    real = places[0].real
-    if len(real) >= PATH_MAX:
-        real = short_name(router.view, real)
-    data = told_statfs(real, read_only=places[0].is_read_only)
+    with held(places[0]) as held_place:
+        data = told_statfs(held_place, read_only=places[0].is_read_only)
     router.memory.write(call.tid, call.raw[1], data)
     return 0
 
@@ -232,7 +246,7 @@ def access(router: Router, call: Call, places: list[Place]) -> Answer:
     """access(2), faccessat(2) (the system call, which has no flags)."""
     mode = call.raw[1 if call.name == "access" else 2] & 0xFFFFFFFF
     with reach(places[0].real) as (dirfd, path):
-        syscall(NR["faccessat"], dirfd, path, mode)
+        syscall(NR["faccessat2"], dirfd, path, mode, AT_SYMLINK_NOFOLLOW)
     return _refuse_write(router, call, places[0], mode)
 
 
@@ -241,7 +255,7 @@ def faccessat2(router: Router, call: Call, places: list[Place]) -> Answer:
     """faccessat2(2)."""
     mode, flags = call.raw[2] & 0xFFFFFFFF, call.raw[3] & 0xFFFFFFFF
     with reach(places[0].real) as (dirfd, path):
-        syscall(NR["faccessat2"], dirfd, path, mode, flags)
+        syscall(NR["faccessat2"], dirfd, path, mode, flags | AT_SYMLINK_NOFOLLOW)
     return _refuse_write(router, call, places[0], mode)
 
 
@@ -331,6 +345,12 @@ def chmod(router: Router, call: Call, places: list[Place]) -> Answer:
     """chmod(2), fchmodat(2) (the system call, which has no flags)."""
     mode = call.raw[1 if call.name == "chmod" else 2] & 0xFFFF
     with reach(places[0].real) as (dirfd, path):
+        try:
+            return syscall(NR["fchmodat2"], dirfd, path, mode, AT_SYMLINK_NOFOLLOW)
+        except OSError as error:
+            if error.errno not in (errno.ENOSYS, errno.EPERM):  # it is of Linux 6.6
+                refuse_link_at(call, dirfd, path)
+                raise
         return syscall(NR["fchmodat"], dirfd, path, mode)
 
 

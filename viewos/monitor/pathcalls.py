@@ -6,9 +6,9 @@ import errno
 import os
 import stat
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from viewos.abi.row import HOW, Intent, PathArg, applies, signed32
 from viewos.claims import lies_in
@@ -20,6 +20,7 @@ from viewos.monitor.emulate import (
     pack_how,
     read_how,
 )
+from viewos.monitor.exchanged import PATIENCE, Exchanged, beyond_backing
 from viewos.monitor.intents import INTENTS, intention
 from viewos.monitor.memory import Fault
 from viewos.monitor.namespaces import is_view
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from viewos.call import Call
     from viewos.monitor.router import Router
 
+T = TypeVar("T")
 _BLOCKING = frozenset({"open", "openat", "openat2", "creat", "connect"})
 
 
@@ -43,6 +45,22 @@ def path_call(
 ) -> int | Outcome:
     """The answer to a call that takes paths, when no module has answered it. `others`: strings
     beside the paths, by index, that the kernel is to be given instead of the tracee's."""
+    return settled(router, call, lambda: _path_call(router, call, others))
+
+
+def settled(router: Router, call: Call, attempt: Callable[[], T]) -> T:
+    """What an attempt gives once nothing is exchanged while it is made. Raises OSError ELOOP."""
+    for _ in range(PATIENCE):
+        try:
+            return attempt()
+        except Exchanged:
+            call.places = None
+            if places := resolve_all(router, call):
+                call.places = [beyond_backing(place) for place in places]
+    raise OSError(errno.ELOOP, "symbolic links")
+
+
+def _path_call(router: Router, call: Call, others: Mapping[int, bytes]) -> int | Outcome:
     places = resolve_all(router, call)
     if router.has_read_only:
         refuse_by_descriptor(router, call)

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include <elf.h>
 #include <linux/audit.h>
@@ -385,15 +386,22 @@ enum outcome do_socket(struct call *);
 /* emulate.c */
 uint64_t argument(const struct call *, int index);
 uint32_t value(const struct call *, int n);
-uint32_t open_flags(const struct call *);
+enum outcome done(struct call *, long result); /* below 0: errno */
+enum outcome fails(struct call *, int number);
+bool is_waiting(const struct call *);
 bool is_like_us(struct call *);
 enum outcome emulate(struct call *);
-enum outcome inject(struct call *, int fd, uint32_t flags);
 enum outcome do_getcwd(struct call *);
 enum outcome do_fstat(struct call *, int fd);
 enum outcome do_change_fd(struct call *, int fd);
 enum outcome do_change_name(struct call *, int directory, bool follow);
 enum outcome deliver(struct call *, uint64_t address, const void *data, size_t size);
+
+/* opening.c */
+uint32_t open_flags(const struct call *);
+bool take_umask(struct call *, mode_t *before);
+enum outcome inject(struct call *, int fd, uint32_t flags);
+enum outcome do_open(struct call *);
 
 /* constants.c */
 void facts_set(struct accelerator *, size_t index, const int64_t values[FACTS]);
@@ -404,6 +412,7 @@ enum outcome do_filter(struct call *, uint32_t without);
 
 /* answer.c */
 bool makes_plainly(const struct call *, uint32_t mode);
+bool follows(const struct call *, const struct path_argument *);
 enum outcome answer(struct call *);
 
 /* serve.c */

@@ -42,7 +42,7 @@ static bool find_start(struct call *c, const struct path_argument *a, struct pla
                    &c->scratch, NULL);
 }
 
-static bool follows(const struct call *c, const struct path_argument *a)
+bool follows(const struct call *c, const struct path_argument *a)
 {
     for (int i = 0; i < a->flag_count; i++) {
         const struct flag *f = a->flags + i;

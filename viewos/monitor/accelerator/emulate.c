@@ -4,14 +4,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+enum { SYS_FCHMODAT2 = 452 }; /* it has that number everywhere */
 
 uint64_t argument(const struct call *c, int index)
 {
@@ -29,20 +28,20 @@ static uint64_t pointer(const struct call *c, int n)
     return argument(c, c->rule->values[n]);
 }
 
-static enum outcome done(struct call *c, long result)
+enum outcome done(struct call *c, long result)
 {
     c->result = result < 0 ? -errno : result;
     return ANSWER;
 }
 
-static enum outcome fails(struct call *c, int number)
+enum outcome fails(struct call *c, int number)
 {
     c->result = -number;
     return ANSWER;
 }
 
 /* What was read belongs to this call only if it is still waiting. */
-static bool is_waiting(const struct call *c)
+bool is_waiting(const struct call *c)
 {
     uint64_t id = c->notification->id;
     return !ioctl(c->listener, SECCOMP_IOCTL_NOTIF_ID_VALID, &id);
@@ -61,97 +60,25 @@ static enum outcome give(struct call *c, int n, const void *data, size_t size)
     return deliver(c, pointer(c, n), data, size);
 }
 
-/* ---- opening ------------------------------------------------------------------------------------ */
-
-uint32_t open_flags(const struct call *c)
-{
-    return c->rule->values[0] < 0 ? O_CREAT | O_WRONLY | O_TRUNC : value(c, 0);
-}
-
-static const char umask_line[] = "\nUmask:";
-
-/* Has the tracee surely a descriptor left? The last one is free. */
-static bool has_descriptor(const struct call *c)
-{
-    char name[32];
-    struct rlimit limit;
-    if (prlimit((int)c->notification->pid, RLIMIT_NOFILE, NULL, &limit) || !limit.rlim_cur)
-        return false;
-    snprintf(name, sizeof name, "fd/%lu", limit.rlim_cur - 1);
-    return faccessat(c->task->directory, name, F_OK, AT_SYMLINK_NOFOLLOW) && errno == ENOENT;
-}
-
-/* Take on the tracee's umask. */
-static bool take_umask(struct call *c, mode_t *before)
-{
-    char *line;
-    if (!c->own_umask || !read_status(c) ||
-        !(line = strstr(c->status, umask_line)) || !is_waiting(c))
-        return false;
-    *before = umask((mode_t)strtoul(line + sizeof umask_line - 1, NULL, 8));
-    return true;
-}
-
-/* Our own copy is closed before the tracee runs: locks, ETXTBSY, ends of pipes. */
-enum outcome inject(struct call *c, int fd, uint32_t flags)
-{
-    struct seccomp_notif_addfd add = {
-        .id = c->notification->id,
-        .srcfd = (uint32_t)fd,
-        .newfd_flags = flags & O_CLOEXEC,
-    };
-    int number;
-    do
-        number = ioctl(c->listener, SECCOMP_IOCTL_NOTIF_ADDFD, &add);
-    while (number < 0 && errno == EINTR);
-    int failed = errno;
-    close(fd);
-    if (number >= 0)
-        return done(c, number);
-    return failed == ENOENT ? ABANDONED : fails(c, failed);
-}
-
-/* FIFOs, devices and sockets are opened by the tracee itself. */
-static bool is_ordinary(const struct place *p)
-{
-    struct stat st;
-    if (fstatat(AT_FDCWD, p->real, &st, AT_SYMLINK_NOFOLLOW))
-        return true;
-    return S_ISREG(st.st_mode) || S_ISDIR(st.st_mode) || S_ISLNK(st.st_mode);
-}
-
-static enum outcome do_open(struct call *c)
-{
-    const struct place *p = c->places;
-    uint32_t flags = open_flags(c), mode = value(c, 1) & 0xffff;
-    if (flags & O_PATH || (flags & O_TMPFILE) == O_TMPFILE || !is_ordinary(p))
-        return PASS;
-    mode_t before = 0;
-    bool makes = flags & (O_CREAT | O_TRUNC);
-    /* Natively EMFILE comes before anything happens to a file. */
-    if (makes && (!has_descriptor(c) || !take_umask(c, &before)))
-        return PASS;
-    int fd = (int)syscall(SYS_openat, AT_FDCWD, p->real, flags | O_CLOEXEC, mode);
-    int failed = errno;
-    if (makes)
-        umask(before);
-    if (fd >= 0)
-        return inject(c, fd, flags);
-    if (failed == EMFILE) /* ours: nothing has happened yet */
-        return PASS;
-    return makes || has_descriptor(c) ? fails(c, failed) : PASS; /* ... and before it fails */
-}
-
 /* ---- looking ------------------------------------------------------------------------------------ */
+
+/* Has a link taken the place of what the call would follow? */
+static bool is_exchanged(const struct call *c, uint32_t mode)
+{
+    return S_ISLNK(mode) && c->rule->path_count && follows(c, c->rule->paths);
+}
 
 static enum outcome stat_at(struct call *c, int directory, const char *path, uint32_t flags)
 {
+    bool is_place = directory == AT_FDCWD;
     struct owners *owners = c->level->owners;
     c->result = 0;
     if (c->rule->action == ACTION_STATX) {
         struct statx st;
         if (syscall(SYS_statx, directory, path, flags, value(c, 1), &st))
             return done(c, -1);
+        if (is_place && is_exchanged(c, st.stx_mode))
+            return PASS;
         if (owners && !owners_statx(owners, directory, path, (int)flags, &st))
             return PASS;
         return give(c, 2, &st, sizeof st);
@@ -159,6 +86,8 @@ static enum outcome stat_at(struct call *c, int directory, const char *path, uin
     struct stat st;
     if (syscall(SYS_newfstatat, directory, path, &st, flags))
         return done(c, -1);
+    if (is_place && is_exchanged(c, st.st_mode))
+        return PASS;
     if (owners && !owners_stat(owners, directory, path, (int)flags, &st))
         return PASS;
     return give(c, 0, &st, sizeof st);
@@ -261,9 +190,9 @@ enum outcome do_change_fd(struct call *c, int fd)
 
 static enum outcome do_access(struct call *c)
 {
-    if (c->rule->values[1] < 0)
-        return done(c, syscall(SYS_faccessat, AT_FDCWD, c->places->real, value(c, 0)));
-    return done(c, syscall(SYS_faccessat2, AT_FDCWD, c->places->real, value(c, 0), value(c, 1)));
+    uint32_t flags = c->rule->values[1] < 0 ? 0 : value(c, 1);
+    return done(c, syscall(SYS_faccessat2, AT_FDCWD, c->places->real, value(c, 0),
+                           flags | AT_SYMLINK_NOFOLLOW));
 }
 
 static enum outcome do_readlink(struct call *c)
@@ -320,6 +249,18 @@ static enum outcome do_symlink(struct call *c)
     return done(c, syscall(SYS_symlinkat, c->text, AT_FDCWD, c->places->real));
 }
 
+static enum outcome do_chmod(struct call *c)
+{
+    const char *path = c->places->real;
+    uint32_t mode = value(c, 0) & 0xffff;
+    long result = syscall(SYS_FCHMODAT2, AT_FDCWD, path, mode, AT_SYMLINK_NOFOLLOW);
+    if (result < 0 && errno == EOPNOTSUPP)
+        return PASS; /* a link has taken its place, perhaps */
+    if (result < 0 && (errno == ENOSYS || errno == EPERM)) /* it is of Linux 6.6 */
+        result = syscall(SYS_fchmodat, AT_FDCWD, path, mode);
+    return done(c, result);
+}
+
 static enum outcome do_utimens(struct call *c)
 {
     struct timespec times[2];
@@ -361,7 +302,7 @@ enum outcome emulate(struct call *c)
     case ACTION_SYMLINK:
         return do_symlink(c);
     case ACTION_CHMOD:
-        return done(c, syscall(SYS_fchmodat, AT_FDCWD, c->places->real, value(c, 0) & 0xffff));
+        return do_chmod(c);
     case ACTION_UTIMENS:
         return do_utimens(c);
     case ACTION_OWN:

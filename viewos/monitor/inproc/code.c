@@ -183,6 +183,8 @@ CODE struct verdict make_here(const struct shared *shared, struct here *here, ui
 {
     if (p->kind == OWNS && calls & SHOWN)
         return own_here(shared, here, number, a, p, path, single);
+    if (number == SYS_chmod || number == SYS_fchmodat)
+        return change_mode_here(shared, number, a, p, path);
     struct verdict verdict = {0, 0};
     if (p->kind == ASKS && calls & SHOWN && !is_unknown_file(shared, here, AT_FDCWD, path, single))
         return verdict;
@@ -192,6 +194,8 @@ CODE struct verdict make_here(const struct shared *shared, struct here *here, ui
         verdict.is_made = 0;
     if (p->kind == LOOKS && calls & SHOWN && !verdict.value)
         verdict.is_made = show_owner(shared, here, number, a, single);
+    if (p->kind == LOOKS && p->follows && !verdict.value && has_met_link(number, a))
+        verdict.is_made = 0;
     return verdict;
 }
 
@@ -343,7 +347,9 @@ APART struct verdict path_here(const struct shared *shared, struct here *here, u
         return none;
     if (names && !may_name(shared, here, calls, number, a, p, path, single))
         return none;
-    return make_here(shared, here, calls, number, a, p, path, single);
+    struct arguments real = *a;
+    number = p->follows ? without_following(number, &real) : number;
+    return make_here(shared, here, calls, number, &real, p, path, single);
 }
 
 SECTION struct verdict inproc_call(const struct shared *shared, struct here *here, long number,

@@ -91,8 +91,11 @@ struct route {
 enum { NO_SIXTH = -1 };
 int64_t call(long number, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e, uint64_t not_f);
 
-/* understand.c: what kind of call it is, and where its directory and its path stand. */
+/* understand.c: what kind of call it is, and where its directory and its path stand; and the one of its
+ * kind that follows no link at the end. */
 void understand(long number, const struct arguments *, struct path_call *);
+long without_following(long number, struct arguments *);
+bool has_met_link(long number, const struct arguments *);
 
 /* route.c: the length of a string, -1: not to be read, or longer than there is room for; and the path
  * for the kernel, if no symbolic link is in it, NULL: not certain. Might it be a file or a link of procfs
@@ -134,6 +137,8 @@ bool opens_plainly(const struct shared *, struct here *, const struct path_call 
      (uint64_t)(e) << 32 | (uint64_t)(f) << 40 | (uint64_t)(g) << 48 | (uint64_t)(h) << 56)
 uint64_t word(const char *name, size_t size);
 
+struct verdict change_mode_here(const struct shared *, long number, const struct arguments *,
+                                const struct path_call *, const char *path);
 struct verdict own_here(const struct shared *, struct here *, long number, const struct arguments *,
                         const struct path_call *, const char *path, const volatile char *single);
 

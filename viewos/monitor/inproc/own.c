@@ -5,10 +5,13 @@
 #include "code.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+enum { SYS_FCHMODAT2 = 452 }; /* Linux 6.6 */
 
 enum {
     PATIENCE = 6, /* so often it asks the monitor before it asks for the notes: they cost as much */
@@ -227,6 +230,26 @@ CODE bool is_real_mode(const struct stat *s, uint32_t mode)
     return !S_ISLNK(s->st_mode) && !(mode & (S_ISUID | S_ISGID)) && (mode & least) == least;
 }
 
+/* Of what is no link. */
+CODE int64_t change_mode_of(const struct shared *shared, uint64_t directory, uint64_t path, uint64_t mode)
+{
+    int64_t result = call(SYS_FCHMODAT2, directory, path, mode, AT_SYMLINK_NOFOLLOW, 0, shared->not_cookie);
+    if (result == -ENOSYS || result == -EPERM)
+        result = call(SYS_fchmodat, directory, path, mode, 0, 0, shared->not_cookie);
+    return result;
+}
+
+/* A change of a mode. What the kernel refuses to do to a link the monitor does to what is behind it. */
+SECTION struct verdict change_mode_here(const struct shared *shared, long number, const struct arguments *a,
+                                     const struct path_call *p, const char *path)
+{
+    struct verdict verdict;
+    verdict.value = change_mode_of(shared, (uint64_t)(int64_t)p->directory, (uint64_t)path,
+                                   number == SYS_chmod ? a->rsi : a->rdx);
+    verdict.is_made = verdict.value != -EACCES && verdict.value != -EOPNOTSUPP;
+    return verdict;
+}
+
 /* The mode is another one now, if it is that of the file that had been looked at. If the name has led to
  * another file meanwhile the monitor has to know. */
 CODE bool change_mode(const struct shared *shared, const struct file *f, bool is_open,
@@ -234,7 +257,7 @@ CODE bool change_mode(const struct shared *shared, const struct file *f, bool is
 {
     struct stat now;
     if (is_open ? call(SYS_fchmod, f->directory, mode, 0, 0, 0, shared->not_cookie)
-                : call(SYS_fchmodat, f->directory, f->path, mode, 0, 0, shared->not_cookie))
+                : change_mode_of(shared, f->directory, f->path, mode))
         return false;
     return (s->st_mode & 07777) == mode ||
            (look_at(shared, f, &now) && now.st_ino == s->st_ino && now.st_dev == s->st_dev &&

@@ -1,6 +1,7 @@
 /* What the arguments of a call are, as those of one that has a directory and a path. */
 #include "code.h"
 
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -95,4 +96,32 @@ SECTION void understand(long number, const struct arguments *a, struct path_call
         p->follows = number != SYS_lchown && !(p->flags & AT_SYMLINK_NOFOLLOW);
         p->writes = true;
     }
+}
+
+/* The same call, but that it follows no link at the end of its path: there is none, or it has been put
+ * there since that was looked at. */
+SECTION long without_following(long number, struct arguments *a)
+{
+    if (number == SYS_newfstatat || number == SYS_utimensat)
+        a->r10 |= AT_SYMLINK_NOFOLLOW;
+    else if (number == SYS_statx)
+        a->rdx |= AT_SYMLINK_NOFOLLOW;
+    else if (number == SYS_fchownat)
+        a->r8 |= AT_SYMLINK_NOFOLLOW;
+    else if (number == SYS_stat)
+        return SYS_lstat;
+    else if (number == SYS_chown)
+        return SYS_lchown;
+    else if (number == SYS_getxattr)
+        return SYS_lgetxattr;
+    else if (number == SYS_listxattr)
+        return SYS_llistxattr;
+    return number;
+}
+
+/* Has a call that looked at a file found a link? */
+SECTION bool has_met_link(long number, const struct arguments *a)
+{
+    return S_ISLNK(number == SYS_statx ? ((struct statx *)a->r8)->stx_mode
+                                       : ((struct stat *)(number == SYS_newfstatat ? a->rdx : a->rsi))->st_mode);
 }
