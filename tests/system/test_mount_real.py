@@ -28,6 +28,13 @@ def move(source, target):
     words = -100, source, -100, target, 0
     return errno.errorcode[ctypes.get_errno()] if libc.syscall(429, *words) else "done"
 print(move(b'old', b'new'), move(b'new', b'old'), os.path.ismount('new'))"""
+MOVE_OPEN = f"""{CALLS}
+def move(fd, target):
+    words = fd, b"", -100, target, 4
+    return errno.errorcode[ctypes.get_errno()] if libc.syscall(429, *words) else "done"
+fd, new = os.open("old", os.O_PATH), os.path.abspath(b"new")
+os.chdir("old")
+print(move(-100, new), move(fd, new), move(99, new), os.path.ismount(new))"""
 NEWER = f"{CALLS}\nprint(mount(b'x', b'new', b'ramfs'), umount(b'new'), umount(b'new'))"
 
 
@@ -53,6 +60,7 @@ def says(top: Path, module: str, program: str, *before: str) -> str:
         (UMOUNT, "umount2", "EPERM EPERM EINVAL"),
         (REMOUNT, "mount", "EPERM EINVAL"),
         (MOVE, "move_mount", "EPERM EINVAL False"),
+        (MOVE_OPEN, "move_mount", "EPERM EPERM EBADF False"),
     ],
 )
 def test_what_was_mounted_before(top: Path, program: str, name: str, expected: str) -> None:
@@ -61,7 +69,12 @@ def test_what_was_mounted_before(top: Path, program: str, name: str, expected: s
 
 @pytest.mark.parametrize(
     ("program", "expected"),
-    [(UMOUNT, "done EINVAL EINVAL"), (REMOUNT, "done EINVAL"), (MOVE, "done done False")],
+    [
+        (UMOUNT, "done EINVAL EINVAL"),
+        (REMOUNT, "done EINVAL"),
+        (MOVE, "done done False"),
+        (MOVE_OPEN, "done ELOOP EBADF True"),
+    ],
 )
 def test_for_real(top: Path, program: str, expected: str) -> None:
     assert says(top, "mount:real", program) == f"{expected}\n"

@@ -21,6 +21,8 @@ MS_KINDS = 0x20000 | 0x40000 | 0x80000 | 0x100000
 MS_MGC_VAL, MS_MGC_MSK = 0xC0ED0000, 0xFFFF0000
 """What old programs put in front of their flags."""
 MNT_FORCE, MNT_DETACH, MNT_EXPIRE, UMOUNT_NOFOLLOW = 1, 2, 4, 8
+_FROM_EMPTY_PATH = 4
+"""MOVE_MOUNT_F_EMPTY_PATH (linux/mount.h)."""
 _STATX_ATTR_MOUNT_ROOT = 0x2000
 _STATX = struct.Struct("=8xQ12xH26xQ")
 """Of struct statx (linux/stat.h): attributes, mode, and which attributes are known."""
@@ -163,17 +165,19 @@ class Mount(VirtualModule):
 
     def move_mount(self, call: Call) -> Verdict:
         """move_mount(2): the kernel's, but for what the machine has mounted."""
-        source = call.path
-        if source is not None:
+        source = call.path  # None: a descriptor's, perhaps
+        if source is not None or call.args.flags & _FROM_EMPTY_PATH:
             self._refuse_machines(call, 0, source)
         return PASS
 
-    def _refuse_machines(self, call: Call, index: int, target: bytes) -> None:
+    def _refuse_machines(self, call: Call, index: int, target: bytes | None) -> None:
         """Raise OSError EPERM for a mount of the machine's, unless the caller has a copy."""
         if not self._machines or _has_own_mounts(call):
             return
         found = call.file(index)
-        file = call.file_at(target) if found is None else found
+        if found is None and target is None:
+            return  # a bad descriptor
+        file = call.file_at(target or b"/") if found is None else found
         try:
             is_machines = _is_mount(file) and _mount_of(file) in self._machines
         finally:
