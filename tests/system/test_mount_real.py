@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.system.mounts import CALLS
-from tests.system.view import run_in_view, scratch_directory
+from tests.system.view import prefix, run_in_view, scratch_directory
 
 pytestmark = [
     pytest.mark.timeout(60),
@@ -92,3 +92,35 @@ def test_a_copy(top: Path) -> None:
 
 def test_a_wrong_option(top: Path) -> None:
     assert "expected nothing, or real" in says(top, "mount:x", "")
+
+
+REUSED = f"""{CALLS}
+def number():
+    return open("/proc/self/mountinfo").read().splitlines()[-1].split()[0]
+print("ready", flush=True)
+wanted, others = input(), []
+while True:
+    mount(b"x", b"new", b"ramfs")
+    if number() == wanted or len(others) > 5000:
+        break
+    others.append(number())
+print(number() == wanted, *{{umount(b"new") for _ in range(len(others) + 1)}})"""
+OUTSIDE = """
+coproc "$@" 2>&1
+read -r line <&"${COPROC[0]}"
+number=$(grep " $PWD/old " /proc/self/mountinfo | cut -d" " -f1)
+umount old
+echo "$number" >&"${COPROC[1]}"
+cat <&"${COPROC[0]}"
+wait
+"""
+
+
+def test_a_number_that_is_given_out_again(top: Path) -> None:
+    """The kernel gives a mount the lowest number that is free."""
+    words = [*prefix(["mount"]), "python3", "-c", REUSED]
+    done = run_in_view(
+        None, ["bash", "-c", f"mount -t tmpfs x old;{OUTSIDE}", "bash", *words],
+        cwd=top, timeout=50, before=("unshare", "-m", "--propagation", "private"),
+    )  # fmt: skip
+    assert (done.stdout + done.stderr).decode() == "True done\n"

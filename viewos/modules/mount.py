@@ -131,6 +131,7 @@ class Mount(VirtualModule):
         except OSError as error:
             if error.errno != errno.ENODEV:
                 raise
+            self._forget_unmounted()
             return PASS
         if kind not in _WITHOUT_PROGRAMS:
             _tell_ignored(call, flags & ~MS_NODEV)  # a new file system has no devices yet
@@ -169,6 +170,12 @@ class Mount(VirtualModule):
         if source is not None or call.args.flags & _FROM_EMPTY_PATH:
             self._refuse_machines(call, 0, source)
         return PASS
+
+    def _forget_unmounted(self) -> None:
+        """A real mount is about to be made, and may get the number of one that has gone."""
+        now = _mounts_now() if self._machines else None
+        if now:
+            self._machines &= now
 
     def _refuse_machines(self, call: Call, index: int, target: bytes | None) -> None:
         """Raise OSError EPERM for a mount of the machine's, unless the caller has a copy."""
