@@ -127,7 +127,7 @@ class ClaimMap:
         `hint` is the prefix of the claim (b"" for the real name) that counts where several would
         do.
         """
-        return next(self._names(real, hint), None)
+        return next((n for n, is_covered in self._best(real, hint) if not is_covered), None)
 
     def names(self, real: bytes) -> list[bytes]:
         """All virtual names of a real path, the best one first."""
@@ -140,14 +140,26 @@ class ClaimMap:
     def told(self, real: bytes, hint: bytes | None = None) -> bytes | None:
         """What the kernel tells of an object that is held: `reverse`, or the name over which
         something has been mounted since."""
-        name = self.reverse(real, hint)
-        if name is not None:
+        for name, _ in self._best(real, hint):
             return name
         for claim, covered in self._candidates(real, hint):
             is_seen = b"/" not in self.by_prefix if claim is None else claim.module is None
             if is_seen:
                 return covered
         return None
+
+    def _best(self, real: bytes, hint: bytes | None) -> Iterator[tuple[bytes, bool]]:
+        """(the virtual name of a real path, whether something has been mounted over it), if there
+        is one. No other is looked for once it must have been reached by one that is covered."""
+        for claim, name in self._candidates(real, hint):
+            covering, there = self.forward(name)
+            if there == real:
+                yield name, False
+                return
+            is_reached = claim is not None and (claim.scratch or claim.prefix == hint)
+            if is_reached and claim and covering and covering.layer > claim.layer:
+                yield name, True
+                return
 
     def _names(self, real: bytes, hint: bytes | None) -> Iterator[bytes]:
         """The virtual names of a real path, the best one first."""
@@ -166,7 +178,9 @@ class ClaimMap:
             for claim in self.by_prefix.values()
             if lies_in(real, claim.backing)
         ]  # fmt: skip
-        names.append((hint == b"", -1, -1, None, real))
+        # Nobody has entered the scratch directory by its own name.
+        is_real = hint == b"" and not any(claim and claim.scratch for *_, claim, _ in names)
+        names.append((is_real, -1, -1, None, real))
         for *_, claim, name in sorted(names, key=lambda n: n[:3], reverse=True):
             yield claim, name
 

@@ -73,6 +73,41 @@ CASES = {
         /b ['a'] None  done
         """,
     ),
+    "a directory of a mount over which something is mounted": (
+        """
+        os.makedirs("a/deep/er"), os.mkdir("s")
+        def told(fd):  # by which name it was opened in the tree of a bind mount a view cannot tell
+            name = os.readlink(f"/proc/self/fd/{fd}").replace(TOP, "")
+            return name.replace("/a/", "/b/") if make is bind_a else name
+        def look(*names):
+            print(here(), *(sorted(os.listdir(name)) for name in names), told(held), told(file))
+        def bind_a():
+            return bind("a", "b")
+        def new():
+            return mount(b"x", b"b", b"tmpfs")
+        for make in bind_a, new:
+            print(make.__name__, make())
+            os.makedirs("b/deep/er", exist_ok=True), os.chdir("b/deep")
+            file, held = os.open("f", os.O_CREAT | os.O_RDWR), os.open(".", os.O_RDONLY)
+            print(bind(TOP + "/s", TOP + "/b/deep")), look("..", "../../s"), os.chdir("er")
+            look(".."), os.chdir(TOP), os.fchdir(held), look("..", "../../s"), os.chdir("../..")
+            print(umount(b"b/deep"), here(), os.close(file), os.close(held), umount(b"b"))
+        """,
+        """
+        bind_a done
+        done
+        /b/deep ['a', 'deep'] [] /b/deep /b/deep/f
+        /b/deep/er [] /b/deep /b/deep/f
+        /b/deep ['a', 'deep'] [] /b/deep /b/deep/f
+        done  None None done
+        new done
+        done
+        /b/deep ['deep'] [] /b/deep /b/deep/f
+        /b/deep/er [] /b/deep /b/deep/f
+        /b/deep ['deep'] [] /b/deep /b/deep/f
+        done  None None done
+        """,
+    ),
     "a slash behind the name of a file": (
         """
         os.mkdir("a/in")

@@ -148,7 +148,8 @@ def _steps(router: Router, call: Call, task: Task) -> Steps:
             wanted.append(claim)
     failed: list[bytes] = [c.prefix for c in claims if c.module is not None]
     real = task.link("cwd")
-    cwd = router.view.claims.reverse(real, router.cwd_hint(call)) or b"/"
+    known = router.view.claims
+    cwd = known.reverse(real, router.cwd_hint(call)) or next(iter(known.names(real)), b"/")
     trees: list[tuple[Claim, int]] = []
     for claim in wanted:  # all before the first is mounted: one may hide the backing of another
         flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE

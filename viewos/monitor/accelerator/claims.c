@@ -75,6 +75,9 @@ static size_t candidates(const struct table *claims, const char *real, size_t le
     size_t count = table_backings(claims, real, length, found, MOST_NAMES), used = 0;
     if (count > MOST_NAMES)
         return 0;
+    for (size_t i = 0; i < count; i++)
+        if (hint == CWD_REAL && found[i]->flags & CLAIM_SCRATCH) /* nobody has entered that by its own name */
+            hint = CWD_NO_HINT;
     for (size_t first = 1; first + 1; first--) {
         /* The claim that is hinted at, and then the longest backing first. */
         if (first && hint == CWD_REAL)
@@ -115,8 +118,13 @@ bool reverse(const struct table *claims, const char *real, size_t length, int hi
             return false;
         if (!forward(claims, p))
             return false;
-        if (!is_text(p->real, p->real_length, real, length))
+        if (!is_text(p->real, p->real_length, real, length)) {
+            /* It must have been reached by that name, over which something has been mounted. */
+            if (!is_known && names[i] && names[i]->flags & CLAIM_COVERED &&
+                (names[i]->flags & CLAIM_SCRATCH || names[i] - claims->entries == hint))
+                return false;
             continue;
+        }
         if (is_known && !is_text(to, *to_length, p->virtual_, p->virtual_length)) {
             *ambiguous = true;
             return true;

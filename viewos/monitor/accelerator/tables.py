@@ -6,11 +6,11 @@ import struct
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 
-from viewos.claims import ClaimMap
+from viewos.claims import Claim, ClaimMap
 from viewos.monitor.mounts import NATIVE_TYPES
 from viewos.tuples import NamedTuple
 
-READ_ONLY, MODULE = 1, 2
+READ_ONLY, MODULE, SCRATCH, COVERED = 1, 2, 4, 8
 """Flags of a claim."""
 NATIVE, PROC = 1, 2
 """Flags of a mount."""
@@ -86,13 +86,31 @@ def _hashed(slots: int, keys: Iterable[tuple[bytes, int]]) -> list[int]:
     return table
 
 
+def _flags(claim: Claim) -> int:
+    is_modules = claim.module is not None
+    return READ_ONLY * claim.read_only | MODULE * is_modules | SCRATCH * claim.scratch
+
+
+def _covered(claims: ClaimMap) -> set[bytes]:
+    """The prefixes of claims over parts of which later layers have mounted something."""
+    found = set[bytes]()
+    for claim in claims:
+        outer: Claim | None = claim
+        while outer is not None and outer.prefix != b"/":
+            outer = claims.find(outer.prefix[: outer.prefix.rfind(b"/")] or b"/")
+            if outer is not None and outer.layer < claim.layer:
+                found.add(outer.prefix)
+    return found
+
+
 def of_claims(claims: ClaimMap) -> bytes | None:
     """The table of a view's claims, in the order of the map; None where Python has to judge."""
+    covered = _covered(claims)
     entries = [
         Entry(
             bytes(claim.prefix),
             bytes(claim.backing),
-            (READ_ONLY if claim.read_only else 0) | (MODULE if claim.module is not None else 0),
+            _flags(claim) | COVERED * (claim.prefix in covered),
             claim.layer,
         )
         for claim in claims
