@@ -188,10 +188,10 @@ def says(ground: Ground, case: str, modules: Sequence[str] | None) -> str:
     return (done.stdout + done.stderr).decode().strip()
 
 
+@pytest.mark.skipif(os.getuid() != 0, reason="mount(2) needs root")
+@pytest.mark.parametrize("ground", [0], indirect=True)
 @pytest.mark.parametrize("case", CASES)
 def test_natively(ground: Ground, case: str) -> None:
-    if ground.user != 0 or os.getuid() != 0:
-        pytest.skip("mount(2) needs root")
     assert says(ground, case, None) == textwrap.dedent(CASES[case][1]).strip()
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from viewos import kernel
@@ -37,8 +38,22 @@ def _short(router: Router, place: Place) -> bytes:
 def _call(router: Router, call: Call, place: Place, *args: object) -> int:
     if call.name[0] == "l":
         return syscall(call.row.number, _short(router, place), *args)
-    with held(place) as path:
+    with ExitStack() as stack:
+        try:
+            path = stack.enter_context(held(place))
+        except OSError:
+            _check(call.row.number, *args)
+            raise
         return syscall(call.row.number, path, *args)
+
+
+def _check(number: int, *args: object) -> None:
+    """Raise OSError for what the kernel refuses before it looks at the path."""
+    try:
+        syscall(number, b"", *args)
+    except OSError as error:
+        if error.errno != errno.ENOENT:
+            raise
 
 
 def _told(router: Router, call: Call, place: Place, names: tuple[bytes, ...], at: int) -> int:
@@ -101,8 +116,7 @@ def truncate(router: Router, call: Call, places: list[Place]) -> Answer:
     if call.raw[1] > limit:
         return FIX_UP
     try:
-        with held(places[0]) as path:
-            return syscall(call.row.number, path, call.raw[1])
+        return _call(router, call, places[0], call.raw[1])
     except OSError as error:
         if error.errno != errno.EFBIG:  # by a limit of the monitor's, perhaps
             raise
