@@ -10,6 +10,7 @@ import time
 from contextlib import suppress
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.system.view import SLOWER
 
@@ -25,6 +26,11 @@ _BEFORE = pytest.StashKey[tuple[str, set[str]]]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # How long an example takes says something of the machine, and nothing of what is tested.
+    settings.register_profile(
+        "untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    )
+    settings.load_profile("untimed")
     if hasattr(config, "workerinput"):
         return  # one of several processes that share the tests: the first one looks after all
     os.environ.pop("PYTHONUNBUFFERED", None)  # it hides what happens to output at the end

@@ -174,7 +174,7 @@ def test_random_calls_get_what_the_plan_says(name: str) -> None:
     machine = Machine(build(plan))
     machine.check_jumps()
 
-    @settings(max_examples=400, deadline=None)
+    @settings(max_examples=400)
     @given(numbers, st.tuples(*[registers] * 6))
     def check(nr: int, args: tuple[int, ...]) -> None:
         assert machine.run(nr, args) == expected(plan, nr, args, AUDIT_ARCH_X86_64)

@@ -99,7 +99,7 @@ def lines(draw: st.DrawFn) -> bytes:
     return line + draw(blanks)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(
     line=lines(), end=ends, size=st.none() | st.integers(250, 260), fill=st.sampled_from(b"y \t\0")
 )
@@ -124,7 +124,7 @@ def test_first_lines(place: Place, line: bytes, end: bytes, size: int | None, fi
     assert place.run(line) == place.expected(line), line
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(rest=st.binary(max_size=300))
 def test_any_bytes(place: Place, rest: bytes) -> None:
     """Behind an interpreter's name."""
