@@ -127,7 +127,8 @@ class ClaimMap:
         `hint` is the prefix of the claim (b"" for the real name) that counts where several would
         do.
         """
-        return next((n for n, is_covered in self._best(real, hint) if not is_covered), None)
+        best = self._best(real, hint)
+        return None if best is None or best[1] else best[0]
 
     def names(self, real: bytes) -> list[bytes]:
         """All virtual names of a real path, the best one first."""
@@ -140,26 +141,26 @@ class ClaimMap:
     def told(self, real: bytes, hint: bytes | None = None) -> bytes | None:
         """What the kernel tells of an object that is held: `reverse`, or the name over which
         something has been mounted since."""
-        for name, _ in self._best(real, hint):
-            return name
+        best = self._best(real, hint)
+        if best is not None:
+            return best[0]
         for claim, covered in self._candidates(real, hint):
             is_seen = b"/" not in self.by_prefix if claim is None else claim.module is None
             if is_seen:
                 return covered
         return None
 
-    def _best(self, real: bytes, hint: bytes | None) -> Iterator[tuple[bytes, bool]]:
-        """(the virtual name of a real path, whether something has been mounted over it), if there
-        is one. No other is looked for once it must have been reached by one that is covered."""
+    def _best(self, real: bytes, hint: bytes | None) -> tuple[bytes, bool] | None:
+        """(the virtual name of a real path, whether something has been mounted over it). No other
+        is looked for once it must have been reached by one that is covered."""
         for claim, name in self._candidates(real, hint):
             covering, there = self.forward(name)
             if there == real:
-                yield name, False
-                return
+                return name, False
             is_reached = claim is not None and (claim.scratch or claim.prefix == hint)
             if is_reached and claim and covering and covering.layer > claim.layer:
-                yield name, True
-                return
+                return name, True
+        return None
 
     def _names(self, real: bytes, hint: bytes | None) -> Iterator[bytes]:
         """The virtual names of a real path, the best one first."""

@@ -14,6 +14,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from viewos.monitor.binfmt import elf_header, first_address
+from viewos.monitor.task import ARG_START, START_STACK, stat_fields
 
 if TYPE_CHECKING:
     from viewos.monitor.router import Router
@@ -22,10 +23,8 @@ _ENTRY = struct.Struct("=QQ")
 _AT_PHDR, _AT_PHENT, _AT_PHNUM, _AT_BASE, _AT_ENTRY = 3, 4, 5, 7, 9
 _TOLD = (11, 12, 13, 14, 23)
 """AT_UID, AT_EUID, AT_GID, AT_EGID, AT_SECURE."""
-_START_STACK, _ARG_START = 25, 45
-"""Of /proc/PID/stat, from the state on: where argc stands, in front of argv, envp and the vector,
-and where strings begin."""
 _MOST = 1 << 22
+"""Bytes of argv, envp and the vector."""
 _BEGINNING = rb"(?m)^([0-9a-f]+)-[0-9a-f]+ \S+ 0+ \S+ \d+ +%s$"
 """The line of maps for the mapping of a file's beginning."""
 
@@ -62,9 +61,8 @@ def _with_ids(router: Router, pid: int, text: bytes) -> bytes:
     """With the ids that a module has told the program when it began."""
     if not any(hasattr(module, "executed") for module in router.view.modules):
         return text
-    with open(f"/proc/{pid}/stat", "rb") as stat:
-        fields = stat.read().rpartition(b")")[2].split()
-    start, end = int(fields[_START_STACK]), int(fields[_ARG_START])
+    fields = stat_fields(pid)
+    start, end = int(fields[START_STACK]), int(fields[ARG_START])
     if not 0 < end - start < _MOST:
         return text
     try:

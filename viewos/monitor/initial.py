@@ -15,7 +15,7 @@ from viewos.abi.prctl import PR_SET_MM, PR_SET_MM_MAP
 from viewos.abi.syscalls import TABLE
 from viewos.kept import kept
 from viewos.monitor.binfmt import LoaderHeader, elf_header
-from viewos.monitor.task import START_STACK, auxiliary, start_stack, stat_fields
+from viewos.monitor.task import ARG_START, START_STACK, auxiliary, start_stack, stat_fields
 
 if TYPE_CHECKING:
     from viewos.monitor.traced import ExecStop
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _AT_PHDR, _AT_BASE, _AT_ENTRY, AT_EXECFN = 3, 7, 9, 31
 _MM_MAP = struct.Struct("=12QIi")
 """struct prctl_mm_map (linux/prctl.h)."""
-_CODE, _DATA, _ARG_START = (26, 27), (45, 46), 48
+_CODE, _DATA = (26, 27), (45, 46)
 _START_BRK = 47
 """Fields of proc_pid_stat(5)."""
 
@@ -40,7 +40,7 @@ def hide_loader(stop: ExecStop) -> None:
     start_code, end_code, start_stack, start_data, end_data = (
         int(fields[at]) for at in (*_CODE, START_STACK, *_DATA)
     )
-    _, arg_end, env_start, env_end = (int(word) for word in fields[_ARG_START : _ARG_START + 4])
+    _, arg_end, env_start, env_end = (int(word) for word in fields[ARG_START : ARG_START + 4])
     start_brk = int(fields[_START_BRK])
     if not arg_end or _filters(stop.pid) > _own_filters(os.getpid()) + 1:
         return

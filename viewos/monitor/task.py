@@ -47,8 +47,8 @@ def tracer_of(tid: int) -> int:
     return int(field(read_status(tid), b"TracerPid"))
 
 
-START_STACK = 28
-"""A field of proc_pid_stat(5)."""
+START_STACK, ARG_START = 28, 48
+"""Fields of proc_pid_stat(5)."""
 
 
 def stat_fields(pid: int) -> list[bytes]:

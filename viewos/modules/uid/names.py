@@ -18,7 +18,7 @@ from viewos import PASS, CallTest, File, UnixAddress
 from viewos.modules.uid import acl
 from viewos.modules.uid.attributes import PERMISSIONS, AttributeModule, real_mode
 from viewos.modules.uid.credentials import FSETID, MKNOD, Credentials
-from viewos.modules.uid.peers import NETLINK_AUDIT, SO_PEERCRED, SO_PEERGROUPS
+from viewos.modules.uid.peers import NETLINK_AUDIT, SO_PEERCRED, SO_PEERGROUPS, status_words
 from viewos.modules.uid.shown import OWNER, OWNER_AT
 from viewos.modules.uid.table import Record
 
@@ -266,10 +266,9 @@ def _check_name(call: Call) -> None:
 
 
 def _umask(tid: int) -> int:
-    with suppress(OSError), open(f"/proc/{tid}/status", "rb") as status:
-        for line in status:
-            if line.startswith(b"Umask:"):
-                return int(line[6:], 8)
+    with suppress(OSError):
+        for word in status_words(tid, b"Umask"):
+            return int(word, 8)
     return 0
 
 

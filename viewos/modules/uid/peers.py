@@ -121,11 +121,18 @@ class PeerModule(IdentityModule):
 
 def _innermost(pid: int) -> int:
     """The id of a process in its own pid name space."""
-    with open(f"/proc/{pid}/status", "rb") as file:
+    words = status_words(pid, b"NSpid")
+    return int(words[-1]) if words else pid
+
+
+def status_words(tid: int, name: bytes) -> list[bytes]:
+    """What a line of /proc/TID/status says; empty: it lacks that one. Raises OSError."""
+    with open(f"/proc/{tid}/status", "rb") as file:
         for line in file:
-            if line.startswith(b"NSpid:"):
-                return int(line.split()[-1])
-    return pid
+            key, _, words = line.partition(b":")
+            if key == name:
+                return words.split()
+    return []
 
 
 def _beginning(pid: int) -> bytes:

@@ -10,8 +10,6 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum { SYS_FCHMODAT2 = 452 }; /* it has that number everywhere */
-
 uint64_t argument(const struct call *c, int index)
 {
     return index < 0 ? 0 : c->notification->data.args[index];
@@ -256,7 +254,7 @@ static enum outcome do_chmod(struct call *c)
     long result = syscall(SYS_FCHMODAT2, AT_FDCWD, path, mode, AT_SYMLINK_NOFOLLOW);
     if (result < 0 && errno == EOPNOTSUPP)
         return PASS; /* a link has taken its place, perhaps */
-    if (result < 0 && (errno == ENOSYS || errno == EPERM)) /* it is of Linux 6.6 */
+    if (result < 0 && (errno == ENOSYS || errno == EPERM))
         result = syscall(SYS_fchmodat, AT_FDCWD, path, mode);
     return done(c, result);
 }

@@ -107,11 +107,12 @@ static bool may_execute(const char *real)
     return cannot_ask && !faccessat(AT_FDCWD, real, X_OK, 0) && !has_writers(real);
 }
 
+/* `st`: the program, which has been looked at for a caller for whom we may act. */
 enum outcome hand_over(struct call *c, const struct stat *st)
 {
     struct accelerator *a = c->accelerator;
     if (!a->mark || argument(c, MARK) != a->mark || !task_leads(c) || c->root ||
-        c->state.kind & STATE_BEHIND_LOADER || c->places->native || c->places->lost || !is_like_us(c))
+        c->state.kind & STATE_BEHIND_LOADER || c->places->lost)
         return PASS;
     const char *real = c->places->real;
     const struct program *p = strlen(c->path) < PATH_KEPT ? find(c, st) : NULL;

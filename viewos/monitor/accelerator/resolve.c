@@ -280,8 +280,7 @@ static bool walk(struct progress *w, struct walk how)
         }
         int links = w->links;
         enum step step;
-        if (!one_by_one && may_be_link(w, name, size))
-            one_by_one = true;
+        one_by_one = one_by_one || may_be_link(w, name, size);
         if (!one_by_one) {
             step = cross(w, how);
             /* A run that was not crossed has a link in it: look at its names. */

@@ -10,6 +10,7 @@
 
 enum { HANDED_OVER = 1, HANDED_ROOM = 512 }; /* of execve(2) and chdir(2): handover.py */
 enum { CLAIM_READ_ONLY = 1, CLAIM_MODULE = 2, CLAIM_SCRATCH = 4, CLAIM_COVERED = 8 };
+enum { SYS_FCHMODAT2 = 452 }; /* Linux 6.6: headers may lack it */
 enum { MOUNT_NATIVE = 1, MOUNT_PROC = 2 };
 enum { NAME_ABOVE = 1 }; /* no prefix ends in that name: it is one of a directory above */
 

@@ -11,8 +11,6 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum { SYS_FCHMODAT2 = 452 }; /* Linux 6.6 */
-
 enum {
     PATIENCE = 6, /* so often it asks the monitor before it asks for the notes: they cost as much */
     NEVER = 1 << 30,
