@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import secrets
 import select
 import signal
 import time
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.system.view import SLOWER
 
+if TYPE_CHECKING:
+    from xdist.workermanage import WorkerController
+
 MARK = "VIEWOS_TEST_SESSION"
 """An environment variable that every process of a session inherits, monitors included."""
 PATIENCE = 10.0
 """Seconds that processes get to leave after the last test."""
+CLONE_NEWNS, MS_REC, MS_PRIVATE = 0x20000, 1 << 14, 1 << 18
 LONGEST = 600
 """Seconds: no test may give itself more."""
 
 _LEFT = pytest.StashKey[list[str]]()
-_BEFORE = pytest.StashKey[tuple[str, set[str]]]()
+_BEFORE = pytest.StashKey[set[str]]()
+_MARK = pytest.StashKey[str]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -31,12 +38,28 @@ def pytest_configure(config: pytest.Config) -> None:
         "untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow]
     )
     settings.load_profile("untimed")
+    _leave_mounts()
+    config.stash[_BEFORE] = _mounts()
+    config.stash[_LEFT] = []
     if hasattr(config, "workerinput"):
-        return  # one of several processes that share the tests: the first one looks after all
+        return  # one of several processes that share the tests: the first looks after processes
     os.environ.pop("PYTHONUNBUFFERED", None)  # it hides what happens to output at the end
-    mark = secrets.token_hex(8)
-    os.environ[MARK] = mark
-    config.stash[_BEFORE] = mark, _mounts()
+    config.stash[_MARK] = os.environ[MARK] = secrets.token_hex(8)
+
+
+def _leave_mounts() -> None:
+    """Have a mount namespace of our own, where we may.
+
+    Whatever a test mounts or unmounts, and be it by mistake in a view, which is no sandbox,
+    neither the machine nor tests that run at the same time see it.
+    """
+    if os.geteuid() != 0:
+        return
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(CLONE_NEWNS):
+        return  # EPERM: a root without CAP_SYS_ADMIN, who mounts nothing
+    if libc.mount(None, b"/", None, ctypes.c_ulong(MS_REC | MS_PRIVATE), None):
+        raise pytest.UsageError(f"mount --make-rprivate /: {os.strerror(ctypes.get_errno())}")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -54,14 +77,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    if _BEFORE not in session.config.stash:
+    stash = session.config.stash
+    left = stash[_LEFT]
+    left += [f"mount: {line}" for line in sorted(_mounts() - stash[_BEFORE])]
+    if hasattr(session.config, "workerinput"):
+        session.config.workeroutput["left"] = left
         return
-    mark, mounts = session.config.stash[_BEFORE]
-    left = [f"process: {command}" for command in _kill_left(mark)]
-    left += [f"mount: {line}" for line in sorted(_mounts() - mounts)]
-    session.config.stash[_LEFT] = left
+    left += [f"process: {command}" for command in _kill_left(stash[_MARK])]
     if left and session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: WorkerController) -> None:
+    """Take over what one of xdist's processes found left."""
+    node.config.stash[_LEFT] += getattr(node, "workeroutput", {}).get("left", ())
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
