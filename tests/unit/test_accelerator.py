@@ -27,7 +27,8 @@ from viewos.abi.syscalls import BY_NUMBER, TABLE
 from viewos.claims import ClaimMap
 from viewos.monitor.accelerator import extension, rules, tables
 from viewos.monitor.accelerator.native import Receiver
-from viewos.monitor.paths import Place, Resolver, Start
+from viewos.monitor.paths import Resolver
+from viewos.monitor.place import Place, Start
 
 __all__ = ["ground"]  # the fixture
 pytestmark = pytest.mark.timeout(300)

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from viewos.claims import Claim, ClaimMap, RealPath, VirtualPath
 from viewos.monitor.mounts import MountTable
-from viewos.monitor.paths import PATH_MAX, Place, Resolver, Start
+from viewos.monitor.paths import Resolver
+from viewos.monitor.place import PATH_MAX, Place, Start
 from viewos.monitor.reach import by_letters
 from viewos.monitor.task import Tasks
 

@@ -18,7 +18,7 @@ from viewos.monitor.exchanged import open_how, open_plainly
 from viewos.monitor.intents import opening
 from viewos.monitor.outcome import Outcome
 from viewos.monitor.pathcalls import committed, emulable, resolve_all, settled
-from viewos.monitor.paths import RESOLVE_MASK
+from viewos.monitor.place import RESOLVE_MASK
 from viewos.monitor.refusals import check_changes
 from viewos.monitor.task import read_status
 

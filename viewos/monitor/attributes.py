@@ -19,7 +19,7 @@ from viewos.kernel import syscall
 from viewos.monitor.emulate import Answer, emulates, held
 from viewos.monitor.memory import Fault
 from viewos.monitor.outcome import FIX_UP
-from viewos.monitor.paths import PATH_MAX, Place
+from viewos.monitor.place import PATH_MAX, Place
 from viewos.monitor.scratch import short_name
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from viewos.monitor.namespaces import is_view
 from viewos.monitor.outcome import CONTINUE, Outcome
 from viewos.monitor.outside import change_directory, needs_descriptor
 from viewos.monitor.pathcalls import fix_up_paths, may_continue, resolve_all
-from viewos.monitor.paths import KERNEL
+from viewos.monitor.place import KERNEL
 from viewos.monitor.walk import is_searchable
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from viewos.abi.fcntl import AT_REMOVEDIR, O_TMPFILE, OPEN_HOW
 from viewos.kernel import AT_FDCWD, NR, syscall
 from viewos.monitor.exchanged import open_how, open_plainly, refuse_link, refuse_link_at
 from viewos.monitor.outcome import FIX_UP, Outcome
-from viewos.monitor.paths import PATH_MAX, RESOLVE_MASK, Place
+from viewos.monitor.place import PATH_MAX, RESOLVE_MASK, Place
 
 if TYPE_CHECKING:
     from viewos.call import Call

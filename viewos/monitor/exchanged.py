@@ -20,7 +20,7 @@ from viewos.monitor.walk import LOOK, LOOK_NOFOLLOW
 
 if TYPE_CHECKING:
     from viewos.call import Call
-    from viewos.monitor.paths import Place
+    from viewos.monitor.place import Place
 
 PATIENCE = 64
 """So often a path is resolved again before it is said to be a loop of links."""

@@ -37,8 +37,8 @@ from viewos.monitor.pathcalls import (
     resolve_all,
     tracee_string,
 )
-from viewos.monitor.paths import KERNEL, Place
 from viewos.monitor.permission import questions
+from viewos.monitor.place import KERNEL, Place
 from viewos.monitor.rewrite import Argument, Rewrite, vector
 from viewos.monitor.standins import MOST_LINKS, linked, scripted, undisguise
 from viewos.monitor.task import is_like_us

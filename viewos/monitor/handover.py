@@ -21,7 +21,7 @@ from viewos.monitor.copies import Copy
 from viewos.monitor.initial import AT_EXECFN, NewProgram, address_of, patch_auxiliary
 from viewos.monitor.memory import Fault
 from viewos.monitor.pathcalls import tracee_string
-from viewos.monitor.paths import KERNEL, Place
+from viewos.monitor.place import KERNEL, Place
 from viewos.monitor.rewrite import Argument, Scratch
 from viewos.tuples import NamedTuple
 

@@ -27,8 +27,8 @@ from viewos.monitor.binfmt import (
 from viewos.monitor.copies import Copy, copied, keep_source
 from viewos.monitor.links import below_root
 from viewos.monitor.pathcalls import resolve_path
-from viewos.monitor.paths import Place
 from viewos.monitor.permission import Unseen, can_check, refuse_what_is_written
+from viewos.monitor.place import Place
 from viewos.monitor.scratch import scratch_directory
 from viewos.monitor.standins import MOST_LINKS, linked
 from viewos.monitor.task import is_like_us

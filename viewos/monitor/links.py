@@ -24,7 +24,7 @@ from viewos.monitor.pathcalls import (
     resolve_all,
     tracee_string,
 )
-from viewos.monitor.paths import KERNEL, Place
+from viewos.monitor.place import KERNEL, Place
 from viewos.monitor.refusals import check_changes
 from viewos.monitor.rewrite import Rewrite
 from viewos.monitor.states import Redo

@@ -12,7 +12,7 @@ from viewos.abi.fcntl import AT_EACCESS, AT_EMPTY_PATH
 from viewos.abi.row import signed32
 from viewos.kernel import AT_FDCWD, NR, syscall
 from viewos.monitor.memory import Fault
-from viewos.monitor.paths import KERNEL, Place
+from viewos.monitor.place import KERNEL, Place
 from viewos.monitor.task import is_like_us
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from viewos.files import File
 from viewos.kernel import AT_FDCWD, NR, syscall
 from viewos.monitor.intents import open_flags
 from viewos.monitor.pathcalls import resolve_all
-from viewos.monitor.paths import KERNEL, Place
+from viewos.monitor.place import KERNEL, Place
 
 if TYPE_CHECKING:
     from viewos.call import Call

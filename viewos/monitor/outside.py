@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from viewos.abi.syscalls import TABLE
 from viewos.claims import lies_in
 from viewos.monitor.outcome import Outcome
-from viewos.monitor.paths import KERNEL, Place
+from viewos.monitor.place import KERNEL, Place
 from viewos.monitor.rewrite import Rewrite
 from viewos.monitor.task import is_like_us, tracer_of
 

@@ -26,7 +26,7 @@ from viewos.monitor.memory import Fault
 from viewos.monitor.namespaces import is_view
 from viewos.monitor.outcome import CONTINUE, FIX_UP, Outcome
 from viewos.monitor.outside import lend, needs_descriptor
-from viewos.monitor.paths import KERNEL, PATH_MAX, RESOLVE_MASK, Place, Start
+from viewos.monitor.place import KERNEL, PATH_MAX, RESOLVE_MASK, Place, Start
 from viewos.monitor.refusals import check_changes, may_cross
 from viewos.monitor.rewrite import Argument, Rewrite
 from viewos.monitor.scratch import endless_path, short_name

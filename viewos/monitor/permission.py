@@ -14,7 +14,7 @@ from viewos.abi.fcntl import AT_EACCESS, AT_EMPTY_PATH, AT_EXECVE_CHECK
 from viewos.abi.syscalls import TABLE
 from viewos.kernel import AT_FDCWD, NR, syscall
 from viewos.monitor.pathcalls import tracee_string
-from viewos.monitor.paths import Place
+from viewos.monitor.place import Place
 from viewos.monitor.rewrite import Argument, Rewrite
 from viewos.monitor.writers import has_writers
 from viewos.tuples import NamedTuple

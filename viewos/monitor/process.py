@@ -14,7 +14,7 @@ from viewos.abi.row import signed32
 from viewos.monitor import options, outside
 from viewos.monitor.outcome import CONTINUE, Outcome
 from viewos.monitor.pathcalls import path_call, resolve_all
-from viewos.monitor.paths import KERNEL
+from viewos.monitor.place import KERNEL
 from viewos.monitor.task import auxiliary, field, read_status
 from viewos.view import RLIM_INFINITY, RLIMIT_LOCKS
 

@@ -17,7 +17,7 @@ from viewos.kernel import AT_FDCWD, vouch
 from viewos.monitor.emulate import checked_how
 from viewos.monitor.intents import intention
 from viewos.monitor.pathcalls import resolve_all, start_of
-from viewos.monitor.paths import KERNEL, RESOLVE_MASK, Place
+from viewos.monitor.place import KERNEL, RESOLVE_MASK, Place
 from viewos.monitor.task import is_like_us
 
 if TYPE_CHECKING:

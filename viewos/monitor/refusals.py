@@ -20,7 +20,7 @@ from viewos.monitor.mountpoints import (
     probe_flags,
     refuse_change,
 )
-from viewos.monitor.paths import KERNEL, Place
+from viewos.monitor.place import KERNEL, Place
 from viewos.monitor.renames import check_rename
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from viewos.monitor.mountpoints import (
     probe_flags,
     refuse_change,
 )
-from viewos.monitor.paths import KERNEL, Place
+from viewos.monitor.place import KERNEL, Place
 
 if TYPE_CHECKING:
     from viewos.call import Call

@@ -25,7 +25,7 @@ from viewos.view import RLIM_INFINITY
 
 if TYPE_CHECKING:
     from viewos.call import Call
-    from viewos.monitor.paths import Place
+    from viewos.monitor.place import Place
     from viewos.monitor.router import Router
     from viewos.view import View
 

@@ -34,7 +34,8 @@ from viewos.monitor.mounts import MountTable
 from viewos.monitor.nesting import Nesting
 from viewos.monitor.outcome import ANSWERED, CONTINUE, Outcome
 from viewos.monitor.pathcalls import path_call
-from viewos.monitor.paths import Resolver, Start
+from viewos.monitor.paths import Resolver
+from viewos.monitor.place import Start
 from viewos.monitor.rewrite import Ending, Result, Rewrite
 from viewos.monitor.services import ModuleServices
 from viewos.monitor.socketnames import SocketNames

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
     from viewos.call import Call
     from viewos.monitor.inplace import Strings
-    from viewos.monitor.paths import Place
+    from viewos.monitor.place import Place
     from viewos.monitor.router import Router
 
 MSG_DONTWAIT = 0x40

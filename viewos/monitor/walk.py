@@ -14,7 +14,7 @@ from viewos.kernel import AT_FDCWD, vouch
 
 if TYPE_CHECKING:
     from viewos.claims import Claim
-    from viewos.monitor.paths import Start
+    from viewos.monitor.place import Start
     from viewos.monitor.task import Task
 
 

@@ -13,7 +13,7 @@ from viewos.monitor.setup import with_layer
 
 if TYPE_CHECKING:
     from viewos.monitor.mounts import MountTable
-    from viewos.monitor.paths import Place
+    from viewos.monitor.place import Place
     from viewos.monitor.walk import Walk
     from viewos.view import View
 
