@@ -55,6 +55,23 @@ class Claim(NamedTuple):
         return RealPath(self.backing + rest)
 
 
+class Apart(NamedTuple):
+    """Real directories that a view shows by several names, where it matters by which of them one
+    is held: what `..` or a name leads to from there is not the same."""
+
+    roots: frozenset[bytes]
+    """The backings themselves: `..` leads elsewhere."""
+    trees: tuple[bytes, ...]
+    """Of these, those with claims below one of their names, or that are read-only by one of them:
+    they matter, with all below them."""
+    points: frozenset[bytes]
+    """On which something is mounted, by whatever name: none of them can be removed or renamed."""
+
+    def holds(self, real: bytes) -> bool:
+        """Is that directory one of them?"""
+        return real in self.roots or any(lies_in(real, tree) for tree in self.trees)
+
+
 def lies_in(path: bytes, prefix: bytes) -> bool:
     """Is `path` the prefix itself or below it?"""
     if prefix == b"/":
@@ -81,11 +98,12 @@ def below(path: bytes, prefix: bytes) -> bytes:
 class ClaimMap:
     """All claims of a view, flat: each backing is a real path, and the longest prefix wins."""
 
-    __slots__ = ("_above", "by_prefix")
+    __slots__ = ("_above", "_apart", "by_prefix")
 
     def __init__(self, by_prefix: dict[bytes, Claim] | None = None) -> None:
         self.by_prefix: dict[bytes, Claim] = {} if by_prefix is None else by_prefix
         self._above: frozenset[bytes] | None = None
+        self._apart: Apart | None = None
 
     def __bool__(self) -> bool:
         return bool(self.by_prefix)
@@ -137,6 +155,60 @@ class ClaimMap:
     def is_ambiguous(self, real: bytes) -> bool:
         """Does the view show a real path by more than one name?"""
         return len(self.names(real.rstrip(b"/") or b"/")) > 1
+
+    @property
+    def apart(self) -> Apart:
+        """Which directories are told apart by the name that they were opened by."""
+        if self._apart is None:
+            by_backing: dict[bytes, list[bytes]] = {}
+            for claim in self.by_prefix.values():
+                if claim.module is None:
+                    by_backing.setdefault(claim.backing, []).append(claim.prefix)
+            names = {real: self._names_among(by_backing, real) for real in by_backing}
+            several = {real: found for real, found in names.items() if len(found) > 1}
+            self._apart = Apart(
+                frozenset(several),
+                tuple(real for real, found in several.items() if self._differ(found)),
+                frozenset(self._points()),
+            )
+        return self._apart
+
+    def _points(self) -> Iterator[bytes]:
+        for prefix in self.by_prefix:
+            parent, _, name = prefix.rpartition(b"/")
+            claim = self.find(parent or b"/")
+            if name and (claim is None or claim.module is None):
+                yield join(self.forward(parent or b"/")[1], b"/" + name)
+
+    def _differ(self, names: set[bytes]) -> bool:
+        claims = [self.find(name) for name in names]
+        return (
+            len({claim is not None and claim.read_only for claim in claims}) > 1
+            or any(map(self.is_above, names))
+            or (b"/" in names and self.by_prefix.keys() != {b"/"})
+        )
+
+    def _names_among(self, by_backing: dict[bytes, list[bytes]], real: bytes) -> set[bytes]:
+        """`names`, in time that does not depend on how many claims there are."""
+        found, backing = {real}, real
+        while True:
+            rest = below(real, backing)
+            found |= {join(prefix, rest) for prefix in by_backing.get(backing, ())}
+            if backing == b"/":
+                break
+            backing = backing[: backing.rfind(b"/")] or b"/"
+        return {name for name in found if self._leads_to(name, real)}
+
+    def _leads_to(self, name: bytes, real: bytes) -> bool:
+        claim = self.find(name)
+        if claim is None:
+            return name == real
+        return claim.module is None and claim.locate(VirtualPath(name), "look") == real
+
+    def best_hint(self, real: bytes) -> bytes:
+        """The hint that counts for a real path where there is none, whatever covers the name."""
+        claim, _ = next(self._candidates(real, None))
+        return b"" if claim is None else claim.prefix
 
     def told(self, real: bytes, hint: bytes | None = None) -> bytes | None:
         """What the kernel tells of an object that is held: `reverse`, or the name over which

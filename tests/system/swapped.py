@@ -66,7 +66,7 @@ class Tree:
             before = ("unshare", "-m", "--propagation", "private")
             before += ("sh", "-c", mounts(named), "sh")
         return run_in_view(
-            None if how == "mounts" else named,
+            named if how == "view" else None,
             [self.name(word) for word in argv],
             user=self.user,
             timeout=30,

@@ -127,6 +127,17 @@ def test_what_is_not_shown_has_no_name(stack: list[list[Mount]], real: bytes) ->
         assert real not in {claims.forward(path)[1] for path in PATHS}
 
 
+@given(stacks, paths)
+def test_directories_whose_names_are_not_alike_are_told_apart(
+    stack: list[list[Mount]], real: bytes
+) -> None:
+    claims = build(stack)
+    rests = [b"", *PATHS[1:]]
+    for one, other in itertools.combinations(claims.names(real), 2):
+        if any(model(stack, join(one, rest)) != model(stack, join(other, rest)) for rest in rests):
+            assert claims.apart.holds(real)
+
+
 def test_the_longest_backing_then_the_topmost_claim_names() -> None:
     claims = build([
         [Mount(b"/one", b"/a", False), Mount(b"/two", b"/a/b", False)],

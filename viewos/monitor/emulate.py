@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from viewos import kernel
 from viewos.abi.fcntl import AT_REMOVEDIR, O_TMPFILE, OPEN_HOW
 from viewos.kernel import AT_FDCWD, NR, syscall
+from viewos.monitor import marks
 from viewos.monitor.exchanged import open_how, open_plainly, refuse_link, refuse_link_at
 from viewos.monitor.outcome import FIX_UP, Outcome
 from viewos.monitor.place import PATH_MAX, RESOLVE_MASK, Place
@@ -130,6 +131,8 @@ def _open(router: Router, call: Call, place: Place, flags: int, make: Callable[[
             if not room_for_descriptor(call):
                 raise OSError(errno.EMFILE, "descriptors") from None
             raise
+    if marks.is_needed(router, call, place):
+        marks.mark(router, place, made)
     return router.inject(call, made, cloexec=bool(flags & os.O_CLOEXEC))
 
 

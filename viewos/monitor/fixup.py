@@ -25,13 +25,14 @@ from viewos.abi.ptrace import (
     PTRACE_INTERRUPT,
     RED_ZONE,
 )
+from viewos.abi.syscalls import TABLE
 from viewos.monitor.rewrite import Ending, Result, Rewrite, Scratch
 from viewos.monitor.traced import M64, RESTARTS, ExecStop, Lost, Session, Stop, signed, write_memory
 
 STACK_SCRATCH = 360
 """Bytes that fit below any stack's red zone: a goroutine's stack has 2 KB and a guard of some
 800."""
-_NR_CLOSE, _NR_MMAP, _NR_MUNMAP, _NR_FCHDIR = 3, 9, 11, 81
+_NR_CLOSE, _NR_MMAP, _NR_MUNMAP = 3, 9, 11
 _MAP_PRIVATE_ANONYMOUS = 0x22
 _PROT_READ_WRITE = 3
 
@@ -104,11 +105,19 @@ def _run_within(session: Session, rewrite: Rewrite, values: list[int], *, first:
     if rewrite.within is None:
         return session.run(rewrite.number, values, first=first, may_block=rewrite.may_block)
     there, back = rewrite.within
-    value = session.run(_NR_FCHDIR, [there], first=first)
+    value = _enter(session, there, first=first)
     if not value:
         value = session.run(rewrite.number, values, first=False)
-        session.run(_NR_FCHDIR, [back], first=False)
+        _enter(session, back, first=False)
     return value
+
+
+def _enter(session: Session, fd: int, *, first: bool) -> int:
+    """fchdir(2), which may be trapped too."""
+    where = TABLE["fchdir"].cookie
+    args = [fd, *(session.original[register] for register in ARGUMENT_REGISTERS[1:])]
+    args[where.arg] = session.cookie << where.shift
+    return session.run(TABLE["fchdir"].number, args, first=first)
 
 
 def fix_up(tid: int, cookie: int, rewrite: Rewrite, answer: Callable[[int], bool]) -> Result:

@@ -14,6 +14,7 @@ from viewos.claims import lies_in
 from viewos.kernel import AT_FDCWD, NR, syscall
 from viewos.monitor.emulate import readlink as emulated_readlink
 from viewos.monitor.magic import NAMES
+from viewos.monitor.marks import held_by
 from viewos.monitor.memory import Fault
 from viewos.monitor.outcome import CONTINUE, Outcome
 from viewos.monitor.pathcalls import (
@@ -143,6 +144,8 @@ def virtual_name(router: Router, text: bytes, pid: int, what: bytes) -> bytes:
     if text[:1] != b"/":
         return text
     hint = None
+    if what[:3] == b"fd/":
+        hint = held_by(router, pid, int(what[3:]))
     if what in (b"cwd", b"exe"):
         try:
             state = router.view.states.read(pid)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from viewos.monitor.marks import held_by
 from viewos.monitor.namespaces import is_view
 
 if TYPE_CHECKING:
@@ -75,8 +76,10 @@ class ViewLinks(MagicLinks):
         return b"/proc/%d/fd/%d" % (os.getpid(), source)
 
     def hint_for(self, link: bytes) -> bytes | None:
-        """Of /proc/PID/cwd."""
+        """Of /proc/PID/cwd and fd."""
         match = self._mounts.match_proc(NAMES, link)
+        if match is not None and match[2][:3] == b"fd/":
+            return held_by(self._router, int(match[1]), int(match[2][3:]))
         if match is None or match[2] != b"cwd" or self._router.keeps_nothing:
             return None
         state = self._router.view.states.found_in(int(match[1]))

@@ -46,14 +46,18 @@ def described(router: Router, call: Call) -> Place:
     return Place(link, link, None, plain=True, native=True, target=target)
 
 
-def is_mount_point(place: Place) -> bool:
-    """Is the name that of a claim?"""
+def is_mount_point(router: Router, place: Place) -> bool:
+    """Is the name that of a claim, or another one of what a claim is mounted on?"""
+    return _is_claim(place) or place.real.rstrip(b"/") in router.view.claims.apart.points
+
+
+def _is_claim(place: Place) -> bool:
     return place.claim is not None and place.virtual == place.claim.prefix
 
 
 def directory_of(router: Router, place: Place) -> tuple[Claim | None, bytes]:
     """(claim, real path) of the directory in which a name stands."""
-    if is_mount_point(place):
+    if _is_claim(place):
         return router.view.claims.forward(os.path.dirname(place.virtual))
     return place.claim, place.parent
 

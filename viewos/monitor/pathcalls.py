@@ -6,13 +6,14 @@ import errno
 import os
 import stat
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeVar
 
 from viewos.abi.row import HOW, Intent, PathArg, applies, signed32
 from viewos.claims import lies_in
 from viewos.kernel import AT_FDCWD
+from viewos.monitor import marks
 from viewos.monitor.descriptors import refuse_by_descriptor
 from viewos.monitor.emulate import (
     EMULATIONS,
@@ -67,6 +68,8 @@ def _path_call(router: Router, call: Call, others: Mapping[int, bytes]) -> int |
     if places is None:
         return CONTINUE
     may_all_continue = not others and all(may_continue(router, place) for place in places)
+    if may_all_continue and marks.is_needed(router, call, places[0]):
+        may_all_continue = False
     if not may_all_continue or may_cross(router, call, places):
         check_changes(router, call, places)
     if may_all_continue:
@@ -169,7 +172,8 @@ def resolve_path(
 def start_of(router: Router, call: Call, argument: PathArg, path: bytes) -> Start | None:
     """The directory of a relative path argument; None where only the kernel can judge."""
     dirfd = AT_FDCWD if argument.dirfd is None else signed32(call.raw[argument.dirfd])
-    hint = router.cwd_hint(call) if dirfd == AT_FDCWD else None
+    is_cwd = dirfd == AT_FDCWD
+    hint = router.cwd_hint(call) if is_cwd else marks.held_by(router, call.tid, dirfd)
     return router.resolver.start(call.task, dirfd, hint, path)
 
 
@@ -282,7 +286,9 @@ def fix_up_paths(
     may_block = row.name in _BLOCKING
     if may_block and not any(p.native for p in places):
         may_block = row.name == "connect" or any(_may_wait(p.real) for p in places if p.real)
-    after = None
+    after: Callable[[int, Sequence[int]], None] | None = None
+    if marks.is_needed(router, call, places[0]):
+        after = lambda fd, _: marks.mark_in_tracee(router, call, places[0], fd)  # noqa: E731
     if any(place.claim is not None and place.claim.module is not None for place in places):
         after = lambda result, _: None if result < 0 else committed(call, places)  # noqa: E731
     rewrite = Rewrite(

@@ -42,7 +42,7 @@ def check_changes(router: Router, call: Call, places: list[Place]) -> None:
     for argument, place in zip(call.row.paths, places, strict=True):
         if place.target is not None and router.is_read_only(place.target):
             _check_followed(router, call, argument, place)
-        if argument.intent is Intent.REMOVE and is_mount_point(place):
+        if argument.intent is Intent.REMOVE and is_mount_point(router, place):
             _refuse_mount_point(router, call, place)
         if place.is_read_only and place is not KERNEL:
             _check_read_only(router, call, argument, place)
@@ -61,9 +61,11 @@ def may_cross(router: Router, call: Call, places: list[Place]) -> bool:
 
 
 def takes_claims(router: Router, call: Call, places: list[Place]) -> bool:
-    """Is the call about to remove or rename a directory in which, or below, a claim stands?"""
+    """Is the call about to remove or rename what a claim stands on, in or below?"""
     is_above = router.view.claims.is_above
-    return call.operation in _TAKES and any(is_above(place.virtual) for place in places)
+    return call.operation in _TAKES and any(
+        is_above(place.virtual) or is_mount_point(router, place) for place in places
+    )
 
 
 def _check_followed(router: Router, call: Call, argument: PathArg, place: Place) -> None:

@@ -29,7 +29,7 @@ def check_rename(router: Router, call: Call, old: Place, new: Place) -> None:
     if KERNEL in (old, new):
         return
     both = (old, new)
-    is_busy = any(is_mount_point(place) for place in both)
+    is_busy = any(is_mount_point(router, place) for place in both)
     is_above = router.view.claims.is_above
     holds = is_above(old.virtual) or is_above(new.virtual)
     is_read_only = any(_is_read_only(router, place) for place in both)

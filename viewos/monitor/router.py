@@ -29,6 +29,7 @@ from viewos.monitor.accelerator import ours
 from viewos.monitor.engine import Notification
 from viewos.monitor.log import Log
 from viewos.monitor.magic import ViewLinks
+from viewos.monitor.marks import Marks
 from viewos.monitor.memory import Fault, Memory, TraceeGone, Unreadable
 from viewos.monitor.mounts import MountTable
 from viewos.monitor.nesting import Nesting
@@ -92,6 +93,7 @@ class Router(ModuleServices, ProcessStates):
         self.resolver.magic = ViewLinks(self)
         self.tasks: Tasks = Tasks() if outer is None else outer.tasks
         self.nesting: Nesting = Nesting(self) if outer is None else outer.nesting
+        self.marks: Marks = Marks() if outer is None else outer.marks
         self._fix_up: FixUpRunner = fix_up if outer is None else outer._fix_up
         self._interrupter: waiting.Interrupter = (
             waiting.Interrupter() if outer is None else outer._interrupter

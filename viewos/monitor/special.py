@@ -13,6 +13,7 @@ from viewos.monitor import (
     landlock,
     links,
     listing,
+    marks,
     msghdr,
     process,
     reports,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 SPECIAL: dict[str, Callable[[Router, Call], int | Outcome]] = {
     "chdir": cwd.chdir,
+    "fchdir": marks.fchdir,
     "getcwd": cwd.getcwd,
     "readlink": links.readlink,
     "readlinkat": links.readlink,

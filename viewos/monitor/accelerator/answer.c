@@ -35,7 +35,8 @@ static bool find_start(struct call *c, const struct path_argument *a, struct pla
         hint = c->state.cwd;
     else {
         struct stat st; /* a descriptor may also stand for a symbolic link itself (O_PATH) */
-        if (fstatat(AT_FDCWD, p->kernel, &st, AT_SYMLINK_NOFOLLOW) || !S_ISDIR(st.st_mode))
+        if (fstatat(AT_FDCWD, p->kernel, &st, AT_SYMLINK_NOFOLLOW) || !S_ISDIR(st.st_mode) ||
+            is_held_apart(c->claims, p->kernel, p->kernel_length))
             return false;
     }
     return reverse(c->claims, p->kernel, p->kernel_length, hint, p->virtual_, &p->virtual_length,
@@ -246,9 +247,12 @@ static bool takes_claims(const struct call *c)
 {
     if (c->rule->action != ACTION_UNLINK && c->rule->action != ACTION_RENAME)
         return false;
-    for (int i = 0; i < c->rule->path_count; i++)
-        if (table_has_below(c->claims, c->places[i].virtual_, c->places[i].virtual_length))
+    for (int i = 0; i < c->rule->path_count; i++) {
+        const struct place *p = c->places + i;
+        if (table_has_below(c->claims, p->virtual_, p->virtual_length) ||
+            (c->claims->flags & CLAIM_APART_BELOW && is_held_apart(c->claims, p->real, p->real_length)))
             return true;
+    }
     return false;
 }
 
@@ -261,6 +265,17 @@ static bool is_name_here(struct call *c)
         return false;
     long length = read_string((int)c->notification->pid, address, c->path);
     return length > 0 && !memchr(c->path, '/', (size_t)length);
+}
+
+/* Is it a directory that has to say by which name it was opened? marks.py */
+static bool is_marked(const struct call *c, const struct place *p)
+{
+    struct stat st;
+    size_t size = p->real_length;
+    while (size > 1 && p->real[size - 1] == '/')
+        size--;
+    return is_held_apart(c->claims, p->real, size) &&
+           (fstatat(AT_FDCWD, p->real, &st, AT_SYMLINK_NOFOLLOW) || S_ISDIR(st.st_mode));
 }
 
 /* Does nothing have to be remembered of the name by which the directory is entered? */
@@ -294,6 +309,8 @@ static enum outcome decide(struct call *c)
             return fd < 0 ? PASS : inject(c, fd, O_CLOEXEC);
         }
         if (c->level->rescues && may_be_refused(c, i))
+            return PASS;
+        if (c->rule->action == ACTION_OPEN && is_marked(c, p))
             return PASS;
         if (p->lost) /* of two paths the other one may be wrong in another way */
             return c->rule->path_count == 1 ? CONTINUE : PASS;

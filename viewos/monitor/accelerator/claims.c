@@ -102,6 +102,24 @@ static size_t candidates(const struct table *claims, const char *real, size_t le
     return used;
 }
 
+/* As Apart.holds. */
+bool is_held_apart(const struct table *claims, const char *real, size_t length)
+{
+    const struct entry *found[MOST_NAMES];
+    if (!(claims->flags & (CLAIM_APART | CLAIM_APART_BELOW)))
+        return false;
+    size_t count = table_backings(claims, real, length, found, MOST_NAMES);
+    if (count > MOST_NAMES)
+        return true;
+    for (size_t i = 0; i < count; i++) {
+        /* All claims of a backing have these flags alike. */
+        bool is_root = found[i]->backing_length == length;
+        if (found[i]->flags & (is_root ? CLAIM_APART | CLAIM_APART_BELOW : CLAIM_APART_BELOW))
+            return true;
+    }
+    return false;
+}
+
 /* The virtual name of a real path, as ClaimMap.reverse. `ambiguous`, if asked for: the view shows it
  * by more than one name. `p` is scratch. */
 bool reverse(const struct table *claims, const char *real, size_t length, int hint, char *to,

@@ -10,9 +10,11 @@
 
 enum { HANDED_OVER = 1, HANDED_ROOM = 512 }; /* of execve(2) and chdir(2): handover.py */
 enum { CLAIM_READ_ONLY = 1, CLAIM_MODULE = 2, CLAIM_SCRATCH = 4, CLAIM_COVERED = 8 };
+enum { CLAIM_APART = 16, CLAIM_APART_BELOW = 32 }; /* its backing, and all below: struct Apart of claims.py */
 enum { SYS_FCHMODAT2 = 452 }; /* Linux 6.6: headers may lack it */
 enum { MOUNT_NATIVE = 1, MOUNT_PROC = 2 };
-enum { NAME_ABOVE = 1 }; /* no prefix ends in that name: it is one of a directory above */
+enum { NAME_ABOVE = 1, NAME_APART = 2 }; /* no prefix ends in that name: it is one of a directory above, or of
+                                            a backing */
 
 struct entry {
     uint32_t prefix, prefix_length;   /* where its text stands in the table */
@@ -23,7 +25,8 @@ struct entry {
 
 /* Behind it stand the entries, `slots` words of the hash by prefix, as many by backing, the texts. */
 struct table {
-    uint32_t size, count, slots, spare;
+    uint32_t size, count, slots;
+    uint32_t flags; /* of all entries */
     struct entry entries[];
 };
 

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Mapping, Sequence
+from functools import reduce
 from itertools import pairwise
+from operator import or_
 
-from viewos.claims import Claim, ClaimMap
+from viewos.claims import Apart, Claim, ClaimMap
 from viewos.monitor.mounts import NATIVE_TYPES
 from viewos.tuples import NamedTuple
 
-READ_ONLY, MODULE, SCRATCH, COVERED = 1, 2, 4, 8
-"""Flags of a claim."""
+READ_ONLY, MODULE, SCRATCH, COVERED, APART, APART_BELOW = 1, 2, 4, 8, 16, 32
+"""Flags of a claim; the last ones: its backing (and what lies below) is told apart by its names."""
 NATIVE, PROC = 1, 2
 """Flags of a mount."""
-ABOVE = 1
-"""Flag of a name: no prefix ends in it, but one has it further up."""
+ABOVE, BACKING = 1, 2
+"""Flags of a name: no prefix ends in it, but one has it further up; or a backing does."""
 _HEADER = struct.Struct("=4I")
 _ENTRY = struct.Struct("=6I")
 
@@ -55,7 +57,7 @@ def pack(entries: Sequence[Entry]) -> bytes:
     size = _HEADER.size + _ENTRY.size * len(rows) + 8 * slots + len(texts)
     return b"".join(
         [
-            _HEADER.pack(size, len(rows), slots, 0),
+            _HEADER.pack(size, len(rows), slots, reduce(or_, (e.flags for e in entries), 0)),
             *(_ENTRY.pack(*row) for row in rows),
             struct.pack(f"={2 * slots}I", *by_prefix, *by_backing),
             bytes(texts),
@@ -86,9 +88,13 @@ def _hashed(slots: int, keys: Iterable[tuple[bytes, int]]) -> list[int]:
     return table
 
 
-def _flags(claim: Claim) -> int:
+def _flags(claim: Claim, apart: Apart) -> int:
     is_modules = claim.module is not None
-    return READ_ONLY * claim.read_only | MODULE * is_modules | SCRATCH * claim.scratch
+    flags = READ_ONLY * claim.read_only | MODULE * is_modules | SCRATCH * claim.scratch
+    if not is_modules:
+        flags |= APART * (claim.backing in apart.roots)
+        flags |= APART_BELOW * (claim.backing in apart.trees)
+    return flags
 
 
 def _covered(claims: ClaimMap) -> set[bytes]:
@@ -110,7 +116,7 @@ def of_claims(claims: ClaimMap) -> bytes | None:
         Entry(
             bytes(claim.prefix),
             bytes(claim.backing),
-            _flags(claim) | COVERED * (claim.prefix in covered),
+            _flags(claim, claims.apart) | COVERED * (claim.prefix in covered),
             claim.layer,
         )
         for claim in claims

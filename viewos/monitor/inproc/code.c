@@ -308,10 +308,26 @@ CODE bool may_name(const struct shared *shared, struct here *here, uint32_t call
     return number == SYS_utimensat || may_lose(shared, here, calls, p->directory, path, single);
 }
 
+/* May it be a directory that has to say by which name it was opened? What is opened in one that need not
+ * say so need not either (marks.py). */
+CODE bool is_marked(const struct shared *shared, const struct route *route, const struct path_call *p,
+                    const char *path)
+{
+    enum { GET_SIGNAL = 11 };
+    struct stat s;
+    if (!(route->claims->flags & CLAIM_APART_BELOW))
+        return false;
+    bool is_within = *path != '/' && p->directory >= 0;
+    if (is_within && !call(SYS_fcntl, (uint64_t)p->directory, GET_SIGNAL, 0, 0, 0, NO_SIXTH))
+        return false;
+    return !call(SYS_newfstatat, (uint64_t)(int64_t)p->directory, (uint64_t)path, (uint64_t)&s,
+                 AT_SYMLINK_NOFOLLOW, 0, shared->not_cookie) && S_ISDIR(s.st_mode);
+}
+
 /* An open of a path that is known, and that `find` has found. */
 CODE struct verdict open_found(const struct shared *shared, struct here *here, uint32_t calls, long number,
                                const struct arguments *a, const struct path_call *p, const char *path,
-                               const volatile char *single)
+                               const struct route *route, const volatile char *single)
 {
     struct verdict none = {0, 0};
     uint64_t mode = mode_of_open(number, a);
@@ -321,6 +337,8 @@ CODE struct verdict open_found(const struct shared *shared, struct here *here, u
         if (!opens_plainly(shared, here, p, path, may_make, single))
             return none;
     }
+    if (is_marked(shared, route, p, path))
+        return none;
     return open_here(shared, p, path, mode);
 }
 
@@ -340,7 +358,7 @@ APART struct verdict path_here(const struct shared *shared, struct here *here, u
     if (!path)
         return none;
     if (p->kind == OPENS)
-        return open_found(shared, here, calls, number, a, p, path, single);
+        return open_found(shared, here, calls, number, a, p, path, &route, single);
     if (p->kind == EXECUTES)
         return miss(shared, p, path, single);
     if (!has_no_link(shared, p, path, &route, single))

@@ -137,6 +137,28 @@ CODE bool takes_name(const struct path_call *p)
     return p->kind == NAMES || p->kind == PAIRS;
 }
 
+/* The last name of a backing: what is opened may have to say by which name it was. Or that of a mount
+ * point, which may have another name above. */
+CODE bool is_apart(const struct route *w, const struct path_call *p, const char *name, size_t size)
+{
+    char text[ROOM];
+    bool takes = takes_name(p);
+    if (!(takes || p->kind == OPENS) || !(w->claims->flags & CLAIM_APART) || size + 1 > ROOM)
+        return false;
+    text[0] = '/';
+    for (size_t i = 0; i < size; i++)
+        text[i + 1] = name[i];
+    const struct entry *known = table_find(w->names, text, size + 1);
+    return known && (takes ? !known->flags : known->flags & NAME_APART);
+}
+
+CODE bool is_last(const char *end)
+{
+    while (*end == '/')
+        end++;
+    return !*end;
+}
+
 /* Look at each name of the path. */
 CODE bool look(struct route *w, const struct path_call *p)
 {
@@ -153,6 +175,8 @@ CODE bool look(struct route *w, const struct path_call *p)
         while (*at && *at != '/')
             at++;
         size_t size = (size_t)(at - name);
+        if (is_last(at) && is_apart(w, p, name, size))
+            return false;
         if (is_absolute) {
             if (!enter(w, name, size))
                 return false;
@@ -165,7 +189,7 @@ CODE bool look(struct route *w, const struct path_call *p)
             for (size_t i = 0; i < size; i++)
                 w->name[i + 1] = name[i];
             const struct entry *known = table_find(w->names, w->name, size + 1);
-            if (known && (!(known->flags & NAME_ABOVE) || (!*at && takes_name(p))))
+            if (known && (!known->flags || (known->flags & NAME_ABOVE && !*at && takes_name(p))))
                 return false;
         }
     }

@@ -59,6 +59,10 @@ def pack(claims: ClaimMap) -> bytes | None:
     for claim in claims:
         *above, last = claim.prefix.split(b"/")
         names = {**dict.fromkeys(above, tables.ABOVE), **names, last: 0}
+    for backing in claims.apart.roots:
+        last = backing.rpartition(b"/")[2]
+        if names.get(last) != 0:
+            names[last] = names.get(last, 0) | tables.BACKING
     names.pop(b"", None)
     by_name = tables.pack([tables.Entry(b"/" + name, b"", names[name]) for name in sorted(names)])
     padded = by_prefix + bytes(-len(by_prefix) % 8)
