@@ -185,7 +185,7 @@ struct task {
     int directory; /* of /proc/TID; it never names another task */
     enum { IDS_UNKNOWN, IDS_OURS, IDS_OTHERS } ids; /* and the group: read where that is asked */
     bool begins; /* a program that may leave it other capabilities */
-    int64_t seen; /* when it was certainly this task, with our root: CLOCK_MONOTONIC, ns */
+    int64_t seen; /* when its root was ours: CLOCK_MONOTONIC, ns */
 };
 
 /* ---- owners: what a module shows of files ------------------------------------------------------- */
@@ -237,7 +237,6 @@ struct accelerator {
     uint64_t mark; /* of who can be handed over what to execute; 0: nobody */
     struct beginning beginnings[BEGINNINGS];
     uint32_t task_mask; /* of a thread id: how many of the tasks are in use, less 1 */
-    int64_t fresh; /* how long a task is the one that it was, in ns */
     struct task tasks[TASKS];
     /* Tasks that are not what they were: Python has to forget them too. */
     _Atomic uint32_t renewed_count;

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -123,12 +124,33 @@ static void learn_ids(struct call *c)
     bool is_ours = has_credentials(c->status, a->credentials) &&
                    is_namespace(task, "ns/user", a->user_namespace);
     task->ids = is_ours ? IDS_OURS : IDS_OTHERS;
+    if (!is_waiting(c)) /* a signal's handler may have been changing them meanwhile */
+        task->stale = true;
+}
+
+/* Is its directory still that of a task? This is the least that fails when it has ended, even if its id
+ * is another's now, who may ask for it (proc_sys_kernel(5): ns_last_pid; clone3(2): set_tid). */
+static bool is_there(const struct task *task)
+{
+    return !syscall(SYS_pidfd_send_signal, task->directory, 0, NULL, 0) ||
+           (errno != ESRCH && !faccessat(task->directory, "stat", F_OK, 0));
+}
+
+/* `c->task->ids`, as long as that is possible. */
+static void know_ids(struct call *c)
+{
+    struct task *task = c->task;
+    if (task->ids == IDS_UNKNOWN)
+        learn_ids(c);
+    else if (!is_there(task)) {
+        task->stale = true;
+        task->ids = IDS_UNKNOWN;
+    }
 }
 
 bool task_has_our_ids(struct call *c)
 {
-    if (c->task->ids == IDS_UNKNOWN)
-        learn_ids(c);
+    know_ids(c);
     return c->task->ids == IDS_OURS;
 }
 
@@ -142,10 +164,9 @@ bool task_is_like_us(struct call *c)
 bool task_leads(struct call *c)
 {
     struct task *task = c->task;
-    if (task->ids == IDS_UNKNOWN && !syscall(SYS_tgkill, task->tid, task->tid, 0))
+    if (!syscall(SYS_tgkill, task->tid, task->tid, 0))
         return true;
-    if (task->ids == IDS_UNKNOWN)
-        learn_ids(c);
+    know_ids(c);
     return task->ids != IDS_UNKNOWN && task->tid == task->group;
 }
 
@@ -166,10 +187,10 @@ static bool look(struct accelerator *a, struct task *task, int tid)
     task->generation = a->generation;
     char name[32];
     snprintf(name, sizeof name, "/proc/%d", tid);
-    task->directory = open(name, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    task->directory = open(name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (task->directory < 0 && errno == EMFILE) { /* entries of tasks that have ended stay */
         tasks_close(a);
-        task->directory = open(name, O_PATH | O_DIRECTORY | O_CLOEXEC);
+        task->directory = open(name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     }
     if (task->directory < 0)
         return false;
@@ -179,32 +200,17 @@ static bool look(struct accelerator *a, struct task *task, int tid)
     return true;
 }
 
-/* In so short a time nobody can use up all ids, so this one is not another task's: as many clones take
- * several times as long, even on a hundred CPUs. */
-enum { IDS_PER_MS = 1 << 14, LEAST_IDS = 1 << 15, MOST_FRESH = 100 };
-
-/* That time, in ns, by the number of ids that there are (proc_sys_kernel(5): pid_max). */
-static int64_t fresh_time(void)
-{
-    char text[16] = "";
-    int fd = open("/proc/sys/kernel/pid_max", O_RDONLY | O_CLOEXEC);
-    if (fd >= 0) {
-        ssize_t count = read(fd, text, sizeof text - 1);
-        (void)count; /* of what is not to be read, the least holds */
-        close(fd);
-    }
-    int64_t ids = strtol(text, NULL, 10), ms = (ids > LEAST_IDS ? ids : LEAST_IDS) / IDS_PER_MS;
-    return (ms < MOST_FRESH ? ms : MOST_FRESH) * 1000000;
-}
+enum { FRESH = 100000000 }; /* ns */
 
 /* Has the task our root, and so our mounts? A look by its descriptor fails when that task has ended, even
- * if its id is another's now. */
+ * if its id is another's now. For a moment it is spared: that other one is a program of the view with the
+ * same root, and before something is done for it, its ids are asked for. */
 static bool has_real_root(struct accelerator *a, struct task *task)
 {
     struct timespec time;
     clock_gettime(CLOCK_MONOTONIC, &time);
     int64_t now = time.tv_sec * INT64_C(1000000000) + time.tv_nsec;
-    if (now - task->seen < a->fresh && !a->roots_move)
+    if (now - task->seen < FRESH && !a->roots_move)
         return true;
     struct identity root, ours = a->root;
     if (a->roots_move && !identity_of(AT_FDCWD, "/", &ours)) /* pivot_root(2) moves everybody */
@@ -240,19 +246,19 @@ void task_begins(struct call *c)
 }
 
 /* Has a task that has begun a program the capabilities of before? */
-static bool keeps_capabilities(const struct accelerator *a, struct task *task)
+static bool keeps_capabilities(const struct call *c, struct task *task)
 {
-    bool begins = task->begins;
-    task->begins = false;
-    if (!begins || task->ids == IDS_UNKNOWN)
+    if (!task->begins || task->ids == IDS_UNKNOWN)
         return true;
     struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, task->tid};
     struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
     static const char name[] = "\nCapEff:";
-    const char *line = strstr(a->credentials, name);
-    return line && !syscall(SYS_capget, &header, data) &&
+    const char *line = strstr(c->accelerator->credentials, name);
+    bool keeps = line && !syscall(SYS_capget, &header, data) &&
            ((uint64_t)data[1].effective << 32 | data[0].effective) ==
                strtoull(line + sizeof name - 1, NULL, 16);
+    task->begins = !is_waiting(c); /* else it may be a call from before */
+    return keeps;
 }
 
 /* The caller, if its root directory is ours; NULL: not certain. To be given back. */
@@ -264,7 +270,7 @@ struct task *task_take(struct call *c)
     if (atomic_flag_test_and_set_explicit(&task->busy, memory_order_acquire))
         return NULL;
     bool is_known = task->tid == tid && !task->stale && task->generation == a->generation;
-    if (is_known && has_real_root(a, task) && keeps_capabilities(a, task))
+    if (is_known && has_real_root(a, task) && keeps_capabilities(c, task))
         return c->task = task;
     if (look(a, task, tid) && has_real_root(a, task))
         return c->task = task;
@@ -308,7 +314,6 @@ void tasks_open(struct accelerator *a)
 {
     _Static_assert(!(TASKS & (TASKS - 1)), "a mask tells the place");
     a->task_mask = task_count() - 1;
-    a->fresh = fresh_time();
     for (size_t i = 0; i < TASKS; i++) {
         a->tasks[i].directory = -1;
         atomic_flag_clear(&a->tasks[i].busy);
