@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,6 +29,21 @@ def secret() -> Iterator[Path]:
         (path / "f").write_text("secret")
         (path / "f").chmod(0o600)
         yield path
+
+
+@pytest.mark.parametrize("pure", ["", "1"], ids=["C", "Python"])
+@pytest.mark.parametrize("options", [(), ("-static",)], ids=["dynamic", "static"])
+def test_set_user_id_program_that_a_thread_executes(
+    secret: Path, options: tuple[str, ...], pure: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VIEWOS_PURE", pure)
+    with scratch_directory("viewos-suid-") as directory:
+        program = shutil.copy(build("other_ids", *options), directory)
+        os.chown(program, NOBODY, 0)
+        Path(program).chmod(0o4755)
+        words = [str(build("other_ids", *options)), "executes", "/mnt/f", "10", str(program)]
+        done = run_in_view([f"vfs:/mnt={secret}"], words)
+    assert (done.stdout, done.stderr) == (b"opened 0 of 10, otherwise 0\n", b"")
 
 
 @pytest.mark.parametrize("pure", ["", "1"], ids=["C", "Python"])

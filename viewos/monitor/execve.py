@@ -146,9 +146,7 @@ def _look(router: Router, call: Call, program: Program, argv_at: int) -> tuple[b
 
 def _forget(router: Router, call: Call) -> None:
     """The program may have the set-user-ID bit, and gets the group's id whichever thread calls."""
-    group = call.pid
-    router.tasks.forget(group)
-    router.tasks.forget(call.tid)
+    router.tasks.executes(call.pid, call.tid)
 
 
 def _without_claims(router: Router, call: Call) -> int | Outcome:

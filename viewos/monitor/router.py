@@ -164,6 +164,8 @@ class Router(ModuleServices, ProcessStates):
         a tracee or a module does."""
         if self.nesting.beginnings:
             handover.begin(self, notification.tid, notification.nr)
+        if self.tasks.doubts:
+            self.tasks.settle(notification.tid, notification.valid)
         self.nesting.router_of(notification.tid).answer(notification)
 
     def answer(self, notification: Notification) -> None:

@@ -6,6 +6,7 @@ import errno
 import os
 import resource
 import struct
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -206,8 +207,14 @@ class Tasks:
         self.user_namespace = os.readlink(b"/proc/self/ns/user")
         self.may_read_all = has_capability(CAP_SYS_PTRACE)
         """Processes that are not dumpable, too."""
-        self.on_forget: Callable[[int | None], None] | None = None
-        """Told of each task to be read anew; None: all of them."""
+        self.on_forget: Callable[[int | None, int], None] | None = None
+        """Told of each task to be read anew (None: all of them), and which of its threads executes
+        a program (0: none)."""
+        self.doubts: dict[int, set[int]] = {}
+        """Process -> threads that execute a program. Such a one gets the id of the first when all
+        others have ended, some time after its call, and the program's credentials then: nothing
+        that is read of the first meanwhile is believed again."""
+        self._doubting = threading.Lock()
         self.on_shortage: Callable[[], None] | None = None
         """Told to give back descriptors."""
 
@@ -219,6 +226,8 @@ class Tasks:
         task = self._cache.get(tid)
         if task is not None:
             try:
+                if tid in self.doubts:
+                    self._learn(task)
                 return task, task.link("root")
             except OSError:
                 self.forget(tid)
@@ -241,6 +250,10 @@ class Tasks:
     def _read(self, tid: int) -> Task:
         directory = os.open(f"/proc/{tid}", _OPEN_TASK)
         task = Task(tid, directory, self.our_label)
+        self._learn(task)
+        return task
+
+    def _learn(self, task: Task) -> None:
         status = task.read("status")
         task.tgid = int(field(status, b"Tgid"))
         task.same_mounts = task.link("ns/mnt") == self.mount_namespace
@@ -249,7 +262,6 @@ class Tasks:
             and _credentials(status) == self.ours
             and task.link("ns/user") == self.user_namespace
         )
-        return task
 
     def is_labelled(self, tid: int) -> bool:
         """`Task.is_labelled` of that task. Raises OSError when it is gone."""
@@ -257,14 +269,49 @@ class Tasks:
 
     def forget(self, tid: int) -> None:
         """Read the task anew next time: what the cache holds is about to change."""
-        self._cache.pop(tid, None)
-        if self.on_forget is not None:
-            self.on_forget(tid)
+        self._forget(tid, 0)
 
-    def drop(self, tids: Iterable[int]) -> None:
-        """`forget`, where whoever has to be told knows already."""
-        for tid in tids:
+    def _forget(self, tid: int, executing: int) -> None:
+        self.drop([(tid, executing)])
+        if self.on_forget is not None:
+            self.on_forget(tid, executing)
+
+    def drop(self, pairs: Iterable[tuple[int, int]]) -> None:
+        """`forget`, where whoever has to be told knows already; or, with a thread, `executes`."""
+        for tid, executing in pairs:
+            if executing:
+                self._doubt(tid, executing)
             self._cache.pop(tid, None)
+
+    def executes(self, group: int, tid: int) -> None:
+        """A thread of a process is about to execute a program."""
+        if tid != group:
+            self._forget(tid, 0)
+        self._forget(group, 0 if tid == group else tid)
+
+    def _doubt(self, group: int, tid: int) -> None:
+        with self._doubting:
+            if len(self.doubts) >= _MOST:
+                for other in [one for one in self.doubts if not os.path.exists(f"/proc/{one}")]:
+                    del self.doubts[other]
+            self.doubts.setdefault(group, set()).add(tid)
+
+    def settle(self, tid: int, is_waiting: Callable[[], bool]) -> None:
+        """Believe again what is read of a task that makes a call, where it is what a thread that
+        executed has become, or no thread is any more that could: that is looked at first."""
+        with self._doubting:
+            if tid in self.doubts and self._is_over(tid) and is_waiting():
+                self._cache.pop(tid, None)
+                del self.doubts[tid]
+
+    def _is_over(self, group: int) -> bool:
+        executing = self.doubts[group]
+        threads = f"/proc/{group}/task"
+        with suppress(OSError):
+            if len(executing) == 1 and not os.path.exists(f"{threads}/{min(executing)}"):
+                return True
+            return len(os.listdir(threads)) == 1
+        return False
 
     def give_up(self) -> None:
         """The monitor has no descriptor left: close those of tasks, most of which have ended."""
@@ -276,4 +323,4 @@ class Tasks:
         """Read every task anew next time."""
         self._cache.clear()
         if self.on_forget is not None:
-            self.on_forget(None)
+            self.on_forget(None, 0)

@@ -193,10 +193,10 @@ class Accelerator:
 
     def hand_on(self) -> None:
         """Before Python answers a call: tell it which tasks are not what they were."""
-        renewed = self._native.renewed()
-        if renewed is None:
+        renewed, has_more = self._native.renewed()
+        if has_more:
             self._tasks.forget_all()
-        else:
+        if renewed:
             self._tasks.drop(renewed)
 
     def counts(self) -> dict[int, tuple[int, int]]:

@@ -181,6 +181,7 @@ struct task {
     atomic_flag busy;
     _Atomic bool stale;
     uint64_t generation;
+    _Atomic uint64_t doubt; /* doubts.c; 0: none */
     int tid, group;
     int directory; /* of /proc/TID; it never names another task */
     enum { IDS_UNKNOWN, IDS_OURS, IDS_OTHERS } ids; /* and the group: read where that is asked */
@@ -241,7 +242,9 @@ struct accelerator {
     /* Tasks that are not what they were: Python has to forget them too. */
     _Atomic uint32_t renewed_count;
     uint32_t renewed_told;
-    int renewed[RENEWED];
+    struct renewed {
+        int tid, executing; /* which of its threads executes a program; 0: none */
+    } renewed[RENEWED];
     struct level *_Atomic views[VIEWS];
     _Atomic uint64_t settled[CALLS], passed[CALLS];
 };
@@ -296,6 +299,8 @@ void task_give_back(struct task *);
 void task_watch(struct accelerator *, int number);
 void task_forget(struct accelerator *, int tid);
 void task_renew(struct accelerator *, int tid);
+void task_doubt(struct accelerator *, int group, int tid);
+void task_executes(struct call *);
 void task_begins(struct call *);
 void task_forget_all(struct accelerator *);
 void tasks_open(struct accelerator *);
@@ -308,6 +313,10 @@ bool task_is_like_us(struct call *);
 bool task_leads(struct call *);
 bool state_of(struct accelerator *, int tid, struct state *, size_t *index);
 void state_set(struct accelerator *, size_t index, struct state);
+
+/* doubts.c */
+void doubt_add(struct task *place, int group, int tid);
+void doubt_settle(const struct call *, struct task *);
 
 /* claims.c */
 bool set(char *to, size_t *length, const char *text, size_t size);

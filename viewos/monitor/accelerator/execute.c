@@ -154,12 +154,13 @@ enum outcome do_execve(struct call *c, bool is_plain)
     }
     bool is_common = program.st_ino && !(program.st_mode & (S_ISUID | S_ISGID));
     bool leads = task_leads(c);
-    if (is_common && leads && c->task->ids != IDS_OTHERS)
+    if (!leads && c->task->ids == IDS_UNKNOWN)
+        return PASS;
+    if (!leads)
+        task_executes(c);
+    else if (is_common && c->task->ids != IDS_OTHERS)
         task_begins(c);
-    else {
+    else
         task_renew(c->accelerator, c->task->tid);
-        if (!leads)
-            task_renew(c->accelerator, c->task->group); /* whose id the caller gets */
-    }
     return CONTINUE;
 }

@@ -72,8 +72,12 @@ static void accelerator_dealloc(Accelerator *self)
     Py_DECREF(type);
 }
 
-static PyObject *forget(Accelerator *self, PyObject *tid)
+static PyObject *forget(Accelerator *self, PyObject *args)
 {
+    PyObject *tid;
+    int executing = 0;
+    if (!PyArg_ParseTuple(args, "O|i", &tid, &executing))
+        return NULL;
     if (tid == Py_None) {
         task_forget_all(self->a);
         Py_RETURN_NONE;
@@ -82,6 +86,8 @@ static PyObject *forget(Accelerator *self, PyObject *tid)
     if (number < 0)
         return PyErr_Occurred() ? NULL : PyErr_Format(PyExc_ValueError, "a thread id");
     task_forget(self->a, (int)number);
+    if (executing)
+        task_doubt(self->a, (int)number, executing);
     Py_RETURN_NONE;
 }
 
@@ -99,16 +105,16 @@ static PyObject *renewed(Accelerator *self, PyObject *Py_UNUSED(ignored))
     struct accelerator *a = self->a;
     uint32_t count = a->renewed_count, told = a->renewed_told;
     a->renewed_told = count;
-    if (count - told > RENEWED)
-        Py_RETURN_NONE;
+    bool has_more = count - told > RENEWED;
     PyObject *list = PyList_New(0);
-    for (; list && told != count; told++) {
-        PyObject *tid = PyLong_FromLong(a->renewed[told % RENEWED]);
-        if (!tid || PyList_Append(list, tid))
+    for (told = has_more ? count - RENEWED : told; list && told != count; told++) {
+        const struct renewed *one = a->renewed + told % RENEWED;
+        PyObject *pair = Py_BuildValue("ii", one->tid, one->executing);
+        if (!pair || PyList_Append(list, pair))
             Py_CLEAR(list);
-        Py_XDECREF(tid);
+        Py_XDECREF(pair);
     }
-    return list;
+    return list ? Py_BuildValue("NO", list, has_more ? Py_True : Py_False) : NULL;
 }
 
 static PyObject *close_tasks(Accelerator *self, PyObject *Py_UNUSED(ignored))
@@ -191,12 +197,13 @@ static PyMethodDef accelerator_methods[] = {
     {"take_changes", (PyCFunction)take_changes, METH_VARARGS,
      "take_changes(view, hold): what has been changed here since the last time, [(device, inode,\n"
      "handle, uid, gid, mode, rdev, real mode), ...]. hold 1: nothing is, until as many calls with -1."},
-    {"forget", (PyCFunction)forget, METH_O,
-     "forget(tid): read that task anew next time; None: every task."},
+    {"forget", (PyCFunction)forget, METH_VARARGS,
+     "forget(tid, executing=0): read that task anew next time; None: every task. `executing`: each time, as\n"
+     "long as that thread of it may be executing a program."},
     {"expect", (PyCFunction)expect, METH_O,
      "expect(tid): Python is given the next call of that thread."},
     {"renewed", (PyCFunction)renewed, METH_NOARGS,
-     "renewed(): tasks that began another program since the last time; None: too many to tell."},
+     "renewed(): (tasks that are others since the last time, with `executing` as in forget; there were more)."},
     {"close", (PyCFunction)close_tasks, METH_NOARGS,
      "close(): give back the descriptors of tasks that no call is using."},
     {"counts", (PyCFunction)counts, METH_NOARGS,

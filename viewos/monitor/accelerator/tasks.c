@@ -222,9 +222,9 @@ static bool has_real_root(struct accelerator *a, struct task *task)
 }
 
 /* Have Python look at a task again. */
-static void tell(struct accelerator *a, int tid)
+static void tell(struct accelerator *a, int tid, int executing)
 {
-    a->renewed[a->renewed_count % RENEWED] = tid;
+    a->renewed[a->renewed_count % RENEWED] = (struct renewed){.tid = tid, .executing = executing};
     a->renewed_count++;
 }
 
@@ -242,7 +242,7 @@ void task_watch(struct accelerator *a, int number)
 void task_begins(struct call *c)
 {
     c->task->begins = true;
-    tell(c->accelerator, c->task->tid);
+    tell(c->accelerator, c->task->tid, 0);
 }
 
 /* Has a task that has begun a program the capabilities of before? */
@@ -269,11 +269,14 @@ struct task *task_take(struct call *c)
     struct task *task = place_of(a, tid);
     if (atomic_flag_test_and_set_explicit(&task->busy, memory_order_acquire))
         return NULL;
-    bool is_known = task->tid == tid && !task->stale && task->generation == a->generation;
+    bool is_known =
+        task->tid == tid && !task->stale && !task->doubt && task->generation == a->generation;
     if (is_known && has_real_root(a, task) && keeps_capabilities(c, task))
         return c->task = task;
-    if (look(a, task, tid) && has_real_root(a, task))
+    if (look(a, task, tid) && has_real_root(a, task)) {
+        doubt_settle(c, task);
         return c->task = task;
+    }
     task_give_back(task);
     return c->task = NULL;
 }
@@ -292,7 +295,21 @@ void task_forget(struct accelerator *a, int tid)
 void task_renew(struct accelerator *a, int tid)
 {
     task_forget(a, tid);
-    tell(a, tid);
+    tell(a, tid, 0);
+}
+
+/* A thread of the process executes a program. */
+void task_doubt(struct accelerator *a, int group, int tid)
+{
+    doubt_add(place_of(a, group), group, tid);
+}
+
+/* The same of the caller, which is not the first. */
+void task_executes(struct call *c)
+{
+    task_renew(c->accelerator, c->task->tid);
+    task_doubt(c->accelerator, c->task->group, c->task->tid);
+    tell(c->accelerator, c->task->group, c->task->tid);
 }
 
 void task_forget_all(struct accelerator *a)
