@@ -191,3 +191,34 @@ def test_a_directory_in_which_a_claim_stands_stays(how: str, user: int) -> None:
         " EBUSY"
         for name in ("n", "n/p")
     ]
+
+
+OTHER_IDS = """
+import os
+os.setresgid(65534, 65534, 65534), os.setresuid(65534, 65534, 65534)
+os.chdir("T/")
+for old in ("private/f", "f/x", "none/x", "f", "private"):
+    for new in ("loop/x", "mnt/none/x", "mnt/f/x", "loop/x/y"):
+        tell((old, new), os.rename, old, new), tell((new, old), os.rename, new, old)
+"""
+
+
+@pytest.mark.parametrize("how", VIA)
+@pytest.mark.parametrize("modules", [("vfs:/=/",), ("vfs:T/mnt=T/a",)])
+def test_a_path_that_another_may_not_search_comes_before_an_endless_one(
+    modules: tuple[str], how: str
+) -> None:
+    inproc, env = VIA[how]
+    with tree(0) as ground:
+        root = ground.root
+        root.chmod(0o755), (root / "private").mkdir(mode=0o700), (root / "private/f").touch()
+        (root / "f").touch(), (root / "loop").symlink_to("loop")
+        words = ["python3", "-c", ground.name(ABOVE[: ABOVE.index("os.chdir")] + OTHER_IDS)]
+        mounted = tuple(one for one in modules if one != "vfs:/=/")
+        expected = ground.run("mounts", mounted, words).stdout
+        assert expected.startswith(
+            b"('private/f', 'loop/x') EACCES\n('loop/x', 'private/f') ELOOP\n"
+        )
+        front = prefix([ground.name(one) for one in modules], inproc=inproc)
+        done = run_in_view(None, [*front, *words], cwd=str(root), env=env)
+        assert (done.stdout, done.stderr) == (expected, b"")

@@ -16,12 +16,14 @@ from viewos.monitor.mountpoints import (
     refuse_change,
 )
 from viewos.monitor.place import KERNEL, Place
+from viewos.monitor.task import is_like_us
 
 if TYPE_CHECKING:
     from viewos.call import Call
     from viewos.monitor.router import Router
 
 _NOREPLACE, _EXCHANGE = 1, 2
+_NOWHERE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
 
 
 def check_rename(router: Router, call: Call, old: Place, new: Place) -> None:
@@ -39,8 +41,8 @@ def check_rename(router: Router, call: Call, old: Place, new: Place) -> None:
     flags = call.raw[4] & 0xFFFFFFFF if call.name == "renameat2" else 0
     probe_flags(call)
     directories = [directory_of(router, place)[1] for place in both]
-    for directory in directories:
-        os.stat(directory + b"/.")
+    if not _are_there(call, directories):
+        return
     mounts = {router.mounts.mount_of(directory) for directory in directories}
     if differs or (len(mounts) > 1 and not any(place.target for place in both)):
         raise OSError(errno.EXDEV, "another mount")
@@ -59,6 +61,19 @@ def check_rename(router: Router, call: Call, old: Place, new: Place) -> None:
             raise OSError(errno.EBUSY, "mount point")
         if holds:
             _refuse_holder(router, old, new, bool(replaced) and not flags & _EXCHANGE)
+
+
+def _are_there(call: Call, directories: list[bytes]) -> bool:
+    """Are both directories there? Raises OSError; False: the call fails, and of what another's
+    rights tell, which may end on the way to the first."""
+    try:
+        for directory in directories:
+            os.stat(directory + b"/.")
+    except OSError as error:
+        if is_like_us(call, call.task) or error.errno not in _NOWHERE:
+            raise
+        return False
+    return True
 
 
 def _is_read_only(router: Router, place: Place) -> bool:
