@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from viewos.abi import row as abi
+from viewos.errors import BadArgument
 
 if TYPE_CHECKING:
     from viewos.abi.socket import SocketAddress
@@ -176,6 +177,15 @@ class Call:
         """`size` bytes of the tracee's memory. Raises OSError EFAULT."""
         return self.services.read_memory(self.tid, address, size)
 
+    def read_argument(self, address: int, size: int) -> bytes:
+        """`read` what the kernel itself reads of an argument. Raises BadArgument EFAULT."""
+        try:
+            return self.read(address, size)
+        except OSError as error:
+            if error.errno != errno.EFAULT:
+                raise
+            raise BadArgument(*error.args) from None
+
     def read_text(self, address: int) -> bytes:
         """A string of the tracee's, up to its zero byte, at most 4,096. Raises OSError EFAULT."""
         return self.services.read_string(self.tid, address)
@@ -340,7 +350,7 @@ class Call:
         """The socket address that connect, bind or sendto is given.
 
         None: there is none, it is one of another family than AF_INET, AF_INET6 and AF_UNIX, or
-        it is so short that the kernel refuses it. Raises OSError EFAULT.
+        it is so short that the kernel refuses it. Raises BadArgument EFAULT.
         """
         if self._address is _UNREAD:
             self._address = self.given_address()
@@ -357,7 +367,7 @@ class Call:
         length = abi.signed32(self.raw[given[0].length])
         if not 0 < length <= socket.MOST:
             return None
-        return socket.decode(self.read(self.raw[given[0].address], length))
+        return socket.decode(self.read_argument(self.raw[given[0].address], length))
 
     def socket(self, fd: int | None = None) -> SharedSocket:
         """A socket of the program: that of the call's first argument, or of a descriptor.
@@ -371,9 +381,8 @@ class Call:
         return self._shared[number]
 
     def messages(self) -> list[Message]:
-        """The messages of sendto, recvfrom, sendmsg, recvmsg, sendmmsg or recvmmsg.
-
-        Raises OSError EFAULT.
+        """The messages of sendto, recvfrom, sendmsg, recvmsg, sendmmsg or recvmmsg, up to one that
+        the kernel refuses. Raises BadArgument: that is the first.
         """
         from viewos.message import messages
 

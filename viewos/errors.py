@@ -1,4 +1,5 @@
-"""What goes wrong before a program runs: one line for the user, and the status to end with."""
+"""What goes wrong before a program runs: one line for the user, and the status to end with. And one
+error of calls."""
 
 from __future__ import annotations
 
@@ -29,6 +30,11 @@ class SpecError(ViewosError):
     """A module, or the words given to it or to a trace, that are not right."""
 
     status = 2
+
+
+class BadArgument(OSError):
+    """The kernel refuses what the program has given, whatever modules say. A handler lets it pass:
+    the kernel makes the call as it stands, and says in its own order what is wrong with it."""
 
 
 def short(text: str, most: int = 300) -> str:

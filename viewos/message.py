@@ -6,11 +6,14 @@ Where it lies in the program's memory is read once; `SharedSocket` sends and rec
 from __future__ import annotations
 
 import errno
+import os
 import struct
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from viewos.abi import socket as abi
 from viewos.abi.socket import SocketAddress
+from viewos.errors import BadArgument
 from viewos.kept import kept
 from viewos.tuples import NamedTuple
 
@@ -24,6 +27,8 @@ _MULTIPLE = 64
 _NAMELEN_AT, _CONTROLLEN_AT, _FLAGS_AT, _LENGTH_AT = 8, 40, 48, 56
 _INT, _U32, _U64 = struct.Struct("=i"), struct.Struct("=I"), struct.Struct("=Q")
 IOV_MAX = 1024
+_NEGATIVE, _BEYOND = 1 << 63, 1 << 56
+"""Lengths of a vector: as a ssize_t; more than the memory that any process can have."""
 MOST = 1 << 16
 """Bytes: no datagram is longer, and what is longer is no datagram."""
 
@@ -55,6 +60,8 @@ class Message:
         self._length_at = length_at
         self.size = min(sum(length for _, length in vectors), MOST)
         """Bytes of its data: what is to be sent, or room for what is received."""
+        self.then = 0
+        """The errno with which the kernel refuses the message behind it; 0: it does not."""
 
     @property
     def has_name(self) -> bool:
@@ -63,7 +70,7 @@ class Message:
 
     @property
     def address(self) -> SocketAddress | None:
-        """Where it is to be sent; None as with `Call.address`. Raises OSError EFAULT."""
+        """Where it is to be sent; None as with `Call.address`. Raises BadArgument EFAULT."""
         data = self.name
         is_unspec = abi.family(data) == abi.AF_UNSPEC
         if is_unspec and self._call.socket().family == abi.AF_INET:  # the same (udp_sendmsg)
@@ -73,25 +80,33 @@ class Message:
     @kept
     def name(self) -> bytes:
         """The `struct sockaddr`, read once; b"" where there is none, or one that is too long.
-        Raises OSError EFAULT."""
+        Raises BadArgument EFAULT."""
         if not self._name_at or not 0 < self.name_size <= abi.MOST:
             return b""
-        return self._call.read(self._name_at, self.name_size)
+        return self._call.read_argument(self._name_at, self.name_size)
 
     def payload(self) -> bytes:
-        """The data to be sent. Raises OSError EFAULT."""
+        """The data to be sent. Raises BadArgument EFAULT; EMSGSIZE where that is no datagram."""
+        if self.size >= MOST:
+            raise _refused(errno.EMSGSIZE)
         parts, left = [], self.size
         for address, length in self._vectors:
             take = min(length, left)
             if take:
-                parts.append(self._call.read(address, take))
+                parts.append(self._call.read_argument(address, take))
             left -= take
         return b"".join(parts)
 
     def control(self) -> bytes:
-        """The ancillary data to be sent. Raises OSError EFAULT."""
+        """The ancillary data to be sent. Raises BadArgument EFAULT."""
+        return self._control
+
+    @kept
+    def _control(self) -> bytes:
         size = min(self.control_size, MOST)
-        return self._call.read(self._control_at, size) if self._control_at and size else b""
+        if not self._control_at or not size:
+            return b""
+        return self._call.read_argument(self._control_at, size)
 
     def sent(self, count: int) -> None:
         """Tell a sendmmsg how much of this message was sent."""
@@ -122,7 +137,8 @@ class Message:
 
 
 def messages(call: Call) -> list[Message]:
-    """The messages of a call. Raises OSError EFAULT, EINVAL."""
+    """The messages of a call, up to one that the kernel refuses: it sends or receives those before
+    it. Raises BadArgument EFAULT, EINVAL, EMSGSIZE: that is the first."""
     raw = call.raw
     if call.name in ("sendto", "recvfrom"):
         name, length_at = (raw[4], raw[5] & 0xFFFFFFFF), 0
@@ -130,12 +146,30 @@ def messages(call: Call) -> list[Message]:
             length_at = raw[5]
             name = (raw[4], _room(call, length_at) if raw[4] else 0)
         return [Message(call, name, [(raw[1], min(raw[2], MOST))], length_at=length_at)]
-    count = min(raw[2] & 0xFFFFFFFF, IOV_MAX) if call.name.endswith("mmsg") else 1
-    data = call.read(raw[1], count * _MULTIPLE - (_MULTIPLE - _HEADER.size) * (count == 1))
-    return [
-        _message(call, raw[1] + at, data[at : at + _HEADER.size])
-        for at in range(0, len(data), _MULTIPLE)
-    ]
+    found: list[Message] = []
+    try:
+        for at, header in _headers(call):
+            message = _message(call, at, header)
+            if call.name.startswith("send"):
+                _ = message.name
+            found.append(message)
+    except BadArgument as error:
+        if not found:
+            raise
+        found[-1].then = error.errno or errno.EFAULT
+    return found
+
+
+def _headers(call: Call) -> Iterator[tuple[int, bytes]]:
+    """(where it stands, the header) of each message. Raises BadArgument EFAULT."""
+    start, size = call.raw[1], _HEADER.size
+    count = min(call.raw[2] & 0xFFFFFFFF, IOV_MAX) if call.name.endswith("mmsg") else 1
+    try:
+        data = call.read_argument(start, (count - 1) * _MULTIPLE + size) if count else b""
+    except BadArgument:
+        data = b""  # some of them may be there
+    for at in range(0, count * _MULTIPLE, _MULTIPLE):
+        yield start + at, data[at : at + size] or call.read_argument(start + at, size)
 
 
 def _room(call: Call, at: int) -> int:
@@ -152,8 +186,17 @@ def _room(call: Call, at: int) -> int:
 def _message(call: Call, at: int, header: bytes) -> Message:
     name, name_size, vectors_at, count, control, control_size, _ = _HEADER.unpack(header)
     if name and name_size < 0:
-        raise OSError(errno.EINVAL, "the length of an address")
+        raise _refused(errno.EINVAL)
+    if count > IOV_MAX:
+        raise _refused(errno.EMSGSIZE)
     name_size = min(name_size, abi.MOST)  # what is longer is cut; sendto(2) refuses it
-    size = 16 * min(count, IOV_MAX)
-    vectors = list(struct.iter_unpack("=QQ", call.read(vectors_at, size))) if size else []
+    data = call.read_argument(vectors_at, 16 * count) if count else b""
+    vectors = list(struct.iter_unpack("=QQ", data))
+    for _, length in vectors:
+        if length > _BEYOND:
+            raise _refused(errno.EINVAL if length >= _NEGATIVE else errno.EFAULT)
     return Message(call, (name, name_size), vectors, (control, control_size), at)
+
+
+def _refused(number: int) -> BadArgument:
+    return BadArgument(number, os.strerror(number))

@@ -15,6 +15,7 @@ import struct
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from viewos import kernel
@@ -36,6 +37,7 @@ _TIMEVAL = struct.Struct("=qq")
 
 _libc = kernel.libc
 _send, _recv, _sendmsg, _recvmsg = _libc.send, _libc.recv, _libc.sendmsg, _libc.recvmsg
+_recvmmsg = _libc.recvmmsg
 for _function in (_send, _recv, _sendmsg, _recvmsg):
     _function.restype = ctypes.c_ssize_t
 
@@ -280,14 +282,16 @@ class SharedSocket:
 
     def receive_message(
         self, size: int, *, name_size: int = 0, control_size: int = 0, flags: int = 0,
-        wait: bool = False,
+        wait: bool = False, then: int = 0,
     ) -> Received:  # fmt: skip
-        """recvmsg(2) into that much room. `wait`: as long as the program's own call would.
+        """recvmsg(2) into that much room. `wait`: as long as the program's own call would. `then`:
+        an errno that the socket has from then on, as behind a recvmmsg(2) that this one ends.
 
         Raises OSError (EAGAIN), Interrupted.
         """
         header, buffers = _header(bytes(name_size), bytes(size), bytes(control_size))
-        count = self._exchange(_recvmsg, header, flags, POLLIN if wait else 0)
+        function = _recvmsg if then == 0 else partial(_receive_and_fail, then)
+        count = self._exchange(function, header, flags, POLLIN if wait else 0)
         name, data, control, _ = buffers
         _, name_length, *_, control_length, told = _MSGHDR.unpack(header.raw)
         return Received(
@@ -327,6 +331,26 @@ def _countdown(seconds: float | None) -> Callable[[], float | None]:
     """Tells how much is left of so many seconds from now; None: no end."""
     end = None if seconds is None else time.monotonic() + seconds
     return lambda: None if end is None else max(end - time.monotonic(), 0)
+
+
+_REFUSED = {
+    errno.EFAULT: _MSGHDR.pack(0, 0, 0, 1, 0, 0, 0),
+    errno.EINVAL: _MSGHDR.pack(1, 1 << 31, 0, 0, 0, 0, 0),
+    errno.EMSGSIZE: _MSGHDR.pack(0, 0, 0, 1 << 16, 0, 0, 0),
+}
+"""Headers that the kernel refuses, with these errors."""
+
+
+def _receive_and_fail(error: int, fd: int, header: _Buffer, flags: int) -> int:
+    """recvmmsg(2) of one message, and another one that fails: the kernel remembers the error as the
+    socket's."""
+    both = ctypes.create_string_buffer(
+        header.raw + bytes(8) + _REFUSED[error], _MSGHDR.size * 2 + 16
+    )
+    if _recvmmsg(fd, both, 2, flags, None) < 0:
+        return -1
+    ctypes.memmove(header, both, _MSGHDR.size)
+    return int.from_bytes(both.raw[_MSGHDR.size : _MSGHDR.size + 4], "little")
 
 
 def _header(*parts: bytes) -> tuple[_Buffer, tuple[_Buffer, ...]]:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from viewos.abi.row import signed32
 from viewos.monitor import ancillary, sockets
+from viewos.monitor.memory import Fault
 from viewos.monitor.outcome import CONTINUE, Outcome
 from viewos.monitor.rewrite import Argument, Block, Rewrite
 
@@ -24,35 +26,55 @@ _CONTROL = struct.Struct("=QQ")  # msg_control, msg_controllen
 _NAMELEN, _CONTROL_AT, _CONTROLLEN, _MSGLEN = 8, 32, 40, 56
 _SIZE, _MULTIPLE_SIZE = 56, 64
 _UIO_MAXIOV = 1024
+_REFUSED = struct.pack("=QQQQQQQ", 0, 0, 0, 1, 0, 0, 0)
+"""A header that gives EFAULT, for what stood behind those that are there."""
 _OPTMEM = 1 << 17
 """Bytes: more ancillary data than net.core.optmem_max lets through."""
 
 
 def _headers(router: Router, call: Call) -> tuple[int, list[bytes]]:
-    """(bytes from one to the next, the headers)."""
+    """(bytes from one to the next, the headers up to one that is not there)."""
     multiple = call.name.endswith("mmsg")
     size = _MULTIPLE_SIZE if multiple else _SIZE
     count = min(call.raw[2] & 0xFFFFFFFF, _UIO_MAXIOV) if multiple else 1
-    data = router.memory.read_exact(call.tid, call.raw[1], size * count)
-    return size, [data[at : at + size] for at in range(0, len(data), size)]
+    try:
+        data = router.memory.read_exact(call.tid, call.raw[1], size * count)
+    except Fault:
+        data = _readable(router, call.tid, call.raw[1], size * count)
+        if len(data) < size:
+            raise
+    return size, [data[at : at + size] for at in range(0, len(data) - size + 1, size)]
+
+
+def _readable(router: Router, tid: int, address: int, size: int) -> bytes:
+    data = b""
+    with suppress(Fault):
+        while len(data) < size:
+            data += router.memory.read(tid, address + len(data), size - len(data))
+    return data
 
 
 def sent(router: Router, call: Call) -> int | Outcome:
-    """sendmsg(2), sendmmsg(2): names lead to the backing, credentials are the real ones."""
+    """sendmsg(2), sendmmsg(2): names lead to the backing, credentials are the real ones. Those
+    before one that fails are sent."""
     size, headers = _headers(router, call)
     pointers: dict[int, Block | bytes] = {}
     blob = bytearray(b"".join(headers))
+    count = len(headers)
     for index, header in enumerate(headers):
-        address, length = _HEAD.unpack_from(header)
-        name = sockets.sent_name(router, call, address, length)
+        try:
+            name, control = _changed(router, call, header)
+        except (OSError, Fault):
+            if not index:
+                raise
+            count = index
+            break
         if name is not None:
             pointers[index * size] = name
             struct.pack_into("=i", blob, index * size + _NAMELEN, len(name))
-        control = _control(router, call, header)
-        changed = ancillary.sent(router, call, control) if control else None
-        if changed is not None:
-            pointers[index * size + _CONTROL_AT] = changed
-    if not pointers:
+        if control is not None:
+            pointers[index * size + _CONTROL_AT] = control
+    if not pointers and count == len(headers):
         return CONTINUE
 
     def after(result: int, _: Sequence[int]) -> None:
@@ -62,12 +84,24 @@ def sent(router: Router, call: Call) -> int | Outcome:
             at = call.raw[1] + index * size + _MSGLEN
             router.memory.write(call.tid, at, struct.pack("=I", count))
 
-    args = [*call.raw[: len(call.row.args)]]
+    args: list[Argument] = [*call.raw[: len(call.row.args)]]
+    args[1] = Block(bytes(blob), pointers)
+    if size == _MULTIPLE_SIZE:
+        args[2] = count
     rewrite = Rewrite(
-        call.row.number, [args[0], Block(bytes(blob), pointers), *args[2:]], call.row.cookie.arg,
-        call.row.cookie.shift, may_block=True, after=after,
+        call.row.number, args, call.row.cookie.arg, call.row.cookie.shift, may_block=True,
+        after=after,
     )  # fmt: skip
     return router.fix_up(call, rewrite, None, plain=False)
+
+
+def _changed(router: Router, call: Call, header: bytes) -> tuple[bytes | None, bytes | None]:
+    """The name and the ancillary data to send in the place of the program's; None: it will do.
+    Raises OSError, Fault."""
+    address, length = _HEAD.unpack_from(header)
+    name = sockets.sent_name(router, call, address, length)
+    control = _control(router, call, header)
+    return name, ancillary.sent(router, call, control) if control else None
 
 
 def _control(router: Router, call: Call, header: bytes, size: int | None = None) -> bytes:
@@ -105,7 +139,10 @@ def received(router: Router, call: Call) -> int | Outcome:
     args: list[Argument] = [*call.raw[: len(call.row.args)]]
     told = [address != 0 and room >= 0 for address, room in names]
     if any(told):
-        args[1] = _with_room(size, headers, told)
+        block = _with_room(size, headers, told)
+        if size == _MULTIPLE_SIZE and len(headers) < min(call.raw[2] & 0xFFFFFFFF, _UIO_MAXIOV):
+            block = block._replace(data=block.data + _REFUSED)
+        args[1] = block
 
     def after(result: int, made_with: Sequence[int]) -> None:
         for index in range(max(result if size == _MULTIPLE_SIZE else min(result + 1, 1), 0)):

@@ -14,6 +14,7 @@ from viewos.abi.row import Row
 from viewos.abi.seccomp import AUDIT_ARCH_AARCH64, AUDIT_ARCH_X86_64, X32_SYSCALL_BIT
 from viewos.abi.syscalls import BY_NUMBER
 from viewos.call import Call
+from viewos.errors import BadArgument
 from viewos.filter import MAX_ERRNO
 from viewos.monitor import (
     accelerator,
@@ -207,6 +208,8 @@ class Router(ModuleServices, ProcessStates):
             return self._interrupted(call, error)
         except Fault:
             return CONTINUE  # the kernel finds the same bad pointer, and orders the errors rightly
+        except BadArgument as error:
+            return self._failed(call, error) if call.has_acted else CONTINUE
         except TraceeGone:
             return -errno.ESRCH
         except Unreadable as error:

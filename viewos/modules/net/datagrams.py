@@ -99,20 +99,20 @@ def send(call: Call, ways: list[Way], messages: list[Message], source: Source | 
     socket, done, last = call.socket(), 0, 0
     flags = _flags(call) & ~MSG_ZEROCOPY
     for way, message in zip(ways, messages, strict=True):
-        control = message.control()
-        if source is not None:
-            control = translated(control, partial(source, socket, way.source))
-        if way.source:
-            control = coming_from(control, way.source)
         try:
+            control = message.control()
+            if source is not None:
+                control = translated(control, partial(source, socket, way.source))
+            if way.source:
+                control = coming_from(control, way.source)
             last = socket.send_message(
                 message.payload(), way.to or message.name, control=control, flags=flags, wait=True
             )
+            message.sent(last)
         except (OSError, Interrupted):
             if not done:
                 raise
             return done  # the next call gets the error, as sendmmsg(2) says
-        message.sent(last)
         done += 1
     return done if call.name == "sendmmsg" else last
 
@@ -138,8 +138,9 @@ def receive(call: Call, senders: Senders, told: Told | None) -> Verdict:
 
     def one(message: Message, flags: int) -> int:
         got = socket.receive_message(
-            message.size, name_size=28, control_size=message.control_size, flags=flags, wait=True
-        )
+            message.size, name_size=28, control_size=message.control_size, flags=flags, wait=True,
+            then=message.then,
+        )  # fmt: skip
         sender = InetAddress.decode(got.address)
         if sender is not None:
             sender = name(sender).on(socket.family)

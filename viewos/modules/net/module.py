@@ -307,7 +307,7 @@ class Net(VirtualModule):
     def _send(self, call: Call) -> Verdict:
         messages = call.messages()
         addresses = [message.address for message in messages]
-        pins = self._private is not None and any(has_own(each.control()) for each in messages)
+        pins = self._private is not None and any(map(_has_own_source, messages))
         if not pins and not any(isinstance(address, InetAddress) for address in addresses):
             return PASS
         socket = call.socket()
@@ -357,6 +357,13 @@ class Net(VirtualModule):
 
         connecting.reach(call, address, connect, fast=True)
         return PASS
+
+
+def _has_own_source(message: Message) -> bool:
+    try:
+        return has_own(message.control())
+    except OSError:  # it is not sent
+        return False
 
 
 def _takes_address_away(call: Call) -> bool:
