@@ -301,6 +301,38 @@ def test_faults() -> None:
         assert refused == b"0" and float(seconds) >= 0.45
 
 
+def run(modules: list[str] | None, words: list[str], user: int) -> list[str]:
+    done = run_in_view(modules, words, user=user, check=True)
+    assert done.stderr == b""
+    return done.stdout.decode().splitlines()
+
+
+FOREIGN = """
+import ctypes, errno, socket, struct, sys
+libc = ctypes.CDLL(None, use_errno=True)
+name = struct.pack("=H", 2) + struct.pack("!H", int(sys.argv[1])) + socket.inet_aton("127.0.0.1")
+for kind in socket.SOCK_STREAM, socket.SOCK_DGRAM:
+    for call in libc.connect, libc.bind:
+        for size in 16, 24, 28, 128:
+            s = socket.socket(socket.AF_INET6, kind)
+            result = call(s.fileno(), name.ljust(128, b"\\0"), size)
+            print(kind, size, result, result and errno.errorcode[ctypes.get_errno()])
+"""
+
+
+@each_user
+def test_an_address_of_ipv4_for_a_socket_of_ipv6(user: int) -> None:
+    with serving() as port:
+        words = ["python3", "-c", FOREIGN, str(port)]
+        native = run(None, words, user)
+        assert "1 28 -1 EAFNOSUPPORT" in native
+        for rules in ("ports=private", "none", "bind=9=19", "deny=any/udp", "fail=connect:EIO"):
+            seen = run([f"net:{rules}"], words, user)
+            if rules not in ("ports=private", "bind=9=19"):  # they know no such server
+                seen = [a if a.startswith("2 ") else b for a, b in zip(native, seen, strict=True)]
+            assert seen == native, rules
+
+
 # ---- wrong words --------------------------------------------------------------------------------
 
 WRONG = {

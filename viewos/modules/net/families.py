@@ -48,6 +48,12 @@ def is_type(kind: int) -> bool:
     return not kind & ~(TYPE_MASK | SOCK_FLAGS) and kind & TYPE_MASK in _TYPES
 
 
+def is_foreign(socket: SharedSocket, family: int) -> bool:
+    """Is an address of that family one of IPv4, and the socket of IPv6? bind(2), and but for
+    datagrams connect(2), refuse it: by its length, or its family."""
+    return family == AF_INET and socket.family == AF_INET6
+
+
 def check_family(socket: SharedSocket, address: InetAddress) -> None:
     """Raises OSError EAFNOSUPPORT as the kernel does: an address of IPv6 leads from no socket of
     IPv4, also where another one stands for it."""

@@ -26,6 +26,7 @@ from viewos.modules.net.families import (
     SOCK_STREAM,
     TCP_PROTOCOLS,
     TYPE_MASK,
+    is_foreign,
     is_type,
     protocol_of,
 )
@@ -205,6 +206,9 @@ class Net(VirtualModule):
             if self._connecting.proxies and _takes_address_away(call):
                 self._connecting.proxies.forget(call.socket())
             return PASS
+        socket = call.socket()
+        if is_foreign(socket, call.given_family) and socket.type == SOCK_STREAM:
+            return PASS
         if self._faults.calls:
             self._faults.strike(call)
         return self._connecting.reach(call, address, lambda to: call.below(address=to))
@@ -231,6 +235,8 @@ class Net(VirtualModule):
         if isinstance(address, UnixAddress):
             return self._unix.lead(call, address)
         if address is None:
+            return PASS
+        if is_foreign(call.socket(), call.given_family):
             return PASS
         self._faults.strike(call)
         return self._listening.bind(call, address)
@@ -335,7 +341,7 @@ class Net(VirtualModule):
         """MSG_FASTOPEN: a plain connect. The kernel has yet to tell how it ends: the program's own
         call waits for that, as long as it will, and sends the data with all that belongs to it."""
         address, socket, connecting = message.address, call.socket(), self._connecting
-        if not isinstance(address, InetAddress):
+        if not isinstance(address, InetAddress) or is_foreign(socket, address.family):
             return PASS
         if not (connecting.proxies.is_begun(socket) or is_fresh(socket)):
             return PASS
