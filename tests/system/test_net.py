@@ -301,6 +301,50 @@ def test_faults() -> None:
         assert refused == b"0" and float(seconds) >= 0.45
 
 
+STRUCK = """
+import ctypes, errno, select, socket, struct, sys, time
+libc = ctypes.CDLL(None, use_errno=True)
+PORT = int(sys.argv[1]); A = ("127.0.0.1", PORT)
+def raw(fd, call=libc.connect, port=PORT):
+    name = struct.pack("=H", 2) + struct.pack("!H", port) + socket.inet_aton(A[0]) + bytes(8)
+    return errno.errorcode[ctypes.get_errno()] if call(fd, name, 16) else "ok"
+def say(what, function, *args):
+    began = time.monotonic()
+    try: told = function(*args)
+    except OSError as error: told = errno.errorcode[error.errno]
+    print(what, told, time.monotonic() - began > 0.15)
+s = socket.socket()
+say("first", raw, s.fileno()); say("again", raw, s.fileno())
+say("bad", raw, 999); say("file", raw, 0)
+say("bad bind", raw, 999, libc.bind, 0)
+s = socket.socket(); say("bind", raw, s.fileno(), libc.bind, 0)
+s = socket.socket(); s.setblocking(False); say("does not wait", raw, s.fileno())
+p = select.poll(); p.register(s, select.POLLOUT); p.poll(1000); say("its end", raw, s.fileno())
+s = socket.socket(); s.setblocking(False); say("nobody", raw, s.fileno(), libc.connect, 1)
+p = select.poll(); p.register(s, select.POLLOUT); p.poll(1000)
+say("its end", raw, s.fileno(), libc.connect, 1)
+say("fast", socket.socket().sendto, b"x", socket.MSG_FASTOPEN, A)
+s = socket.socket(type=socket.SOCK_DGRAM); say("UDP", s.connect_ex, A); say("UDP", s.connect_ex, A)
+"""
+
+
+@each_user
+def test_what_faults_strike(user: int) -> None:
+    """What begins, and neither what the kernel refuses nor the end of what has begun."""
+    with serving() as port:
+        words = ["python3", "-c", STRUCK, str(port)]
+        told = [line.split() for line in run(None, words, user)]
+        delayed = run(["net:delay=connect:200ms,delay=bind:200ms"], words, user)
+        failed = run(["net:fail=connect:EIO,fail=bind:EIO"], words, user)
+    begin = {0, 5, 6, 8, 10, 11, 12}
+    assert len(told) == 13
+    for index, (*what, slow) in enumerate(told):
+        assert slow == "False"
+        assert delayed[index] == " ".join([*what, str(index in begin)])
+        if index in begin and index < 11:
+            assert failed[index] == " ".join([*what[:-1], "EIO False"])
+
+
 def run(modules: list[str] | None, words: list[str], user: int) -> list[str]:
     done = run_in_view(modules, words, user=user, check=True)
     assert done.stderr == b""

@@ -6,13 +6,17 @@ import errno
 import os
 import random
 import re
+import select
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
+from viewos import InetAddress
+from viewos.modules.net.families import INET, SOCK_STREAM
 from viewos.modules.net.memory import Memory
+from viewos.modules.net.states import is_fresh
 
 if TYPE_CHECKING:
-    from viewos import Call
+    from viewos import Call, SharedSocket
 
 CALLS = ("connect", "bind")
 _UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0}
@@ -49,32 +53,64 @@ def parse_delay(text: str) -> Fault:
     return Fault(call, seconds=float(found[1]) * _UNITS[found[2]])
 
 
+class _Struck(NamedTuple):
+    """What a call has begun to suffer."""
+
+    until: float
+    error: int
+
+
 class Faults:
     """The faults of a view."""
 
     def __init__(self, faults: list[Fault]) -> None:
         self._faults = faults
-        self._until: Memory[float] = Memory(1024)
+        self._struck: Memory[_Struck] = Memory(1024)
         self.calls = frozenset(fault.call for fault in faults)
 
-    def strike(self, call: Call) -> None:
-        """Wait, and fail, as the faults say. Raises OSError, Interrupted.
+    def strike(self, call: Call, what: str) -> None:
+        """Wait, and fail, as the faults of `what` say, where the kernel would not refuse it at
+        once, or tell how the last one ended. Raises OSError, Interrupted.
 
-        A wait that a signal has interrupted goes on, and does not begin again.
+        A call that a signal has interrupted while it waited goes on, and does not begin again.
         """
-        for fault in self._faults:
-            if fault.call != call.name:
-                continue
-            if fault.error and random.random() < fault.share:
-                raise OSError(fault.error, os.strerror(fault.error))
-            if fault.seconds:
-                self._wait(call, fault.seconds)
+        if what not in self.calls:
+            return
+        socket = call.socket()
+        if socket.family not in INET or not _BEGINS[what](socket):
+            return
+        struck = self._struck.find(socket.identity) or self._rolled(what)
+        left = struck.until - time.monotonic()
+        if left > 0:
+            self._struck.keep(socket.identity, struck)
+            call.sleep(left)
+        self._struck.set(socket.identity, None)
+        if struck.error:
+            raise OSError(struck.error, os.strerror(struck.error))
 
-    def _wait(self, call: Call, seconds: float) -> None:
-        identity = call.socket().identity
-        until = self._until.find(identity)
-        if until is None:
-            until = time.monotonic() + seconds
-            self._until.keep(identity, until)
-        call.sleep(until - time.monotonic())
-        self._until.set(identity, None)
+    def _rolled(self, what: str) -> _Struck:
+        until = time.monotonic()
+        for fault in self._faults:
+            if fault.call != what:
+                continue
+            until += fault.seconds
+            if fault.error and random.random() < fault.share:
+                return _Struck(until, fault.error)
+        return _Struck(until, 0)
+
+
+def _connects(socket: SharedSocket) -> bool:
+    if socket.type != SOCK_STREAM:
+        return True
+    poll = select.poll()
+    poll.register(socket.fileno(), 0)
+    failed = any(events & select.POLLERR for _, events in poll.poll(0))
+    return is_fresh(socket) and not failed
+
+
+def _binds(socket: SharedSocket) -> bool:
+    name = socket.name()
+    return isinstance(name, InetAddress) and not name.port
+
+
+_BEGINS = {"connect": _connects, "bind": _binds}

@@ -209,8 +209,7 @@ class Net(VirtualModule):
         socket = call.socket()
         if is_foreign(socket, call.given_family) and socket.type == SOCK_STREAM:
             return PASS
-        if self._faults.calls:
-            self._faults.strike(call)
+        self._faults.strike(call, "connect")
         return self._connecting.reach(call, address, lambda to: call.below(address=to))
 
     def _hide_resolvers(self, address: UnixAddress) -> None:
@@ -238,7 +237,7 @@ class Net(VirtualModule):
             return PASS
         if is_foreign(call.socket(), call.given_family):
             return PASS
-        self._faults.strike(call)
+        self._faults.strike(call, "bind")
         return self._listening.bind(call, address)
 
     def listen(self, call: Call) -> Verdict:
@@ -345,6 +344,7 @@ class Net(VirtualModule):
             return PASS
         if not (connecting.proxies.is_begun(socket) or is_fresh(socket)):
             return PASS
+        self._faults.strike(call, "connect")
         if socket.protocol == IPPROTO_MPTCP:  # where what has begun cannot go on so
             connecting.reach(call, address, socket.connect)
             flags = call.args.flags & ~MSG_FASTOPEN
