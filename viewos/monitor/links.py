@@ -12,6 +12,7 @@ from viewos.abi.row import signed32
 from viewos.abi.syscalls import TABLE
 from viewos.claims import lies_in
 from viewos.kernel import AT_FDCWD, NR, syscall
+from viewos.launcher.layout import has_capability
 from viewos.monitor.emulate import readlink as emulated_readlink
 from viewos.monitor.magic import NAMES
 from viewos.monitor.marks import held_by
@@ -29,7 +30,7 @@ from viewos.monitor.place import KERNEL, Place
 from viewos.monitor.refusals import check_changes
 from viewos.monitor.rewrite import Rewrite
 from viewos.monitor.states import Redo
-from viewos.monitor.task import is_like_us
+from viewos.monitor.task import field, is_like_us, read_status
 from viewos.monitor.traced import Traced
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
     from viewos.monitor.router import Router
 
 _DELETED = b" (deleted)"
+_CAP_DAC_READ_SEARCH = 2
+_KCMP_FILE = 0
 
 
 def readlink(router: Router, call: Call) -> int | Outcome:
@@ -124,11 +127,38 @@ def linkat(router: Router, call: Call) -> int | Outcome:
     new = places[1]
     if new is KERNEL or new.native or flags & ~(AT_EMPTY_PATH | AT_SYMLINK_FOLLOW):
         return path_call(router, call)
+    if not _may_link(router, call, signed32(call.raw[0])):
+        return path_call(router, call)
     check_changes(router, call, places)
     old = b"/proc/%d/fd/%d" % (call.tid, signed32(call.raw[0]))
-    if not os.path.lexists(old):
-        raise OSError(errno.EBADF, "dirfd")
     return syscall(NR["linkat"], AT_FDCWD, old, AT_FDCWD, new.real, AT_SYMLINK_FOLLOW)
+
+
+def _may_link(router: Router, call: Call, fd: int) -> bool:
+    """Would the kernel let the caller link that file, had it and not the monitor opened it? An
+    opener is known by its credentials as they were: a fork makes others, and so does an execve,
+    which nobody remembers. False: the kernel is to judge, by the caller's own call."""
+    try:
+        copy = router.descriptor_of(call, fd)
+    except OSError:
+        return False
+    try:
+        syscall(NR["linkat"], copy, b"", AT_FDCWD, b"/", AT_EMPTY_PATH)
+    except OSError as error:
+        if error.errno != errno.EEXIST:  # the file is looked at before the name
+            return False
+    finally:
+        os.close(copy)
+    return has_capability(_CAP_DAC_READ_SEARCH) or not _is_inherited(call, fd)
+
+
+def _is_inherited(call: Call, fd: int) -> bool:
+    """Has the parent the same open file there?"""
+    try:
+        parent = int(field(read_status(call.tid), b"PPid"))
+        return syscall(TABLE["kcmp"].number, call.tid, parent, _KCMP_FILE, fd, fd) == 0
+    except OSError:
+        return False
 
 
 def below_root(router: Router, call: Call, name: bytes) -> bytes:

@@ -241,6 +241,7 @@ print(os.getcwd(), os.listdir(".."), os.stat("..").st_nlink); open("in", "w").cl
 print(os.listdir("/mnt/w/v"))
 """),
     **{f"raw {name}": f"$BIN/{name}; echo $?" for name in NAMES},
+    "raw linkat of what the parent has opened": "echo text >g; exec 9<g; $BIN/linkat; echo $?",
     "chdirs": "$BIN/chdirs; echo $?; rm -r nnn*",
     "from a removed directory": r"""
         mkdir d e d/d; ln -s /mnt/e/run absolute; ln -s e/run relative; ln -s /mnt/e elink

@@ -13,6 +13,15 @@ int main(void)
     say("plain", syscall(SYS_linkat, here, "l", here, "not", 0));
     say("empty", syscall(SYS_linkat, fd, "", here, "by-fd", AT_EMPTY_PATH));
     say("empty O_PATH", syscall(SYS_linkat, op, "", sub, "by-path", AT_EMPTY_PATH));
+    if (fork() == 0) {
+        say("empty, inherited", syscall(SYS_linkat, fd, "", here, "by-heir", AT_EMPTY_PATH));
+        int own = open("f", O_RDONLY);
+        say("empty, of its own", syscall(SYS_linkat, own, "", here, "by-child", AT_EMPTY_PATH));
+        say("empty, closed", syscall(SYS_linkat, 99, "", here, "by-none", AT_EMPTY_PATH));
+        _exit(0);
+    }
+    wait(NULL);
+    say("empty from outside", syscall(SYS_linkat, 9, "", here, "by-none", AT_EMPTY_PATH));
     say("empty without", syscall(SYS_linkat, fd, "", here, "x", 0));
     say("bad flag", syscall(SYS_linkat, here, "f", here, "x", 1));
     say("exists", syscall(SYS_link, "f", "l"));
