@@ -206,7 +206,11 @@ class SharedSocket:
                 found.append(fd)
             return _failed(fd)
 
-        _raise(attempt() if self.nonblocking else self._services.blocking(self._call, attempt))
+        if self.nonblocking:
+            _raise(attempt())
+        else:
+            self.wait(POLLIN, 0)
+            _raise(self._services.blocking(self._call, attempt))
         connection = SharedSocket(found[0], self._call, self._services)
         connection.accepted_from = abi.decode(name.raw[: size.value])
         return connection

@@ -40,6 +40,7 @@ from viewos.monitor.refusals import check_name
 from viewos.monitor.rewrite import Argument, Rewrite
 from viewos.monitor.scratch import short_link, short_name
 from viewos.monitor.traced import is_interrupted
+from viewos.monitor.waiting import LAST_LOOK, pause
 
 if TYPE_CHECKING:
     import socket
@@ -54,8 +55,6 @@ MSG_DONTWAIT = 0x40
 PEER_ROOM = SUN_PATH + 4
 """Bytes for any name that the kernel tells; see `encode_unix`."""
 _TIMEVAL = struct.Struct("=qq")
-_WAIT = 0.02
-"""Seconds between two looks at the signals of a thread that waits for a peer."""
 
 
 def _unix_path(router: Router, call: Call, address: int, length: int) -> bytes | None:
@@ -321,11 +320,12 @@ def wait_for_peer(router: Router, call: Call, *, dont_wait: bool, any_peer: bool
         poll = select.poll()
         poll.register(found, select.POLLIN | select.POLLHUP | select.POLLRDHUP)
         limit = _time_limit(found)
-        end = time.monotonic() + limit
-        while not poll.poll(_WAIT * 1000):
+        began, waited = time.monotonic(), 0.0
+        while not poll.poll(min(pause(waited), limit - waited if limit else LAST_LOOK) * 1000):
             if is_interrupted(call.tid):
                 return False
-            if limit and time.monotonic() >= end:
+            waited = time.monotonic() - began
+            if limit and waited >= limit:
                 raise BlockingIOError(errno.EAGAIN, "SO_RCVTIMEO")
     return True
 

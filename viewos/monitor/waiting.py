@@ -23,7 +23,7 @@ from viewos.abi.socket import SO_RCVTIMEO, SO_SNDTIMEO
 from viewos.abi.syscalls import TABLE
 from viewos.monitor.outcome import ANSWERED, Outcome
 from viewos.monitor.rewrite import Rewrite
-from viewos.monitor.task import read_status
+from viewos.monitor.task import field, read_status
 from viewos.monitor.traced import Traced
 from viewos.shared import Interrupted
 
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from viewos.monitor.engine import Notification
     from viewos.monitor.router import Router
 
-LOOK = 0.02
-"""Seconds between two looks at the signals of a thread that waits."""
+LOOK, LAST_LOOK = 0.02, 0.1
+"""Seconds between two looks at the signals of a thread that waits, first and later."""
 BRIEF_MS = 1
 _WAKE = signal.SIGRTMAX - 3
 _TIME_LIMITS = {
@@ -52,18 +52,27 @@ class Signals:
 
     def __init__(self, tid: int) -> None:
         try:
-            fields = dict(
-                line.split(b":", 1) for line in read_status(tid).splitlines() if b":" in line
-            )
+            status = read_status(tid)
+            own, shared = (int(field(status, name), 16) for name in (b"SigPnd", b"ShdPnd"))
+            if own or shared:
+                held = int(field(status, b"SigBlk"), 16) | int(field(status, b"SigIgn"), 16)
+                own, shared = own & ~held, shared & ~held
         except OSError:
             self.due = self.own = True
             return
-        held = int(fields[b"SigBlk"], 16) | int(fields[b"SigIgn"], 16)
-        own, shared = (int(fields[name], 16) & ~held for name in (b"SigPnd", b"ShdPnd"))
-        leads = fields[b"Tgid"].strip() == b"%d" % tid or fields[b"Threads"].strip() == b"1"
         self.due = bool(own or shared)
-        self.own = bool(own or (shared and leads))
+        self.own = bool(own or (shared and _leads(status, tid)))
         """It is certain that this thread is the one that the kernel has chosen to handle it."""
+
+
+def _leads(status: bytes, tid: int) -> bool:
+    return field(status, b"Tgid") == b"%d" % tid or field(status, b"Threads") == b"1"
+
+
+def pause(waited: float) -> float:
+    """Seconds to the next look at the signals of a thread that has waited so long: many that wait
+    long are not to keep the monitor busy."""
+    return min(max(LOOK, waited / 10), LAST_LOOK)
 
 
 def wait(router: Router, call: Call, fd: int, events: int, seconds: float | None) -> int:
@@ -75,16 +84,20 @@ def wait(router: Router, call: Call, fd: int, events: int, seconds: float | None
     if fd >= 0:
         poll.register(fd, events)
     ready = poll.poll(BRIEF_MS)
-    deadline = None if seconds is None else time.monotonic() + seconds
+    began = time.monotonic()
+    deadline = None if seconds is None else began + seconds
     if not ready:
         router.step_aside()
     notification = router.notification
     while not ready or not ready[0][1] & events:
         if Signals(call.tid).due or not notification.valid():
             raise Due
-        if deadline is not None and time.monotonic() >= deadline:
+        now = time.monotonic()
+        if deadline is not None and now >= deadline:
             return 0
-        left = LOOK if deadline is None else min(LOOK, deadline - time.monotonic())
+        left = pause(now - began)
+        if deadline is not None:
+            left = min(left, deadline - now)
         if ready:  # what nobody asked for can last (an entry of an error queue), and be asked again
             time.sleep(max(left, 0))
             break
@@ -129,13 +142,22 @@ def _is_limited(call: Call) -> bool:
 class _Blocked:
     """A thread of the monitor that is blocked for a tracee."""
 
-    __slots__ = ("native", "notification", "since", "tid")
+    __slots__ = ("look_at", "native", "notification", "since", "tid")
 
     def __init__(self, call: Call, notification: Notification) -> None:
         self.native = threading.get_native_id()
         self.notification = notification
         self.tid = call.tid
         self.since = time.monotonic()
+        self.look_at = self.since + LOOK
+
+    def looks_over(self) -> bool:
+        """Has its time for a look come, and is it over?"""
+        now = time.monotonic()
+        if now < self.look_at:
+            return False
+        self.look_at = now + pause(now - self.since)
+        return self.is_over()
 
     def is_over(self) -> bool:
         return Signals(self.tid).due or not self.notification.valid()
@@ -186,7 +208,7 @@ class Interrupter:
                     self._awake.set()
                 continue
             for blocked in list(self._blocked.values()):
-                if time.monotonic() - blocked.since > LOOK and blocked.is_over():
+                if blocked.looks_over():
                     self._wake(blocked)
 
     def _wake(self, blocked: _Blocked) -> None:
