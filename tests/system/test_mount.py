@@ -92,7 +92,8 @@ print(mount(b"a", b"b", None, MOVE), mount(b"x", b"b", b"nosuchfs"), umount(b"no
 print(mount(b"a", b"b", None, BIND))
 here = os.open("b/a", os.O_RDONLY)
 print(umount(b"b"), umount(b"b", 2), os.read(here, 10))
-for call, name in ((430, "fsopen"), (428, "open_tree"), (433, "fspick")):
+for call, name in ((430, "fsopen"), (428, "open_tree"), (433, "fspick"),
+                   (467, "open_tree_attr")):
     print(name, libc.syscall(call, -100, b"b", 0), errno.errorcode[ctypes.get_errno()])
 """
 
@@ -105,7 +106,8 @@ def test_errnos(ground: Ground, top: Path) -> None:
     kernels = "ENODEV" if ground.user == 0 else "EPERM"
     assert lines[1] == f"EINVAL {kernels} ENOENT EINVAL EINVAL"
     assert lines[2:4] == ["done", "EBUSY done b'in a\\n'"]
-    assert lines[4:] == [f"{name} -1 ENOSYS" for name in ("fsopen", "open_tree", "fspick")]
+    newer = ("fsopen", "open_tree", "fspick", "open_tree_attr")
+    assert lines[4:] == [f"{name} -1 ENOSYS" for name in newer]
 
 
 def test_the_kernels_file_systems(ground: Ground) -> None:

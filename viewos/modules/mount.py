@@ -206,6 +206,10 @@ class Mount(VirtualModule):
         """See `fsopen`."""
         raise OSError(errno.ENOSYS, "see mount(2)")
 
+    def open_tree_attr(self, call: Call) -> Verdict:
+        """See `fsopen`."""
+        raise OSError(errno.ENOSYS, "see mount(2)")
+
     def mount_setattr(self, call: Call) -> Verdict:
         """See `fsopen`."""
         raise OSError(errno.ENOSYS, "see mount(2)")
