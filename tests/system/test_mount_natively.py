@@ -4,32 +4,14 @@ from __future__ import annotations
 
 import os
 import textwrap
-from collections.abc import Sequence
 
 import pytest
 
 from tests.system.control import Ground, ground
-from tests.system.mounts import CALLS
-from tests.system.view import INPROC, run_in_view
+from tests.system.mounts import MODULES, TIERS, printed
 
 __all__ = ["ground"]  # the fixture
 pytestmark = pytest.mark.timeout(60)
-MODULES = ("uid:0", "mount")
-TIERS = {"inproc": {}, "C": {INPROC: "0"}, "Python": {INPROC: "0", "VIEWOS_PURE": "1"}}
-APART = ("unshare", "-m", "--propagation", "private")
-PRELUDE = f"""{CALLS}
-RDONLY, REMOUNT, BIND, MOVE, REC, SILENT = 1, 0x20, 0x1000, 0x2000, 0x4000, 0x8000
-UNBINDABLE, PRIVATE, SLAVE, SHARED = 1 << 17, 1 << 18, 1 << 19, 1 << 20
-DETACH = 2
-TOP = os.getcwd()
-def bind(source, target):
-    return mount(source.encode(), target.encode(), None, BIND)
-def here():
-    try:
-        return os.getcwd().replace(TOP, "")
-    except OSError as error:
-        return errno.errorcode[error.errno]
-"""
 CASES = {
     "a source that was removed": (
         """
@@ -179,20 +161,11 @@ CASES = {
 }
 
 
-def says(ground: Ground, case: str, modules: Sequence[str] | None) -> str:
-    """What the program of a case prints, in a mount name space of its own if it may have one."""
-    done = run_in_view(
-        modules, ["python3", "-c", PRELUDE + textwrap.dedent(CASES[case][0])],
-        user=ground.user, cwd=ground.path, before=APART if os.getuid() == 0 else (), timeout=30,
-    )  # fmt: skip
-    return (done.stdout + done.stderr).decode().strip()
-
-
 @pytest.mark.skipif(os.getuid() != 0, reason="mount(2) needs root")
 @pytest.mark.parametrize("ground", [0], indirect=True)
 @pytest.mark.parametrize("case", CASES)
 def test_natively(ground: Ground, case: str) -> None:
-    assert says(ground, case, None) == textwrap.dedent(CASES[case][1]).strip()
+    assert printed(ground, CASES[case][0], None) == textwrap.dedent(CASES[case][1]).strip()
 
 
 @pytest.mark.parametrize("tier", TIERS)
@@ -200,4 +173,4 @@ def test_natively(ground: Ground, case: str) -> None:
 def test_in_a_view(ground: Ground, case: str, tier: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in TIERS[tier].items():
         monkeypatch.setenv(name, value)
-    assert says(ground, case, MODULES) == textwrap.dedent(CASES[case][1]).strip()
+    assert printed(ground, CASES[case][0], MODULES) == textwrap.dedent(CASES[case][1]).strip()

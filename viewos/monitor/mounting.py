@@ -19,6 +19,7 @@ from viewos.spec import parse
 
 if TYPE_CHECKING:
     from viewos.call import Call
+    from viewos.claims import Claim
     from viewos.module import VirtualModule
     from viewos.monitor.nesting import Nesting
     from viewos.monitor.paths import Resolver
@@ -135,13 +136,15 @@ def remount(nesting: Nesting, number: int, target: bytes, read_only: bool) -> No
 
 
 def _mounted_at(nesting: Nesting, number: int, target: bytes) -> int:
-    """The topmost layer that is mounted there, and shows nothing else."""
+    """The topmost layer that is mounted there, and shows nothing else. Raises ViewosError."""
     router = nesting.levels[number].router
     virtual, _ = router.resolver.canonical(target)
     for layer in reversed(list(router.view.layers)):
         wanted = router.view.claimed(layer)
         places = {router.resolver.canonical(bytes(claim.prefix))[0] for claim in wanted}
         if virtual not in places:
+            if _is_hidden_by(router, wanted, virtual):
+                break
             continue
         if len(places) > 1:
             raise ViewosError(
@@ -150,6 +153,14 @@ def _mounted_at(nesting: Nesting, number: int, target: bytes) -> int:
             )
         return layer
     raise NotMounted(f"{os.fsdecode(target)}: not mounted by the view")
+
+
+def _is_hidden_by(router: Router, claims: Sequence[Claim], path: bytes) -> bool:
+    """Does a mount stand above a path, and show something else there than what was mounted
+    before?"""
+    others = [bytes(claim.prefix) for claim in claims if claim.renames and not claim.operations]
+    places = [router.resolver.canonical(prefix)[0] for prefix in others]
+    return any(place != path and lies_in(path, place) for place in places)
 
 
 def _mounted_below(nesting: Nesting, number: int, layer: int) -> list[int]:
