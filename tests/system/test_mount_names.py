@@ -10,6 +10,7 @@ import pytest
 
 from tests.system.control import Ground, ground
 from tests.system.mounts import MODULES, TIERS, printed
+from tests.system.view import prefix, run_in_view
 
 __all__ = ["ground"]  # the fixture
 pytestmark = pytest.mark.timeout(60)
@@ -48,3 +49,19 @@ def test_in_a_view(ground: Ground, case: str, tier: str, monkeypatch: pytest.Mon
         monkeypatch.setenv(name, value)
     said = printed(ground, CASES[case][0], MODULES)
     assert said == textwrap.dedent(CASES[case][1]).strip()
+
+
+def test_a_mount_of_the_view_without(ground: Ground) -> None:
+    """It is not for the view within to take away, or to change."""
+    inner = [*prefix(["mount"], user=ground.user, nested=True), "sh", "-c"]
+    program = (
+        "umount b; umount -l b; mount -o remount,bind,ro b; touch b/new; mount --bind a b &&"
+        " umount b; ls b"
+    )
+    outer = 'mount --bind a b; "$@"; umount b; ls b'
+    done = run_in_view(
+        MODULES, ["sh", "-c", outer, "sh", *inner, program], user=ground.user, cwd=ground.path,
+    )  # fmt: skip
+    lines, told = done.stdout.decode().splitlines(), done.stderr.decode()
+    assert "the outer view's: change it there" in told and lines == ["a", "new", "b"]
+    assert told.count("b: must be superuser") == 2 and told.count("change it") == 1

@@ -72,7 +72,7 @@ def remove(nesting: Nesting, number: int, layer: int, *, lazy: bool = False) -> 
     hold files or directories that it shows."""
     with nesting.lock:
         old = nesting.levels[number].router
-        module = _own_module(old.view, layer)
+        module = own_module(old.view, layer)
         if not lazy:
             _refuse_if_held(nesting, number, layer)
         own = {key: one for key, one in old.view.own.items() if key != layer}
@@ -88,7 +88,7 @@ def set_read_only(nesting: Nesting, number: int, layer: int, read_only: bool) ->
     """Let what a module shows be read-only, or not. Raises ViewosError."""
     with nesting.lock:
         view = nesting.levels[number].router.view
-        _own_module(view, layer)
+        own_module(view, layer)
         before = view.wanted[layer]
         view.wanted[layer] = [claim._replace(read_only=read_only) for claim in before]
         try:
@@ -102,7 +102,7 @@ def move(nesting: Nesting, number: int, layer: int, place: int) -> None:
     """Move a module to a place among the view's own ones, 0 at the bottom. Raises ViewosError."""
     with nesting.lock:
         own = nesting.levels[number].router.view.own
-        module = _own_module(nesting.levels[number].router.view, layer)
+        module = own_module(nesting.levels[number].router.view, layer)
         rest = [item for item in own.items() if item[0] != layer]
         if not 0 <= place <= len(rest):
             raise ViewosError(f"there is no place {place}: the view has {len(own)} modules")
@@ -110,7 +110,8 @@ def move(nesting: Nesting, number: int, layer: int, place: int) -> None:
         _exchange(nesting, number, dict(rest))
 
 
-def _own_module(view: View, layer: int) -> VirtualModule:
+def own_module(view: View, layer: int) -> VirtualModule:
+    """The module of a layer that is the view's own. Raises ViewosError."""
     try:
         return view.own[layer]
     except KeyError:

@@ -146,6 +146,7 @@ def _mounted_at(nesting: Nesting, number: int, target: bytes) -> int:
             if _is_hidden_by(router, wanted, virtual):
                 break
             continue
+        change.own_module(router.view, layer)
         if len(places) > 1:
             raise ViewosError(
                 f"{os.fsdecode(target)}: layer {layer} shows more than that: `viewos module rm"
