@@ -49,6 +49,7 @@ class Services(Protocol):
     def remount(self, call: Call, target: bytes, read_only: bool) -> None: ...
     def unmount(self, call: Call, target: bytes, lazy: bool) -> bool: ...
     def is_mounted(self, target: bytes) -> bool: ...
+    def name_of(self, call: Call, index: int, covered: bool) -> bytes | None: ...
 
 
 class Arguments:
@@ -321,6 +322,15 @@ class Call:
     def is_mounted(self, target: bytes) -> bool:
         """Does the view show something of its own at that very canonical path?"""
         return self.services.is_mounted(target)
+
+    def name_of(self, index: int = 0, *, covered: bool = False) -> bytes | None:
+        """The canonical path by which the view shows what a path argument leads to: `path`, but
+        where that ends in a magic link (/proc/PID/fd/N) the name of what is behind.
+
+        With `covered` also the name of a directory over which something is mounted. None: it has
+        none, or only the kernel can judge.
+        """
+        return self.services.name_of(self, index, covered)
 
     # ---- calls on sockets -----------------------------------------------------------------------
 

@@ -15,6 +15,74 @@ from tests.system.view import prefix, run_in_view
 __all__ = ["ground"]  # the fixture
 pytestmark = pytest.mark.timeout(60)
 CASES = {
+    "a source behind a magic link": (
+        """
+        os.makedirs("a/s"), os.mkdir("d")
+        def through(link, name, path=""):
+            held = os.open(name, os.O_PATH)
+            said = bind(link.format(held) + path, "d" if os.path.isdir(name) else "b/b")
+            os.close(held)
+            return said
+        for link in "/proc/self/fd/{}", "/dev/fd/{}", "/proc/thread-self/fd/{}":
+            print(through(link, "a"), sorted(os.listdir("d")))
+            held = os.open("b", os.O_PATH)
+            open("d/new", "w").close(), os.close(held)
+            print(sorted(os.listdir("a")), os.listdir("b"), os.unlink("a/new"), umount(b"d"))
+        print(through("/proc/self/fd/{}", "a", "/s"), os.listdir("d"), umount(b"d"))
+        print(through("/proc/self/fd/{}", "a/a"), open("b/b").read(), umount(b"b/b"))
+        os.chdir("a")
+        print(bind("/proc/self/cwd", "../d"), os.chdir(TOP), sorted(os.listdir("d")), umount(b"d"))
+        """,
+        3 * "done ['a', 's']\n['a', 'new', 's'] ['b'] None done\n"
+        + "done [] done\ndone in a\n done\ndone None ['a', 's'] done",
+    ),
+    "a mount point behind a magic link": (
+        """
+        def link(fd):
+            return f"/proc/self/fd/{fd}"
+        held = os.open("b", os.O_PATH)
+        print(bind("a", link(held)), os.listdir("b"), os.listdir(link(held)))
+        print(umount(link(held).encode()), os.listdir("b"), umount(link(held).encode()))
+        print(bind("a", link(held)), umount(b"b"))
+        print(mount(b"x", link(held).encode(), b"tmpfs"), os.listdir("b"), umount(b"b"))
+        print(bind("a", "b"))
+        inside, unused = os.open("b", os.O_PATH), os.open("b/a", os.O_PATH)
+        print(umount(link(unused).encode()), umount(link(inside).encode(), DETACH), os.listdir("b"))
+        os.close(inside), os.close(unused)
+        print(bind("a", "b"), mount(None, link(held).encode(), None, BIND | REMOUNT | RDONLY))
+        print(umount(link(held).encode()), os.listdir("b"))
+        os.chdir("b")
+        print(bind(TOP + "/a", "/proc/self/cwd"), os.listdir(TOP + "/b"), umount(b"../b"))
+        """,
+        """
+        done ['a'] ['b']
+        done ['b'] EINVAL
+        done done
+        done [] done
+        done
+        EINVAL done ['b']
+        done EINVAL
+        done ['b']
+        done ['a'] done
+        """,
+    ),
+    "a working directory that is covered": (
+        """
+        os.mkdir("d"), os.chdir("d")
+        print(mount(b"x", b".", b"tmpfs"), bind("../a", "./"), os.listdir("../d"))
+        print(umount(b"."), os.listdir("../d"), umount(b"./."), umount(b"."))
+        """,
+        """
+        done done ['a']
+        done [] done EINVAL
+        """,
+    ),
+    "a bind mount that is to move": (
+        """
+        print(mount(b"a", b"b", None, BIND | MOVE), os.listdir("b"), umount(b"b"))
+        """,
+        "done ['a'] done",
+    ),
     "a mount that another one hides": (
         """
         os.makedirs("a/s"), os.makedirs("p/q"), os.makedirs("c/q"), os.mkdir("d")
@@ -65,3 +133,17 @@ def test_a_mount_of_the_view_without(ground: Ground) -> None:
     lines, told = done.stdout.decode().splitlines(), done.stderr.decode()
     assert "the outer view's: change it there" in told and lines == ["a", "new", "b"]
     assert told.count("b: must be superuser") == 2 and told.count("change it") == 1
+
+
+def test_what_has_no_name(ground: Ground) -> None:
+    """It would be what the number of the descriptor stands for next."""
+    program = """
+        os.mkdir("gone")
+        held = os.open("gone", os.O_PATH)
+        os.rmdir("gone")
+        print(bind(f"/proc/self/fd/{held}", "b"), bind("a", f"/proc/self/fd/{held}"))
+        print(bind("/proc/self/ns/uts", "b/b"), bind("/proc/self/fd/99", "b"), os.listdir("b"))
+        """
+    said = printed(ground, program, MODULES).splitlines()
+    assert sorted(said[:2]) == ["EPERM ENOENT ['b']", "EPERM EPERM"]
+    assert len(said) == 3 and "has" not in said[2] and "shows it by a name" in said[2]

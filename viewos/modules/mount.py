@@ -34,6 +34,10 @@ _MACHINES = (
     " -m mount:real they do, for all of the machine, unless viewos is started below"
     " `unshare --mount --propagation private`"
 )
+_NAMELESS = (
+    "what a link of /proc/PID leads to can be mounted, or mounted on, where the view shows it by a"
+    " name: not a namespace, what was removed, or what another mount covers (EPERM)"
+)
 _NO_EXPIRY = (  # whether it has been used since the first time, nobody can tell
     "umount2: mounts of a view do not expire: MNT_EXPIRE fails with EINVAL, use umount without it"
 )
@@ -76,23 +80,24 @@ class Mount(VirtualModule):
         flags = call.args.flags & 0xFFFFFFFF
         if flags & MS_MGC_MSK == MS_MGC_VAL:
             flags &= ~MS_MGC_MSK
-        target = call.second_path
+        sets_kind = flags & MS_KINDS and not flags & (MS_BIND | MS_REMOUNT)
+        target = _named(call, 1, covered=not (sets_kind or flags & MS_REMOUNT))
         if target is None:
             return PASS
         if flags & MS_REMOUNT and not flags & MS_BIND:
             self._refuse_machines(call, 1, target)
             return PASS
         found = _reached(call, 1, target)  # what is wrong with it comes before what else is wrong
-        if flags & MS_KINDS and not flags & (MS_BIND | MS_REMOUNT):
+        if sets_kind:
             return self._set_kind(call, target, found, flags & ~(MS_REC | MS_SILENT))
-        if flags & MS_MOVE:
-            raise OSError(errno.EINVAL, "a mount of the view does not move")
         if flags & MS_REMOUNT:
             call.remount(target, read_only=bool(flags & MS_RDONLY))
             _tell_ignored(call, flags)
             return 0
         if flags & MS_BIND:
             return self._bind(call, target, flags)
+        if flags & MS_MOVE:
+            raise OSError(errno.EINVAL, "a mount of the view does not move")
         return self._of_type(call, target, flags)
 
     def _set_kind(self, call: Call, target: bytes, found: File | None, kind: int) -> Verdict:
@@ -108,7 +113,7 @@ class Mount(VirtualModule):
     def _bind(self, call: Call, target: bytes, flags: int) -> Verdict:
         if not _text(call, "source"):
             raise OSError(errno.EINVAL, "a bind mount of nothing")
-        source = call.path
+        source = _named(call, 0, covered=False)
         if source is None:
             return PASS
         _reached(call, 0, source)
@@ -142,7 +147,7 @@ class Mount(VirtualModule):
         flags = call.args.flags & 0xFFFFFFFF
         if flags & ~(MNT_FORCE | MNT_DETACH | MNT_EXPIRE | UMOUNT_NOFOLLOW):
             raise OSError(errno.EINVAL, "unknown flags")
-        target = call.path
+        target = call.name_of(0, covered=True) or call.path
         if target is None:
             return PASS
         found, missing = _found(call)
@@ -221,6 +226,18 @@ def _text(call: Call, name: str) -> bytes | None:
         return None
     text: bytes = getattr(call.args, name)
     return text
+
+
+def _named(call: Call, index: int, *, covered: bool) -> bytes | None:
+    """The source's name in the view, or (1) the target's; None: only the kernel can judge. Raises
+    OSError: what a magic link leads to has none."""
+    name = call.name_of(index, covered=covered)
+    if name is None and (call.second_path if index else call.path) is not None:
+        if index and not covered:
+            raise OSError(errno.EINVAL, "nothing is mounted there")
+        call.warn(f"mount: {_NAMELESS}", once=_NAMELESS)
+        raise OSError(errno.EPERM, "no name in the view")
+    return name
 
 
 def _tell_ignored(call: Call, flags: int) -> None:

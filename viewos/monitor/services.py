@@ -157,6 +157,12 @@ class ModuleServices:
         claim = self.view.claims.by_prefix.get(target)
         return claim is not None and claim.layer >= 0 and claim.operations is None
 
+    def name_of(self, call: Call, index: int, covered: bool) -> bytes | None:
+        """See `Call.name_of`."""
+        from viewos.monitor import naming
+
+        return naming.name_of(cast("Router", self), call, index, covered=covered)
+
     def virtual_path(self, call: Call, index: int) -> bytes | None:
         """The canonical virtual path of a path argument."""
         try:

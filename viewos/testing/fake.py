@@ -295,6 +295,9 @@ class _Services:
     def is_mounted(self, target: bytes) -> bool:
         return self._mounted_at(target) is not None
 
+    def name_of(self, call: Call, index: int, covered: bool) -> bytes | None:
+        return self.virtual_path(call, index)
+
     def _mounted_at(self, target: bytes) -> int | None:
         found = [at for at, mount in enumerate(self._process.mounts) if mount[2] == target]
         return found[-1] if found else None
