@@ -6,7 +6,6 @@ The helper hands the listener to the caller, and does its fix-ups (see `viewos.m
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import socket
 import sys
@@ -18,6 +17,7 @@ from viewos.launcher.program import ignore
 from viewos.launcher.side import say
 from viewos.monitor.helper.fixups import serve_fix_ups
 from viewos.monitor.helper.wire import Hangup, receive, send
+from viewos.monitor.scratch import remove_tree
 
 IN_DIRECTORY, IN_PROGRAM, IN_PREPARATION, IN_VIEWOS = b"DPIV"
 """Where a start failed, as the first byte of what the failure pipe brings."""
@@ -98,7 +98,7 @@ def _serve(control: socket.socket, session: Session, scratch: bytes) -> None:
     if serve_fix_ups(control):
         return
     if scratch:
-        shutil.rmtree(scratch, ignore_errors=True)
+        remove_tree(scratch)
     say(
         session.pid,
         session.stderr_identity,

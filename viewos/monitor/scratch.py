@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import stat
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -62,3 +64,58 @@ def endless_path(view: View) -> bytes:
     with suppress(FileExistsError):
         os.symlink(b"loop", loop)
     return loop + b"/x"
+
+
+_PATH_ONLY = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_READ = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def remove_tree(path: bytes) -> None:
+    """Remove a scratch directory, as far as that goes, and nothing to which a link leads."""
+    import shutil
+
+    with suppress(RecursionError):
+        shutil.rmtree(path, ignore_errors=True)
+    with suppress(OSError):
+        top = os.open(path, _READ)
+        try:
+            _remove_closed(top)
+        finally:
+            os.close(top)
+        os.rmdir(path)
+
+
+def _remove_closed(top: int) -> None:
+    """Remove what a directory holds where programs have left directories without permissions, or
+    deeper than there are descriptors. Each is moved to the top before it is looked into."""
+    todo = [b"."]
+    numbers = itertools.count()
+    while todo:
+        name = todo.pop()
+        with suppress(OSError):
+            here = os.open(name, _READ, dir_fd=top)
+            try:
+                for entry in os.listdir(here):
+                    moved = b"-%d" % next(numbers)
+                    if _moved_or_removed(here, os.fsencode(entry), top, moved):
+                        todo.append(moved)
+            finally:
+                os.close(here)
+            if name != b".":
+                os.rmdir(name, dir_fd=top)
+
+
+def _moved_or_removed(directory: int, name: bytes, top: int, moved: bytes) -> bool:
+    """Remove a file; move a directory to the top, opened up (True)."""
+    with suppress(OSError):
+        if not stat.S_ISDIR(os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode):
+            os.unlink(name, dir_fd=directory)
+            return False
+        found = os.open(name, _PATH_ONLY, dir_fd=directory)
+        try:
+            os.chmod(f"/proc/self/fd/{found}", 0o700)
+        finally:
+            os.close(found)
+        os.rename(name, moved, src_dir_fd=directory, dst_dir_fd=top)
+        return True
+    return False

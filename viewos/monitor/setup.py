@@ -13,7 +13,7 @@ from viewos.errors import ViewosError, short
 from viewos.module import VirtualModule
 from viewos.monitor import authors, inproc
 from viewos.monitor.mounts import MountTable
-from viewos.monitor.scratch import scratch_directory
+from viewos.monitor.scratch import remove_tree, scratch_directory
 from viewos.view import View
 
 if TYPE_CHECKING:
@@ -84,9 +84,7 @@ def tear_down(view: View, report: Callable[[str], object] | None = None) -> None
 
 def _remove_scratch(view: View) -> None:
     if view.scratch:
-        import shutil
-
-        shutil.rmtree(view.scratch, ignore_errors=True)
+        remove_tree(view.scratch)
         view.scratch = b""
 
 
