@@ -77,6 +77,21 @@ CASES = {
         done [] done EINVAL
         """,
     ),
+    "names that are escaped": (
+        r"""
+        for name in "h#h", "t\ta b", "r\rv\v", "b\\s", "n\nl":
+            os.mkdir(name), bind("a", name)
+            with open("/proc/self/mountinfo", newline="\n") as file:
+                print([line.split(" ")[4].removeprefix(TOP) for line in file if TOP in line])
+            with open("/proc/self/mounts", newline="\n") as file:
+                print([line.split(" ")[1].removeprefix(TOP) for line in file if TOP in line])
+            print(umount(name.encode()))
+        """,
+        "\n".join(
+            2 * f"['{name}']\n" + "done"
+            for name in ("/h#h", r"/t\\011a\\040b", r"/r\rv\x0b", r"/b\\134s", r"/n\\012l")
+        ),
+    ),
     "a bind mount that is to move": (
         """
         print(mount(b"a", b"b", None, BIND | MOVE), os.listdir("b"), umount(b"b"))
@@ -147,3 +162,21 @@ def test_what_has_no_name(ground: Ground) -> None:
     said = printed(ground, program, MODULES).splitlines()
     assert sorted(said[:2]) == ["EPERM ENOENT ['b']", "EPERM EPERM"]
     assert len(said) == 3 and "has" not in said[2] and "shows it by a name" in said[2]
+
+
+def test_from_a_virtual_root(ground: Ground) -> None:
+    """Names are told from there, and nothing that lies outside."""
+    if ground.user == 0:
+        return  # its chroot(2) is the kernel's
+    script = (
+        "mkdir -p rt/usr rt/proc rt/m rt/n && ln -s usr/bin usr/lib usr/lib64 rt/ &&"
+        " mount --bind /usr rt/usr && mount --bind /proc rt/proc && chroot rt sh -c '"
+        "mount --bind /m /n; mountpoint /n; findmnt -no TARGET /n;"
+        ' cut -d" " -f5 /proc/self/mountinfo /proc/self/mountstats; cut -d" " -f2 /proc/mounts\''
+    )
+    done = run_in_view(
+        ["vfs:/=/", "uid:0", "mount"], ["sh", "-c", script], user=ground.user, cwd=ground.path
+    )
+    lines = [line for line in done.stdout.decode().splitlines() if "/proc/" not in line]
+    points = ["/usr", "/proc", "/n"]
+    assert lines == ["/n is a mountpoint", "/n", *points, *points, *points], done.stderr

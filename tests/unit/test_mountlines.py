@@ -96,3 +96,14 @@ def test_the_name_by_which_it_was_mounted() -> None:
     assert b"b /mnt/x tmpfs" in told and b"/srv/x" not in told
     told = translate(MOUNTS, claims((b"/mnt", b"/srv")), both, {b"/srv/x": b"/srv/x"})
     assert b"b /srv/x tmpfs" in told and b"/mnt/x" not in told
+
+
+def test_the_root_of_a_process() -> None:
+    shown = claims((b"/mnt", b"/usr"), (b"/srv/my root/m", b"/usr/x"))
+    said = translate(MOUNTINFO, shown, REAL, root=b"/srv/my root")
+    assert said == (
+        b"22 20 8:2 / / rw - ext4 /dev/b rw\n"
+        b"23 22 0:6 / /home rw - tmpfs none rw\n25 22 8:1 /usr/x /m rw,relatime - ext4 /dev/a rw\n"
+    )
+    said = translate(MOUNTS, claims((b"/mnt/in", b"/usr")), b"a / ext4 rw 0 0\n", root=b"/mnt")
+    assert said == b"a /in ext4 rw 0 0\n"

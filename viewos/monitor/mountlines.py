@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from viewos.claims import below, join
+from viewos.claims import below, join, lies_in
 from viewos.monitor.overlay import in_value
 from viewos.tuples import NamedTuple
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _NONE: Mapping[bytes, bytes] = MappingProxyType({})
 _ESCAPE = rb"\\([0-7]{3})"
-_SPECIAL, _IN_OPTIONS = rb"[\\\s#]", rb"[\\\s,=]"
+_SPECIAL, _IN_OPTIONS = rb"[\\ \t\n]", rb"[\\\s,=]"
 
 
 class Format(NamedTuple):
@@ -54,11 +54,16 @@ def escape(name: bytes, special: bytes = _SPECIAL) -> bytes:
 
 
 def translate(
-    form: Format, claims: ClaimMap, text: bytes, mounted: Mapping[bytes, bytes] = _NONE
+    form: Format,
+    claims: ClaimMap,
+    text: bytes,
+    mounted: Mapping[bytes, bytes] = _NONE,
+    root: bytes = b"/",
 ) -> bytes:
     """The text of such a file, with the names and the mounts of the view. `mounted`: real mount
-    point -> the only one of its names that has a line."""
-    lines = [line.split(b" ") for line in text.splitlines(keepends=True)]
+    point -> the only one of its names that has a line. `root`: the root directory of the process,
+    by whose names its mounts are told, and no others."""
+    lines = [line.split(b" ") for line in re.findall(rb"[^\n]*\n", text)]
     for words in lines:
         if form.kind is not None and len(words) > 3 and words[form.kind] == b"overlay":
             end = b"\n" * words[form.details].endswith(b"\n")
@@ -74,6 +79,10 @@ def translate(
     if form.ids is not None:
         _number(form.ids, shown)
     shown.sort(key=_order)
+    if root != b"/":
+        shown = [line for line in shown if lies_in(line.point, root)]
+        for line in shown:
+            line.words[form.point] = escape(below(line.point, root) or b"/")
     return b"".join(b" ".join(line.words) for line in shown)
 
 

@@ -38,7 +38,11 @@ _DELETED = b" (deleted)"
 _MAPPING = rb"(?m)^([0-9a-f]+-[0-9a-f]+ [rwxps-]{4} [0-9a-f]+ )(\S+ \d+)( +)(/.*)$"
 _NUMA = rb"(?m)( file=)()()(/\S*)"
 _LOCKS = rb"(?m)^(Max file locks {12})(\S+) +(\S+) +"
-_OF_MOUNTS = frozenset({b"mountinfo", b"mounts", b"mountstats"})
+_OF_MOUNTS = {
+    b"mountinfo": mountlines.MOUNTINFO,
+    b"mounts": mountlines.MOUNTS,
+    b"mountstats": mountlines.MOUNTSTATS,
+}
 _REPORT = rb"/(\d+)(?:/task/\d+)?/(maps|smaps|numa_maps|mountinfo|mounts|mountstats|limits|auxv)\Z"
 
 
@@ -83,8 +87,17 @@ def _report(router: Router, call: Call, place: Place) -> int | None:
 def _translated(router: Router, what: bytes, pid: int, text: bytes) -> bytes:
     if what == b"auxv":
         return auxv.of_program(router, pid, text)
-    inproc = router.nesting.inproc
-    return _TRANSLATIONS[what](router.view, text if inproc is None else inproc.hide(text))
+    inproc, view = router.nesting.inproc, router.view
+    text = text if inproc is None else inproc.hide(text)
+    if what in _OF_MOUNTS:
+        root = _virtual_root(router, pid)
+        return mountlines.translate(_OF_MOUNTS[what], view.claims, text, view.mounted, root)
+    return _TRANSLATIONS[what](view, text)
+
+
+def _virtual_root(router: Router, pid: int) -> bytes:
+    state = router.view.states.found_in(pid) if router.view.states.several else None
+    return (state and state.view == router.number and state.root) or b"/"
 
 
 def _root_of(pid: int) -> bytes:
@@ -167,8 +180,8 @@ def _escape_newline(name: bytes) -> bytes:
     return name.replace(b"\n", b"\\012")
 
 
-def _mounted(form: mountlines.Format) -> _Translation:
-    return lambda view, text: mountlines.translate(form, view.claims, text, view.mounted)
+def _escape_for_numa(name: bytes) -> bytes:
+    return mountlines.escape(name, rb"[\n\t= ]")
 
 
 def _limits(view: View, text: bytes) -> bytes:
@@ -189,9 +202,6 @@ _Translation = Callable[["View", bytes], bytes]
 _TRANSLATIONS: dict[bytes, _Translation] = {
     b"maps": _mapped(_MAPPING, _escape_newline),
     b"smaps": _mapped(_MAPPING, _escape_newline),
-    b"numa_maps": _mapped(_NUMA, mountlines.escape),
-    b"mountinfo": _mounted(mountlines.MOUNTINFO),
-    b"mounts": _mounted(mountlines.MOUNTS),
-    b"mountstats": _mounted(mountlines.MOUNTSTATS),
+    b"numa_maps": _mapped(_NUMA, _escape_for_numa),
     b"limits": _limits,
 }
