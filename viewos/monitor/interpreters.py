@@ -188,7 +188,9 @@ def _through_loader(
     place = resolve_path(router, call, interpreter, intent="read")
     if program.is_asked and needs_libraries(program.readable):
         program.loader, program.loader_real = interpreter, place.real
-    if place.plain or _same_file(place.real, interpreter):
+    # By that name the kernel finds it in the caller's root directory, and we in ours.
+    is_ours = router.tasks.get(call.tid)[1] == b"/" and _same_file(place.real, interpreter)
+    if place.plain or is_ours:
         return True
     _leave(call, program)
     if program.is_nameless or program.is_secure or not takes_argv0(place.real):
