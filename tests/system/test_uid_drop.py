@@ -125,6 +125,47 @@ if os.fork() == 0:
     os._exit(0)
 os.wait()
 """,
+    "processes' files": """
+import signal
+here = [name for name in os.listdir("/proc/self") if name != "timers"]  # not of all kernels
+threads = ["task/TID/" + name for name in os.listdir("/proc/thread-self")]
+inside = ["fd/0", "fd/99", "fdinfo/0", "ns/mnt", "ns/none", "cwd/", "cwd/etc", "exe/", "net/tcp",
+          "attr/current", "task/TID", "map_files/1-2", "fd/.", "ns/..", "maps/", "fdinfo/..", ""]
+def shown(path, **kw):
+    found = os.stat(path, **kw)
+    return "%o %d:%d" % (found.st_mode, found.st_uid, found.st_gid)
+def looks(who, pid):
+    libc.prctl(4, 1, 0, 0, 0) if who == "dumpable" else None
+    for name in sorted(here + threads + inside):
+        path = f"/proc/{pid}/" + name.replace("TID", str(pid))
+        name = who, name
+        told(name, shown, path); told(name, shown, path, follow_symlinks=False)
+        for flags in (0, os.O_RDWR, os.O_PATH, os.O_PATH | os.O_NOFOLLOW, os.O_NOFOLLOW):
+            if flags != os.O_RDWR or name[1][-6:] != "ns/mnt":
+                told((*name, flags), opened, path, flags | os.O_NONBLOCK)
+        for mode in (os.R_OK, os.W_OK, os.X_OK): told(name, os.access, path, mode)
+        told(name, lambda: bool(os.readlink(path))); told(name, os.chdir, path); os.chdir("/")
+def child(does, *args):
+    ready = os.pipe(); pid = os.fork()
+    if not pid: does(*args); os.write(ready[1], b"x"); signal.pause()
+    os.read(ready[0], 1)
+    return pid
+def acts(ids, is_dumpable):
+    os.setgroups([]); os.setresgid(6, 6, 6); os.setresuid(*ids)
+    if is_dumpable is not None: libc.prctl(4, is_dumpable, 0, 0, 0)
+os.chdir("/")
+for ids, is_dumpable in (
+    ((6, 6, 6), None), ((6, 6, 6), 1), ((6, 6, 7), 1), ((7, 6, 7), 1), ((0, 0, 0), None),
+    ((0, 0, 0), 0),
+):
+    pid = child(acts, ids, is_dumpable)
+    print(ids, is_dumpable, shown(f"/proc/{pid}"), shown(f"/proc/{pid}/mem"), flush=True)
+    for user in (6, 7):
+        if os.fork() == 0: becomes(user, 6); looks(user, pid); os._exit(0)
+        os.wait()
+    os.kill(pid, 9); os.waitpid(pid, 0)
+becomes(6); looks("not dumpable", os.getpid()); looks("dumpable", os.getpid())
+""",
     "times": FILES
     + """
 becomes(6, groups=[50])

@@ -23,7 +23,7 @@ FILE_CAPABILITIES = (
     CHOWN | DAC_OVERRIDE | DAC_READ_SEARCH | FOWNER | FSETID | 1 << 9 | MKNOD | 1 << 32
 )
 """CAP_FS_MASK of linux/capability.h: what setfsuid(2) takes and gives."""
-AUDIT_WRITE = 1 << 29
+AUDIT_WRITE, PERFMON = 1 << 29, 1 << 38
 NO_ROOT, NO_SETUID_FIXUP, KEEP_CAPS = 1, 4, 16
 """Secure bits (linux/securebits.h); the one behind each locks it."""
 
@@ -62,7 +62,7 @@ class Credentials(NamedTuple):
     io_priority: int | None = None
     """Of ioprio_get(2), likewise."""
     dumpable: int = 1
-    """What PR_GET_DUMPABLE tells, if not 1: a change of ids has taken that."""
+    """What PR_GET_DUMPABLE tells, if not 1: a change of ids has taken that, or the program."""
 
     @classmethod
     def of(cls, uid: int, gid: int, groups: tuple[int, ...]) -> Credentials:

@@ -7,21 +7,18 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import stat
 import struct
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
-from io import FileIO
 from typing import TYPE_CHECKING
 
-from viewos import PASS, Claim, File, Owners, RealPath, VirtualPath, hook
-from viewos.modules.uid.credentials import DAC_OVERRIDE, FOWNER, Credentials
+from viewos import PASS, Claim, File, RealPath, VirtualPath, hook
+from viewos.modules.uid.credentials import DAC_OVERRIDE, FOWNER, SYS_PTRACE, Credentials
 from viewos.modules.uid.extended import is_virtual
 from viewos.modules.uid.module import Uid
 from viewos.modules.uid.names import opening
-from viewos.modules.uid.others import OtherProcesses, path_of
 from viewos.modules.uid.permission import (
     EXECUTE,
     READ,
@@ -33,21 +30,19 @@ from viewos.modules.uid.permission import (
     check_removal,
     check_times,
 )
+from viewos.modules.uid.procfs import ProcfsModule
 from viewos.modules.uid.refusals import cannot_be, is_free, is_senseless
 
 if TYPE_CHECKING:
     from viewos import Call, Verdict
-    from viewos.modules.uid.table import Record
 
 _AT_EACCESS = 0x200
-_PROCESS = re.compile(rb"/proc/(\d+)(?:/.*)?\Z")
-_STATUS = re.compile(rb"/proc/(\d+)(?:/task/\d+)?/status\Z")
 _NOREPLACE, _EXCHANGE = 1, 2
 _TIMESPEC = struct.Struct("=qq")
 _UTIME_NOW, _UTIME_OMIT = 0x3FFFFFFF, 0x3FFFFFFE
 
 
-class DroppingUid(OtherProcesses, Uid):
+class DroppingUid(ProcfsModule, Uid):
     """uid:...,drop"""
 
     name = "uid"
@@ -68,15 +63,15 @@ class DroppingUid(OtherProcesses, Uid):
     @hook("open")
     def may_open(self, call: Call) -> Verdict:
         """open(2) and its kin."""
-        path = path_of(call)
-        status = None if path is None else _STATUS.match(path)
-        if status is not None:
-            return self._status(call, int(status[1]))
-        who = self._who(call)
-        if not _is_restricted(who):
-            return PASS
         flags = opening(call)[0]
+        status = self._status(call, flags)
+        if status is not None:
+            return status
+        who = self._who(call)
         self._search(call)
+        if not _is_restricted(who):
+            self._check_opened_process(call, flags)
+            return PASS
         if flags & os.O_CREAT and call.args.path.endswith(b"/"):
             return PASS  # EISDIR
         try:
@@ -88,6 +83,7 @@ class DroppingUid(OtherProcesses, Uid):
         is_new = flags & os.O_CREAT and flags & os.O_EXCL  # EEXIST, says the kernel
         if file is not None and not is_new and not flags & os.O_PATH:
             check_opened(who, self._seen(call, file, call.path), flags)
+            self._check_opened_process(call, flags)
             return self._cut(call, file) if flags & os.O_TRUNC else PASS
         return PASS
 
@@ -224,8 +220,8 @@ class DroppingUid(OtherProcesses, Uid):
     def _needs(self, call: Call, wanted: int, kind: int = 0) -> Verdict:
         """`kind`: what the kernel wants it to be, before it asks who may."""
         who = self._who(call)
+        self._search(call)
         if _is_restricted(who):
-            self._search(call)
             file = call.file()
             shown = None if file is None else self._seen(call, file, call.path)
             if shown is not None and kind in (0, stat.S_IFMT(shown.mode or 0)):
@@ -251,9 +247,10 @@ class DroppingUid(OtherProcesses, Uid):
     def _search(self, call: Call, who: Credentials | None = None, index: int = 0) -> None:
         """Raise OSError EACCES unless the directories on the way may be searched."""
         who = who or self._who(call)
+        if not who.may(SYS_PTRACE):
+            self._check_links(call, index)
         if not _is_restricted(who):
             return
-        self._check_links(call, index)
         seen: set[bytes] = set()
         for path in call.searched(index):
             if path in seen:
@@ -264,53 +261,6 @@ class DroppingUid(OtherProcesses, Uid):
                 if not stat.S_ISDIR(shown.mode or 0):
                     raise OSError(errno.ENOTDIR, "a name in what is no directory")
                 check(who, shown, EXECUTE)
-
-    def _seen(self, call: Call, file: File, path: bytes | None) -> Record:
-        """What the view shows of a file, and of procfs and pipes what it would."""
-        shown, device = self._shown(file)[0], file.device
-        if device == _device_of_pipes():
-            return shown._replace(mode=(shown.mode or 0) | 0o666)  # who finds it in /proc has it
-        owner = self._process_at(call, path) if device == _device_of_procfs() else None
-        if owner is None:
-            return shown
-        return shown._replace(uid=owner.uid.effective, gid=owner.gid.effective)
-
-    def _process_at(self, call: Call, path: bytes | None) -> Credentials | None:
-        """Who the process is to which a path of procfs belongs."""
-        match = None if path is None else _PROCESS.match(path)
-        if match is None:
-            return None
-        try:
-            who: Credentials = call.recall_of(int(match[1]), self._initial)
-        except OSError:
-            return None
-        return who
-
-    # ---- processes ------------------------------------------------------------------------------
-
-    def stat(self, call: Call) -> Verdict:
-        """stat(2) and its kin; what belongs to a process in procfs has its owner."""
-        who = self._process_at(call, call.path)
-        file = None if who is None else call.file()
-        if who is None or file is None or file.device != _device_of_procfs():
-            return super().stat(call)
-        owner = Owners({}, {}, who.uid.effective, who.gid.effective)
-        return self._statx(call, owner) if call.name == "statx" else self._stat(call, owner)
-
-    def _status(self, call: Call, pid: int) -> Verdict:
-        """/proc/PID/status, with the ids and capabilities of the view."""
-        try:
-            who: Credentials = call.recall_of(pid, self._initial)
-            with open(f"/proc/{pid}/status", "rb") as file:
-                lines = file.read().splitlines(keepends=True)
-        except OSError:
-            return PASS
-        said = _lines(who)
-        text = b"".join(said.get(line.split(b":")[0], line) for line in lines)
-        fd = os.memfd_create("viewos-status")
-        with FileIO(fd, "w") as made:
-            made.write(text)
-            return FileIO(os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_CLOEXEC))
 
 
 def _is_restricted(who: Credentials) -> bool:
@@ -352,21 +302,6 @@ def _times(call: Call) -> bool | None:
     return None if kinds == {_UTIME_OMIT} else kinds != {_UTIME_NOW}
 
 
-@lru_cache
-def _device_of_procfs() -> int:
-    return os.stat("/proc").st_dev
-
-
-@lru_cache
-def _device_of_pipes() -> int:
-    ends = os.pipe()
-    try:
-        return os.fstat(ends[0]).st_dev
-    finally:
-        for end in ends:
-            os.close(end)
-
-
 @contextmanager
 def _at(call: Call, path: bytes) -> Iterator[File]:
     file = call.file_at(path)
@@ -374,15 +309,3 @@ def _at(call: Call, path: bytes) -> Iterator[File]:
         yield file
     finally:
         file.close()
-
-
-def _lines(who: Credentials) -> dict[bytes, bytes]:
-    words = {
-        b"Uid": b"\t".join(b"%d" % one for one in who.uid),
-        b"Gid": b"\t".join(b"%d" % one for one in who.gid),
-        b"Groups": b" ".join(b"%d" % one for one in who.groups) + b" ",
-        b"CapInh": b"%016x" % who.inheritable, b"CapPrm": b"%016x" % who.permitted,
-        b"CapEff": b"%016x" % who.effective, b"CapBnd": b"%016x" % who.bounding,
-        b"CapAmb": b"%016x" % who.ambient,
-    }  # fmt: skip
-    return {name: name + b":\t" + value + b"\n" for name, value in words.items()}

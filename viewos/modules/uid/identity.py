@@ -229,8 +229,8 @@ def _get_dumpable(module: IdentityModule, call: Call, who: Credentials) -> Verdi
 
 
 def _set_dumpable(module: IdentityModule, call: Call, who: Credentials) -> Verdict:
-    if call.args.arg2 in (0, 1) and who.dumpable != 1:
-        call.keep(who._replace(dumpable=1))
+    if call.args.arg2 in (0, 1) and who.dumpable != call.args.arg2:
+        call.keep(who._replace(dumpable=call.args.arg2))
     return PASS  # what the program sets itself the monitor remembers
 
 

@@ -23,10 +23,6 @@ _ATTACH, _SEIZE = 16, 0x4206
 _SIZE_OF_INFO = 128
 _PID = re.compile(rb"^Pid:\t(\d+)$", re.MULTILINE)
 _DIRECTORY = re.compile(rb"/proc/(\d+)\Z")
-_MAGIC = re.compile(
-    rb"/+proc/+(\d+)/+(?:task/+\d+/+)?(?:cwd|exe|root|fd/+\d+|map_files/[^/]*)(?:/|\Z)"
-)
-_MEMORY = re.compile(rb"/proc/(\d+)/(?:task/\d+/)?(?:numa_maps|maps|smaps|smaps_rollup)\Z")
 Rule = Callable[[Credentials, Credentials], bool]
 
 
@@ -167,29 +163,6 @@ class OtherProcesses(PeerModule):
         except OSError:
             return True
         return rule(self._who(call), other)
-
-    # ---- in procfs ------------------------------------------------------------------------------
-
-    def _check_links(self, call: Call, index: int) -> None:
-        """Raise OSError EACCES for what procfs tells of a process to those only that may trace it,
-        where a path leads there, or its words begin with a magic link."""
-        words = call.row.paths[index].path if call.row.paths else None
-        given = b"" if words is None or not call.raw[words] else call.decode(words)
-        path = path_of(call) or b""
-        for match in (_MEMORY.match(path), _MAGIC.match(given)):
-            if match and not self._may(call, int(match[1]), may_see):
-                raise OSError(errno.EACCES, "another user's process")
-
-
-def path_of(call: Call) -> bytes | None:
-    """Where it leads; None, too, where that is nowhere: the directories on the way are looked at
-    first."""
-    try:
-        return call.path
-    except OSError as error:
-        if error.errno != errno.ELOOP:
-            raise
-        return None
 
 
 def _named_by(call: Call, pidfd: int) -> int | None:
