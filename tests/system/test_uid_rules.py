@@ -185,30 +185,46 @@ made("pub", 0o1777, is_directory=True); made("pub/x", 0o644); os.mkdir("pub/dir"
 made("locked", 0o700, is_directory=True); os.symlink("l2", "locked/l2"); os.mkfifo("fifo")
 made("p", 0o600); os.symlink("p", "lp"); os.link("e/f", "e/g"); os.link("f", "pub/f")
 os.symlink("../locked/../loop", "e/far"); os.symlink("../loop", "e/near"); os.mkdir("e/s/t")
+made("locked/f", 0o644); os.symlink("nowhere", "dang"); os.symlink("nowhere", "pub/dang")
+os.symlink("e", "ld"); os.symlink("dir", "pub/ld")
+strange = struct.pack("4q", 5, -1, 5, 10**9)
 becomes(6)
 for old in ("e", "e/", "e/s", "e/f", "f", "f/", ".", "..", "no", "no/x", "loop/x", "pub/x", "/",
-            "e/far/", "e/far/x"):
+            "e/far/", "e/far/x", "", "dang/", "ld", "ld/", "pub/dang", "pub/ld/"):
     for new in ("e", "e/s/x", "e/s/t", "f", "e/g", "e/new/", "f/x", "no/x", "locked/x", ".", "x",
-                "pub/f", "pub/dir", "e/new", "locked/l2/x", "loop/x"):
+                "f/", "pub/dang/", "ld/", "pub/ld", "pub/f", "pub/dir", "e/new",
+                "locked/l2/x", "loop/x"):
         told(("rename", old, new), os.rename, old, new)
-        for flags in (1, 2, 4):
+        for flags in (1, 2, 4, 3, 8):
             told((old, new, flags), raw, 316, -100, old.encode(), -100, new.encode(), flags)
         told(("link", old, new), os.link, old, new)
 long = "e/" + "x" * 256
 for name in (".", "..", "e", "e/", "e/.", "e/s/..", "f", "f/", "pub/dir", "pub/x", "pub/x/",
-             "/", "", "new/", "new", "e/new/", "loop", "loop/x", "f/x", long, "fifo",
+             "/", "", "new/", "new", "e/new/",
+             "dang", "dang/", "pub/dang", "pub/dang/", "locked/f",
+             "loop", "ld", "ld/", "pub/ld/", "loop/x", "f/x", long, "fifo",
              "locked/x", "locked/l2", "locked/l2/x", "e/far", "e/far/", "e/far/x", "e/near"):
-    if name[-2:] not in ("f/", "x/", "r/"): told((name, "rmdir"), os.rmdir, name)
+    told((name, "rmdir"), os.rmdir, name)
     for call, *more in (
         (os.unlink,), (os.mkdir,), (os.mknod,), (os.mknod, 0o10000),
         (os.mknod, 0o40000), (os.mknod, 0o130000), (os.truncate, 0), (os.truncate, -1), (os.utime,),
         (os.utime, (1, 2)), (os.stat,), (os.readlink,), (os.listdir,), (os.access, 1),
         (os.getxattr, "user.a"), (os.removexattr, "user.a"), (os.chmod, 0o600), (os.chown, 6, 6),
+        (os.mknod, 0o20000), (os.setxattr, "user.a", b"1", 77), (os.setxattr, "trusted.a", b"", 7),
+        *((call, name) for call in (os.getxattr, os.removexattr) for name in (
+            "trusted.a", "security.a", "system.a", "strange", "", "user." + "x" * 256)),
+        *((os.setxattr, name, b"1") for name in ("system.a", "strange", "", "x" * 256)),
+        (os.setxattr, "user.a", b"1" * 65537),
     ): told((name, call.__name__, more), lambda: bool(call(name, *more)))
+    told((name, "times"), raw, 280, -100, name.encode(), strange, 0)
+    told((name, "times"), raw, 280, -100, name.encode(), bytes(32), 64)
+    told((name, "times"), raw, 235, name.encode(), strange)
     for text in ("q", "", "x" * 5000): told(("symlink", name), os.symlink, text, name)
     for flags in (
         0, os.O_CREAT, os.O_CREAT | os.O_EXCL, os.O_WRONLY, os.O_TMPFILE | os.O_RDWR, os.O_NOFOLLOW,
         os.O_NOATIME, os.O_TRUNC, 3, os.O_DIRECTORY | os.O_RDWR, os.O_PATH | os.O_DIRECTORY,
+        os.O_TMPFILE, os.O_TMPFILE | os.O_CREAT, os.O_DIRECTORY | os.O_CREAT,
+        os.O_TMPFILE & ~os.O_DIRECTORY | os.O_RDWR, os.O_PATH | os.O_TMPFILE,
     ): told((name, flags), opened, name, flags | os.O_NONBLOCK)
 for name in ("p", "lp", "p/"):
     for flags in (os.O_DIRECTORY, os.O_DIRECTORY | os.O_NOFOLLOW, os.O_DIRECTORY | os.O_PATH):

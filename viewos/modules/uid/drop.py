@@ -8,15 +8,13 @@ from __future__ import annotations
 import errno
 import os
 import stat
-import struct
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from viewos import PASS, Claim, File, RealPath, VirtualPath, hook
 from viewos.modules.uid.credentials import DAC_OVERRIDE, FOWNER, SYS_PTRACE, Credentials
-from viewos.modules.uid.extended import is_virtual
 from viewos.modules.uid.module import Uid
 from viewos.modules.uid.names import opening
 from viewos.modules.uid.permission import (
@@ -31,15 +29,27 @@ from viewos.modules.uid.permission import (
     check_times,
 )
 from viewos.modules.uid.procfs import ProcfsModule
-from viewos.modules.uid.refusals import cannot_be, is_free, is_senseless
+from viewos.modules.uid.refusals import (
+    UTIME_NOW,
+    UTIME_OMIT,
+    are_no_flags,
+    cannot_be,
+    is_free,
+    is_senseless,
+    last_name,
+    sets_no_time,
+    stands,
+    times_of,
+)
 
 if TYPE_CHECKING:
     from viewos import Call, Verdict
+    from viewos.modules.uid.table import Record
 
-_AT_EACCESS = 0x200
+_AT_EACCESS, _INT_MAX = 0x200, 0x7FFFFFFF
 _NOREPLACE, _EXCHANGE = 1, 2
-_TIMESPEC = struct.Struct("=qq")
-_UTIME_NOW, _UTIME_OMIT = 0x3FFFFFFF, 0x3FFFFFFE
+_WITH_RULES = b"trusted.", b"security.", b"system."
+"""Names of attributes that have rules of their own."""
 
 
 class DroppingUid(ProcfsModule, Uid):
@@ -68,6 +78,8 @@ class DroppingUid(ProcfsModule, Uid):
         if status is not None:
             return status
         who = self._who(call)
+        if _is_restricted(who) and call.name != "openat2" and are_no_flags(flags & _INT_MAX):
+            return PASS
         self._search(call)
         if not _is_restricted(who):
             self._check_opened_process(call, flags)
@@ -128,33 +140,32 @@ class DroppingUid(ProcfsModule, Uid):
     def may_set_times(self, call: Call) -> Verdict:
         """utimensat(2) and its kin: who may write it sets the times to now."""
         who = self._who(call)
-        if not _is_restricted(who):
+        if not _is_restricted(who) or is_senseless(call):
             return PASS
         wanted = _times(call)
         if wanted is not None:
             self._search(call)
             file = call.file()
-            if file is not None:
+            if file is not None and not sets_no_time(call):
                 check_times(who, self._seen(call, file, call.path), are_given=wanted)
         return PASS
 
     @hook("getxattr", "fgetxattr")
     def may_read(self, call: Call) -> Verdict:
-        """getxattr(2) of user.*."""
-        return self._may_have(call, READ) if call.args.name.startswith(b"user.") else PASS
+        """getxattr(2)."""
+        return self._may_have(call, READ)
 
     @hook("setxattr", "removexattr", "fsetxattr", "fremovexattr")
     def may_change(self, call: Call) -> Verdict:
-        """setxattr(2) and removexattr(2), but for attributes that have rules of their own."""
-        if is_virtual(call.args.name):
-            self._search(call)
-            return PASS
+        """setxattr(2) and removexattr(2)."""
         return self._may_have(call, WRITE)
 
     def _may_have(self, call: Call, wanted: int) -> Verdict:
         who = self._who(call)
-        if _is_restricted(who):
-            self._search(call)
+        if _is_restricted(who) and is_senseless(call):
+            return PASS
+        self._search(call)
+        if _is_restricted(who) and not call.args.name.startswith(_WITH_RULES):
             file = call.file()
             if file is not None:
                 check_attribute(who, self._seen(call, file, call.path), call.args.name, wanted)
@@ -188,15 +199,18 @@ class DroppingUid(ProcfsModule, Uid):
     def may_remove(self, call: Call) -> Verdict:
         """Calls that take a name, and rename(2), which may do so twice."""
         who = self._who(call)
-        if not _is_restricted(who):
+        if not _is_restricted(who) or is_senseless(call):
             return PASS
         indices = range(len(call.row.paths))
         for index in indices:
             self._search(call, index=index)
+            if not call.decode(call.row.paths[index].path):
+                return PASS  # ENOENT
         flags = call.args.flags if call.name == "renameat2" else 0
         needed = indices if flags & _EXCHANGE else (0,)
-        is_off = flags & _NOREPLACE and _is_there(call, 1)
-        if is_off or not all(_is_there(call, at) for at in needed):
+        is_off = flags & _NOREPLACE and (_is_there(call, 1) or stands(call, 1))
+        is_there = call.operation == "rmdir" and stands(call, 0)
+        if is_off or not (is_there or all(_is_there(call, at) for at in needed)):
             return PASS  # whoever may or may not: the kernel says so
         with _unless_it_cannot_be(call):
             for index in indices:
@@ -238,11 +252,19 @@ class DroppingUid(ProcfsModule, Uid):
         if not removes:
             check(who, directory, WRITE | EXECUTE)
             return
+        check_removal(who, directory, self._removed(call, index))
+
+    def _removed(self, call: Call, index: int) -> Record | None:
+        """What the view shows of the file whose name is taken."""
+        path = last_name(call, index)
+        if path is not None:
+            with closing(File(os.open(path, os.O_PATH | os.O_NOFOLLOW))) as opened:
+                return self._shown(opened)[0]
         try:
             file = call.file(index)
         except OSError:
-            file = None
-        check_removal(who, directory, None if file is None else self._shown(file)[0])
+            return None
+        return None if file is None else self._shown(file)[0]
 
     def _search(self, call: Call, who: Credentials | None = None, index: int = 0) -> None:
         """Raise OSError EACCES unless the directories on the way may be searched."""
@@ -296,10 +318,8 @@ def _times(call: Call) -> bool | None:
     """Are there times to set (True), or is it now (False)? None: the times stay as they are."""
     if not call.args.times or call.name != "utimensat":
         return bool(call.args.times)
-    kinds = {
-        nanoseconds for _, nanoseconds in _TIMESPEC.iter_unpack(call.read(call.args.times, 32))
-    }
-    return None if kinds == {_UTIME_OMIT} else kinds != {_UTIME_NOW}
+    kinds = {nanoseconds for _, nanoseconds in times_of(call)}
+    return None if kinds == {UTIME_OMIT} else kinds != {UTIME_NOW}
 
 
 @contextmanager

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import stat
-import struct
 from typing import TYPE_CHECKING
 
 from viewos import PASS
@@ -13,6 +12,12 @@ from viewos.modules.uid import acl
 from viewos.modules.uid.attributes import CAPABILITY, check_owner, settable
 from viewos.modules.uid.credentials import SETFCAP, SYS_ADMIN, Credentials
 from viewos.modules.uid.names import NameModule
+from viewos.modules.uid.refusals import (
+    has_strange_flags,
+    names_no_attribute,
+    sets_nothing,
+    value_of,
+)
 from viewos.modules.uid.table import Record
 
 if TYPE_CHECKING:
@@ -20,10 +25,7 @@ if TYPE_CHECKING:
 
 _TRUSTED, _SECURITY, _USER = b"trusted.", b"security.", b"user."
 _LISTS = (acl.ACCESS, acl.DEFAULT)
-_LONGEST_NAME, _LARGEST_VALUE, _CREATE, _REPLACE = 255, 65536, 1, 2
-_AT_FLAGS = 0x1100
-_ARGS = struct.Struct("=QII")
-"""struct xattr_args: value, size, flags (linux/xattr.h, Linux 6.13)."""
+_CREATE, _REPLACE = 1, 2
 _CAPABILITY_SIZES = {0x02000000: 20, 0x03000000: 24}
 """VFS_CAP_REVISION_2 and _3 -> the size of struct vfs_cap_data."""
 
@@ -72,13 +74,11 @@ class ExtendedModule(NameModule):
 
     def _set(self, call: Call) -> Verdict:
         name = call.args.name
-        if len(name) > _LONGEST_NAME or _strange_flags(call):
+        if sets_nothing(call):
             return PASS
         if not is_virtual(name):
             return self._unless_device(call, name)
-        address, size, flags = _buffer(call)
-        if flags & ~(_CREATE | _REPLACE) or size > _LARGEST_VALUE:
-            return PASS
+        address, size, flags = value_of(call)
         value = call.read(address, size) if size else b""
         entries = acl.parse(value) if name in _LISTS and value else []
         file = self._writable(call)
@@ -104,18 +104,18 @@ class ExtendedModule(NameModule):
 
     def _get(self, call: Call) -> Verdict:
         name = call.args.name
-        if not is_virtual(name) or _strange_flags(call):
+        if not is_virtual(name) or names_no_attribute(call):
             return PASS
         file = call.file()
         record = None if file is None else self._table.find(file)
         value = None if record is None else record.attribute(name)
         if value is None or (name.startswith(_TRUSTED) and not self._who(call).may(SYS_ADMIN)):
             return PASS
-        address, size, _ = _buffer(call)
+        address, size, _ = value_of(call)
         return _give(call, address, size, value)
 
     def _list(self, call: Call) -> Verdict:
-        if _strange_flags(call):
+        if has_strange_flags(call):
             return PASS
         file = call.file()
         record = None if file is None else self._table.find(file)
@@ -131,7 +131,7 @@ class ExtendedModule(NameModule):
 
     def _remove(self, call: Call) -> Verdict:
         name = call.args.name
-        if len(name) > _LONGEST_NAME or _strange_flags(call):
+        if names_no_attribute(call):
             return PASS
         if not is_virtual(name):
             return self._unless_device(call, name)
@@ -160,20 +160,6 @@ class ExtendedModule(NameModule):
             if mode is not None and (stat.S_ISCHR(mode) or stat.S_ISBLK(mode)):
                 raise OSError(errno.EPERM, "a device has no attributes user.*")
         return PASS
-
-
-def _strange_flags(call: Call) -> bool:
-    """Are there flags of an *xattrat call that the kernel refuses?"""
-    return call.name.endswith("xattrat") and bool(call.args.at_flags & ~_AT_FLAGS)
-
-
-def _buffer(call: Call) -> tuple[int, int, int]:
-    """(address, size, flags) of a value."""
-    if call.name.endswith("xattrat"):
-        address, size, flags = _ARGS.unpack(call.read(call.args.args, _ARGS.size))
-        return address, size, flags
-    flags = call.args.flags if call.operation.endswith("setxattr") else 0
-    return call.args.value, call.args.size, flags
 
 
 def _give(call: Call, address: int, size: int, data: bytes) -> int:

@@ -19,6 +19,7 @@ from viewos.modules.uid import acl
 from viewos.modules.uid.attributes import PERMISSIONS, AttributeModule, real_mode
 from viewos.modules.uid.credentials import FSETID, MKNOD, Credentials
 from viewos.modules.uid.peers import NETLINK_AUDIT, SO_PEERCRED, SO_PEERGROUPS, status_words
+from viewos.modules.uid.refusals import stands
 from viewos.modules.uid.shown import OWNER, OWNER_AT
 from viewos.modules.uid.table import Record
 
@@ -252,6 +253,8 @@ def _check_name(call: Call) -> None:
     device."""
     if not call.args.path:
         raise OSError(errno.ENOENT, "no name")
+    if stands(call, 0):
+        raise OSError(errno.EEXIST, "there is one")
     try:
         file = call.file()
     except FileNotFoundError:
