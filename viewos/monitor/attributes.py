@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+from collections.abc import Callable
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
@@ -16,11 +17,11 @@ from viewos import kernel
 from viewos.abi import fcntl
 from viewos.abi.row import signed32
 from viewos.kernel import syscall
-from viewos.monitor.emulate import Answer, emulates, held
+from viewos.monitor.emulate import Answer, emulates
+from viewos.monitor.exchanged import held, held_name
 from viewos.monitor.memory import Fault
 from viewos.monitor.outcome import FIX_UP
-from viewos.monitor.place import PATH_MAX, Place
-from viewos.monitor.scratch import short_name
+from viewos.monitor.place import Place
 
 if TYPE_CHECKING:
     from viewos.call import Call
@@ -31,26 +32,25 @@ _LARGEST = 65536
 _RLIMIT_FSIZE = 1
 
 
-def _short(router: Router, place: Place) -> bytes:
-    return place.real if len(place.real) < PATH_MAX else short_name(router.view, place.real)
+def _call(call: Call, place: Place, *args: object) -> int:
+    return _made(place, lambda path: syscall(call.row.number, path, *args), call.name[0] != "l")
 
 
-def _call(router: Router, call: Call, place: Place, *args: object) -> int:
-    if call.name[0] == "l":
-        return syscall(call.row.number, _short(router, place), *args)
+def _made(place: Place, make: Callable[[bytes], int], follow: bool) -> int:
+    """The call, with a short path. Raises OSError, Exchanged."""
     with ExitStack() as stack:
         try:
-            path = stack.enter_context(held(place))
+            path = stack.enter_context(held(place) if follow else held_name(place))
         except OSError:
-            _check(call.row.number, *args)
+            _check(make)
             raise
-        return syscall(call.row.number, path, *args)
+        return make(path)
 
 
-def _check(number: int, *args: object) -> None:
+def _check(make: Callable[[bytes], int]) -> None:
     """Raise OSError for what the kernel refuses before it looks at the path."""
     try:
-        syscall(number, b"", *args)
+        make(b"")
     except OSError as error:
         if error.errno != errno.ENOENT:
             raise
@@ -60,7 +60,7 @@ def _told(router: Router, call: Call, place: Place, names: tuple[bytes, ...], at
     """A call that fills a buffer, which is argument `at` with its size behind it."""
     size = min(call.raw[at + 1], _LARGEST)
     buffer = ctypes.create_string_buffer(size) if size else None
-    result = _call(router, call, place, *names, buffer, size)
+    result = _call(call, place, *names, buffer, size)
     if buffer is not None:
         try:
             router.memory.write(call.tid, call.raw[at], buffer.raw[:result])
@@ -96,7 +96,7 @@ def setxattr(router: Router, call: Call, places: list[Place]) -> Answer:
         value = router.memory.read_exact(call.tid, call.raw[2], size) if size else b""
     except (Fault, OSError):
         return FIX_UP
-    return _call(router, call, places[0], name, value, size, flags)
+    return _call(call, places[0], name, value, size, flags)
 
 
 @emulates("removexattr", "lremovexattr")
@@ -106,7 +106,7 @@ def removexattr(router: Router, call: Call, places: list[Place]) -> Answer:
         name = router.memory.read_string(call.tid, call.raw[1])
     except (Fault, OSError):
         return FIX_UP
-    return _call(router, call, places[0], name)
+    return _call(call, places[0], name)
 
 
 @emulates("truncate")
@@ -116,7 +116,7 @@ def truncate(router: Router, call: Call, places: list[Place]) -> Answer:
     if call.raw[1] > limit:
         return FIX_UP
     try:
-        return _call(router, call, places[0], call.raw[1])
+        return _call(call, places[0], call.raw[1])
     except OSError as error:
         if error.errno != errno.EFBIG:  # by a limit of the monitor's, perhaps
             raise
@@ -126,7 +126,8 @@ def truncate(router: Router, call: Call, places: list[Place]) -> Answer:
 @emulates("inotify_add_watch")
 def inotify_add_watch(router: Router, call: Call, places: list[Place]) -> Answer:
     """inotify_add_watch(2): on a copy of the program's own descriptor."""
-    mask = call.raw[2] & 0xFFFFFFFF | fcntl.IN_DONT_FOLLOW
+    mask = call.raw[2] & 0xFFFFFFFF
+    follow = not mask & fcntl.IN_DONT_FOLLOW
     try:
         copy = router.descriptor_of(call, signed32(call.raw[0]))
     except OSError as error:
@@ -135,6 +136,7 @@ def inotify_add_watch(router: Router, call: Call, places: list[Place]) -> Answer
         # A bad mask comes before it.
         return syscall(call.row.number, -1, b"", mask)
     try:
-        return syscall(call.row.number, copy, _short(router, places[0]), mask)
+        number = call.row.number
+        return _made(places[0], lambda path: syscall(number, copy, path, mask), follow)
     finally:
         os.close(copy)

@@ -12,26 +12,39 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import TYPE_CHECKING
 
 from viewos import kernel
-from viewos.abi.fcntl import AT_REMOVEDIR, O_TMPFILE, OPEN_HOW
+from viewos.abi.fcntl import (
+    AT_EMPTY_PATH,
+    AT_REMOVEDIR,
+    AT_SYMLINK_NOFOLLOW,
+    O_TMPFILE,
+    OPEN_HOW,
+)
 from viewos.kernel import AT_FDCWD, NR, syscall
 from viewos.monitor import marks
-from viewos.monitor.exchanged import open_how, open_plainly, refuse_link, refuse_link_at
+from viewos.monitor.exchanged import (
+    found,
+    held,
+    open_how,
+    open_plainly,
+    reach,
+    refuse_link,
+    shortened,
+)
 from viewos.monitor.outcome import FIX_UP, Outcome
-from viewos.monitor.place import PATH_MAX, RESOLVE_MASK, Place
+from viewos.monitor.place import RESOLVE_MASK, Place
 
 if TYPE_CHECKING:
     from viewos.call import Call
     from viewos.monitor.router import Router
 
-AT_SYMLINK_NOFOLLOW = 0x100
-_F_FLAGS = 80
-"""Where f_flags stands in struct statfs (asm-generic/statfs.h, 64 bits)."""
-
 _ST_MODE, _STX_MODE = 24, 28
 """Where st_mode stands in struct stat, and stx_mode in struct statx."""
+_F_FLAGS = 80
+"""Where f_flags stands in struct statfs (asm-generic/statfs.h, 64 bits)."""
 
 Answer = int | Outcome
 Emulation = Callable[["Router", "Call", list[Place]], Answer]
@@ -59,36 +72,6 @@ def umask_of(mask: int) -> Iterator[None]:
             yield
         finally:
             os.umask(before)
-
-
-@contextmanager
-def reach(real: bytes) -> Iterator[tuple[int, bytes]]:
-    """(dirfd, path) for a real path of any length: a backing may be longer than the virtual
-    path."""
-    if len(real) < PATH_MAX:
-        yield AT_FDCWD, real
-        return
-    dirfd, rest = os.open(b"/", os.O_PATH | os.O_CLOEXEC), real.lstrip(b"/")
-    try:
-        while len(rest) >= PATH_MAX:
-            cut = rest.rindex(b"/", 0, PATH_MAX)
-            deeper = os.open(rest[:cut], os.O_PATH | os.O_CLOEXEC | os.O_DIRECTORY, dir_fd=dirfd)
-            os.close(dirfd)
-            dirfd, rest = deeper, rest[cut:].lstrip(b"/")
-        yield dirfd, rest
-    finally:
-        os.close(dirfd)
-
-
-@contextmanager
-def held(place: Place) -> Iterator[bytes]:
-    """A short path that leads to the file at a place, whatever stands there by now."""
-    with reach(place.real) as (dirfd, path):
-        fd = open_how(dirfd, path, os.O_PATH | os.O_CLOEXEC, 0, 0)
-    try:
-        yield b"/proc/self/fd/%d" % fd
-    finally:
-        os.close(fd)
 
 
 # ---- open -----------------------------------------------------------------------------------
@@ -142,7 +125,7 @@ def open_(router: Router, call: Call, places: list[Place]) -> Answer:
     flags, mode = open_arguments(call)
 
     def make() -> int:
-        with reach(places[0].real) as (dirfd, path):
+        with shortened(places[0].real) as (dirfd, path):
             return open_plainly(dirfd, path, flags | os.O_CLOEXEC, mode)
 
     return _open(router, call, places[0], flags, make)
@@ -187,7 +170,7 @@ def openat2(router: Router, call: Call, places: list[Place]) -> Answer:
     flags, mode, resolve = read_how(router, call)
 
     def make() -> int:
-        with reach(places[0].real) as (dirfd, path):
+        with shortened(places[0].real) as (dirfd, path):
             return open_how(dirfd, path, flags | os.O_CLOEXEC, mode, resolve & ~RESOLVE_MASK)
 
     return _open(router, call, places[0], flags, make)
@@ -197,8 +180,8 @@ def openat2(router: Router, call: Call, places: list[Place]) -> Answer:
 
 
 def _write_stat(router: Router, call: Call, place: Place, address: int, flags: int) -> int:
-    with reach(place.real) as (dirfd, path):
-        data = kernel.raw_stat(dirfd, path, flags | AT_SYMLINK_NOFOLLOW)
+    with reach(place.real) as (dirfd, name):  # of "" the kernel does not look at all flags
+        data = kernel.raw_stat(dirfd, name, flags | AT_SYMLINK_NOFOLLOW)
     refuse_link(call, int.from_bytes(data[_ST_MODE : _ST_MODE + 4], "little"))
     router.memory.write(call.tid, address, data)
     return 0
@@ -220,8 +203,8 @@ def newfstatat(router: Router, call: Call, places: list[Place]) -> Answer:
 def statx(router: Router, call: Call, places: list[Place]) -> Answer:
     """statx(2)."""
     flags, mask = call.raw[2] & 0xFFFFFFFF, call.raw[3] & 0xFFFFFFFF
-    with reach(places[0].real) as (dirfd, path):
-        data = kernel.raw_statx(dirfd, path, flags | AT_SYMLINK_NOFOLLOW, mask)
+    with reach(places[0].real) as (dirfd, name):
+        data = kernel.raw_statx(dirfd, name, flags | AT_SYMLINK_NOFOLLOW, mask)
     refuse_link(call, int.from_bytes(data[_STX_MODE : _STX_MODE + 2], "little"))
     router.memory.write(call.tid, call.raw[4], data)
     return 0
@@ -247,26 +230,23 @@ def told_statfs(real: bytes, *, read_only: bool) -> bytes:
 @emulates("access", "faccessat")
 def access(router: Router, call: Call, places: list[Place]) -> Answer:
     """access(2), faccessat(2) (the system call, which has no flags)."""
-    mode = call.raw[1 if call.name == "access" else 2] & 0xFFFFFFFF
-    with reach(places[0].real) as (dirfd, path):
-        syscall(NR["faccessat2"], dirfd, path, mode, AT_SYMLINK_NOFOLLOW)
-    return _refuse_write(router, call, places[0], mode)
+    return _may_access(call, places[0], call.raw[1 if call.name == "access" else 2], 0)
 
 
 @emulates("faccessat2")
 def faccessat2(router: Router, call: Call, places: list[Place]) -> Answer:
     """faccessat2(2)."""
-    mode, flags = call.raw[2] & 0xFFFFFFFF, call.raw[3] & 0xFFFFFFFF
-    with reach(places[0].real) as (dirfd, path):
-        syscall(NR["faccessat2"], dirfd, path, mode, flags | AT_SYMLINK_NOFOLLOW)
-    return _refuse_write(router, call, places[0], mode)
+    return _may_access(call, places[0], call.raw[2], call.raw[3])
 
 
-def _refuse_write(router: Router, call: Call, place: Place, mode: int) -> int:
-    if mode & os.W_OK and place.is_read_only:
-        kind = stat.S_IFMT(os.lstat(place.real).st_mode)
-        if kind in (stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK):
-            raise OSError(errno.EROFS, "read-only claim")
+def _may_access(call: Call, place: Place, mode: int, flags: int) -> int:
+    mode, flags = mode & 0xFFFFFFFF, flags & 0xFFFFFFFF
+    with found(call, place) as fd:
+        syscall(NR["faccessat2"], fd, b"", mode, flags | AT_EMPTY_PATH)
+        if mode & os.W_OK and place.is_read_only:
+            kind = stat.S_IFMT(os.fstat(fd).st_mode)
+            if kind in (stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK):
+                raise OSError(errno.EROFS, "read-only claim")
     return 0
 
 
@@ -278,7 +258,7 @@ def readlink(router: Router, call: Call, places: list[Place]) -> Answer:
     if size == 0 or size >> 31:
         raise OSError(errno.EINVAL, "buffer size")
     with reach(places[0].real) as (dirfd, path):
-        text = os.readlink(path, dir_fd=None if dirfd == AT_FDCWD else dirfd)
+        text = os.readlink(path, dir_fd=dirfd)
     router.memory.write(call.tid, call.raw[at], text[:size])
     return min(len(text), size)
 
@@ -319,7 +299,7 @@ def unlink(router: Router, call: Call, places: list[Place]) -> Answer:
 def rename(router: Router, call: Call, places: list[Place]) -> Answer:
     """rename(2), renameat(2), renameat2(2)."""
     flags = call.raw[4] & 0xFFFFFFFF if call.name == "renameat2" else 0
-    with reach(places[0].real) as old, reach(places[1].real) as new:
+    with reach(places[1].real) as new, reach(places[0].real) as old:  # whose errors come first
         return syscall(NR["renameat2"], *old, *new, flags)
 
 
@@ -329,7 +309,7 @@ def link(router: Router, call: Call, places: list[Place]) -> Answer:
     flags = call.raw[4] & 0xFFFFFFFF if call.name == "linkat" else 0
     if flags & ~0x1400:
         return FIX_UP
-    with reach(places[0].real) as old, reach(places[1].real) as new:
+    with reach(places[1].real) as new, reach(places[0].real) as old:  # whose errors come first
         return syscall(NR["linkat"], *old, *new, 0)
 
 
@@ -347,14 +327,21 @@ def symlink(router: Router, call: Call, places: list[Place]) -> Answer:
 def chmod(router: Router, call: Call, places: list[Place]) -> Answer:
     """chmod(2), fchmodat(2) (the system call, which has no flags)."""
     mode = call.raw[1 if call.name == "chmod" else 2] & 0xFFFF
-    with reach(places[0].real) as (dirfd, path):
-        try:
-            return syscall(NR["fchmodat2"], dirfd, path, mode, AT_SYMLINK_NOFOLLOW)
-        except OSError as error:
-            if error.errno not in (errno.ENOSYS, errno.EPERM):  # it is of Linux 6.6
-                refuse_link_at(call, dirfd, path)
-                raise
-        return syscall(NR["fchmodat"], dirfd, path, mode)
+    with found(call, places[0]) as fd:
+        if fd >= 0 and _has_fchmodat2():
+            return syscall(NR["fchmodat2"], fd, b"", mode, AT_EMPTY_PATH)
+        name = b"missing" if fd < 0 else b"/proc/self/fd/%d" % fd
+        return syscall(NR["fchmodat"], fd, name, mode)
+
+
+@cache
+def _has_fchmodat2() -> bool:
+    """It is of Linux 6.6, and profiles of containers that do not know it say EPERM."""
+    try:
+        syscall(NR["fchmodat2"], -1, b"name", 0, 0)
+    except OSError as error:
+        return error.errno == errno.EBADF
+    return False
 
 
 @emulates("chown", "lchown", "fchownat")
@@ -362,11 +349,9 @@ def chown(router: Router, call: Call, places: list[Place]) -> Answer:
     """chown(2), lchown(2), fchownat(2)."""
     at = 2 if call.name == "fchownat" else 1
     flags = call.raw[4] & 0xFFFFFFFF if call.name == "fchownat" else 0
-    if flags & ~0x1100:
-        raise OSError(errno.EINVAL, "flags")
     uid, gid = (value & 0xFFFFFFFF for value in call.raw[at : at + 2])
-    with reach(places[0].real) as (dirfd, path):
-        return syscall(NR["fchownat"], dirfd, path, uid, gid, AT_SYMLINK_NOFOLLOW)
+    with found(call, places[0]) as fd:
+        return syscall(NR["fchownat"], fd, b"", uid, gid, flags | AT_EMPTY_PATH)
 
 
 @emulates("utimensat")
@@ -374,5 +359,5 @@ def utimensat(router: Router, call: Call, places: list[Place]) -> Answer:
     """utimensat(2)."""
     flags = call.raw[3] & 0xFFFFFFFF
     times = router.read_exact(call, call.raw[2], 32) if call.raw[2] else None
-    with reach(places[0].real) as (dirfd, path):
-        return syscall(NR["utimensat"], dirfd, path, times, flags | AT_SYMLINK_NOFOLLOW)
+    with found(call, places[0]) as fd:
+        return syscall(NR["utimensat"], fd, b"", times, flags | AT_EMPTY_PATH)

@@ -13,17 +13,16 @@ from viewos.abi.syscalls import TABLE
 from viewos.claims import lies_in
 from viewos.kernel import AT_FDCWD, NR, syscall
 from viewos.launcher.layout import has_capability
-from viewos.monitor.emulate import readlink as emulated_readlink
+from viewos.monitor.exchanged import reach
 from viewos.monitor.magic import NAMES
 from viewos.monitor.marks import held_by
 from viewos.monitor.memory import Fault
 from viewos.monitor.outcome import CONTINUE, Outcome
 from viewos.monitor.pathcalls import (
-    emulable,
     fix_up_paths,
-    may_continue,
     path_call,
     resolve_all,
+    settled,
     tracee_string,
 )
 from viewos.monitor.place import KERNEL, Place
@@ -55,11 +54,7 @@ def readlink(router: Router, call: Call) -> int | Outcome:
         answer = _names(router, call, place, int(match[1]), match[2])
         if answer is not CONTINUE:
             return answer
-    if may_continue(router, place):
-        return CONTINUE
-    if emulable(call, places):
-        return emulated_readlink(router, call, places)
-    return fix_up_paths(router, call, places)
+    return path_call(router, call)
 
 
 def _opened_link(router: Router, call: Call) -> Place:
@@ -129,9 +124,15 @@ def linkat(router: Router, call: Call) -> int | Outcome:
         return path_call(router, call)
     if not _may_link(router, call, signed32(call.raw[0])):
         return path_call(router, call)
+    return settled(router, call, lambda: _link_opened(router, call))
+
+
+def _link_opened(router: Router, call: Call) -> int:
+    places = resolve_all(router, call) or [KERNEL, KERNEL]
     check_changes(router, call, places)
     old = b"/proc/%d/fd/%d" % (call.tid, signed32(call.raw[0]))
-    return syscall(NR["linkat"], AT_FDCWD, old, AT_FDCWD, new.real, AT_SYMLINK_FOLLOW)
+    with reach(places[1].real) as (dirfd, name):
+        return syscall(NR["linkat"], AT_FDCWD, old, dirfd, name, AT_SYMLINK_FOLLOW)
 
 
 def _may_link(router: Router, call: Call, fd: int) -> bool:

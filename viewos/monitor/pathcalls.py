@@ -21,7 +21,7 @@ from viewos.monitor.emulate import (
     pack_how,
     read_how,
 )
-from viewos.monitor.exchanged import PATIENCE, Exchanged, beyond_backing
+from viewos.monitor.exchanged import Exchanged, beyond_backing, tries
 from viewos.monitor.intents import INTENTS, intention
 from viewos.monitor.memory import Fault
 from viewos.monitor.namespaces import is_view
@@ -51,7 +51,7 @@ def path_call(
 
 def settled(router: Router, call: Call, attempt: Callable[[], T]) -> T:
     """What an attempt gives once nothing is exchanged while it is made. Raises OSError ELOOP."""
-    for _ in range(PATIENCE):
+    for _ in tries():
         try:
             return attempt()
         except Exchanged:

@@ -15,8 +15,9 @@ from viewos.claims import join
 from viewos.files import File
 from viewos.kernel import AT_FDCWD, vouch
 from viewos.monitor.emulate import checked_how
+from viewos.monitor.exchanged import open_how
 from viewos.monitor.intents import intention
-from viewos.monitor.pathcalls import resolve_all, start_of
+from viewos.monitor.pathcalls import resolve_all, settled, start_of
 from viewos.monitor.place import KERNEL, RESOLVE_MASK, Place
 from viewos.monitor.task import is_like_us
 
@@ -75,10 +76,14 @@ def reach(router: Router, call: Call, index: int) -> File | None:
 
 def reach_parent(router: Router, call: Call, index: int) -> File | None:
     """The directory in which the last name of a path argument stands. As `reach`."""
+    return settled(router, call, lambda: _parent(router, call, index))
+
+
+def _parent(router: Router, call: Call, index: int) -> File | None:
     places = resolve_all(router, call)
     if places is None or places[index] is KERNEL or not call.task.like_us:
         return None
-    return File(os.open(places[index].parent, _FOLLOW))
+    return File(_opened(places[index], places[index].parent, _FOLLOW))
 
 
 def searched(router: Router, call: Call, index: int) -> Iterable[bytes]:
@@ -194,20 +199,32 @@ def _direct(
 
 def _resolved(router: Router, call: Call, index: int) -> File | None:
     """Where the resolver says that the path leads."""
-    places = resolve_all(router, call)
-    if places is None or places[index] is KERNEL or not places[index].real:
-        return None
-    return at_place(router, places[index])
+
+    def look() -> File | None:
+        places = resolve_all(router, call)
+        if places is None or places[index] is KERNEL or not places[index].real:
+            return None
+        return at_place(router, places[index], _follows(call.row.paths[index], call))
+
+    return settled(router, call, look)
 
 
-def at_place(router: Router, place: Place) -> File:
-    """The object at a place. Raises OSError."""
+def at_place(router: Router, place: Place, follow: bool) -> File:
+    """The object at a place. `follow`: none where a link has been put meanwhile. Raises OSError,
+    Exchanged."""
     target = place.target
     read_only = place.is_read_only
     if target is not None and router.has_read_only:
         read_only = router.is_read_only(target)
-    fd = os.open(place.real, _FOLLOW if target is not None else _NOFOLLOW)
+    follow = target is not None or (follow and not place.native)
+    fd = _opened(place, place.real, _FOLLOW if follow else _NOFOLLOW)
     if place.real.endswith(b"/") and not stat.S_ISDIR(os.fstat(fd).st_mode):
         os.close(fd)
         raise OSError(errno.ENOTDIR, "not a directory")
     return File(fd, read_only=read_only)
+
+
+def _opened(place: Place, real: bytes, flags: int) -> int:
+    if place.native or place.target is not None:  # magic links may lead there
+        return os.open(real, flags)
+    return open_how(AT_FDCWD, real, flags, 0, 0)

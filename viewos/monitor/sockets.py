@@ -32,6 +32,7 @@ from viewos.abi.socket import (
     encode_unix,
 )
 from viewos.files import File
+from viewos.monitor.exchanged import Exchanged
 from viewos.monitor.namespaces import is_view
 from viewos.monitor.outcome import CONTINUE, Outcome
 from viewos.monitor.pathcalls import may_continue, resolve_path, tracee_string
@@ -155,8 +156,10 @@ def _finding(
     def find(result: int, _arguments: Sequence[int]) -> None:
         if result < 0:
             return
-        with suppress(OSError):  # somebody has removed it since
-            call.found(at_place(router, place), File(os.open(place.parent, os.O_PATH)))
+        with suppress(OSError, Exchanged):  # somebody has removed it since
+            call.found(
+                at_place(router, place, follow=False), File(os.open(place.parent, os.O_PATH))
+            )
             made()
 
     return find

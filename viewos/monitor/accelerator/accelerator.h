@@ -411,6 +411,16 @@ uint32_t open_flags(const struct call *);
 bool take_umask(struct call *, mode_t *before);
 enum outcome inject(struct call *, int fd, uint32_t flags);
 enum outcome do_open(struct call *);
+/* Where a call is made: at a file ("", AT_EMPTY_PATH), or at the directory of a name, `fd`; -1: it is missing. */
+struct spot {
+    int fd, missing;
+    const char *name;
+};
+/* False: somebody has put a link on the way, or there is no descriptor. */
+bool take_file(const struct call *, struct spot *);
+bool take_directory(struct place *, struct spot *);
+/* What has become of a call that was made there: it may be that something was missing. */
+enum outcome made_at(struct call *, const struct spot *, enum outcome);
 
 /* constants.c */
 void facts_set(struct accelerator *, size_t index, const int64_t values[FACTS]);

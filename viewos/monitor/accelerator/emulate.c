@@ -66,9 +66,8 @@ static bool is_exchanged(const struct call *c, uint32_t mode)
     return S_ISLNK(mode) && c->rule->path_count && follows(c, c->rule->paths);
 }
 
-static enum outcome stat_at(struct call *c, int directory, const char *path, uint32_t flags)
+static enum outcome stat_at(struct call *c, int directory, const char *path, uint32_t flags, bool is_place)
 {
-    bool is_place = directory == AT_FDCWD;
     struct owners *owners = c->level->owners;
     c->result = 0;
     if (c->rule->action == ACTION_STATX) {
@@ -100,7 +99,10 @@ static uint32_t stat_flags(const struct call *c)
 
 static enum outcome do_stat(struct call *c)
 {
-    return stat_at(c, AT_FDCWD, c->places->real, stat_flags(c) | AT_SYMLINK_NOFOLLOW);
+    struct spot spot;
+    if (!take_directory(c->places, &spot))
+        return PASS;
+    return made_at(c, &spot, stat_at(c, spot.fd, spot.name, stat_flags(c) | AT_SYMLINK_NOFOLLOW, true));
 }
 
 /* May we act for the caller? */
@@ -130,7 +132,7 @@ enum outcome do_fstat(struct call *c, int fd)
         return PASS;
     if (faccessat(c->task->directory, name, F_OK, AT_SYMLINK_NOFOLLOW))
         return errno == ENOENT ? CONTINUE : PASS; /* EBADF */
-    return stat_at(c, c->task->directory, name, flags & ~(uint32_t)AT_EMPTY_PATH);
+    return stat_at(c, c->task->directory, name, flags & ~(uint32_t)AT_EMPTY_PATH, false);
 }
 
 /* ---- owners, for who may change all: a module's answer ------------------------------------------- */
@@ -156,7 +158,11 @@ static bool has_known_flags(const struct call *c)
 
 static enum outcome do_change(struct call *c)
 {
-    return has_known_flags(c) ? change_at(c, AT_FDCWD, c->places->real, O_NOFOLLOW, false) : PASS;
+    struct spot spot;
+    if (!has_known_flags(c) || !take_directory(c->places, &spot))
+        return PASS;
+    bool follow = follows(c, c->rule->paths);
+    return made_at(c, &spot, change_at(c, spot.fd, spot.name, O_NOFOLLOW, follow));
 }
 
 /* `c->path` is one name, in a view that changes no names. */
@@ -189,8 +195,11 @@ enum outcome do_change_fd(struct call *c, int fd)
 static enum outcome do_access(struct call *c)
 {
     uint32_t flags = c->rule->values[1] < 0 ? 0 : value(c, 1);
-    return done(c, syscall(SYS_faccessat2, AT_FDCWD, c->places->real, value(c, 0),
-                           flags | AT_SYMLINK_NOFOLLOW));
+    struct spot spot;
+    if (!take_file(c, &spot))
+        return PASS;
+    return made_at(c, &spot, done(c, syscall(SYS_faccessat2, spot.fd, "", value(c, 0),
+                                             flags | AT_EMPTY_PATH)));
 }
 
 static enum outcome do_readlink(struct call *c)
@@ -198,9 +207,13 @@ static enum outcome do_readlink(struct call *c)
     uint32_t size = value(c, 1);
     if (!size || size >> 31)
         return fails(c, EINVAL);
-    long length = readlink(c->places->real, c->text, LONGEST);
+    struct spot spot;
+    if (!take_directory(c->places, &spot))
+        return PASS;
+    long length = readlinkat(spot.fd, spot.name, c->text, LONGEST);
+    enum outcome outcome = made_at(c, &spot, done(c, length));
     if (length < 0)
-        return done(c, -1);
+        return outcome;
     c->result = length < (long)size ? length : (long)size;
     return give(c, 0, c->text, (size_t)c->result);
 }
@@ -226,17 +239,35 @@ enum outcome do_getcwd(struct call *c)
 static enum outcome do_mkdir(struct call *c)
 {
     mode_t before;
-    if (!take_umask(c, &before))
+    struct spot spot;
+    if (!take_directory(c->places, &spot))
         return PASS;
-    long result = syscall(SYS_mkdirat, AT_FDCWD, c->places->real, value(c, 0) & 0xffff);
-    int failed = errno;
+    if (!take_umask(c, &before))
+        return made_at(c, &spot, PASS);
+    enum outcome outcome = done(c, syscall(SYS_mkdirat, spot.fd, spot.name, value(c, 0) & 0xffff));
     umask(before);
-    return result < 0 ? fails(c, failed) : done(c, result);
+    return made_at(c, &spot, outcome);
 }
 
+static enum outcome do_unlink(struct call *c)
+{
+    uint32_t flags = c->notification->data.nr == SYS_rmdir ? AT_REMOVEDIR : value(c, 0);
+    struct spot spot;
+    if (!take_directory(c->places, &spot))
+        return PASS;
+    return made_at(c, &spot, done(c, syscall(SYS_unlinkat, spot.fd, spot.name, flags)));
+}
+
+/* What is missing of the first is told first. */
 static enum outcome do_two_names(struct call *c, long number, uint32_t flags)
 {
-    return done(c, syscall(number, AT_FDCWD, c->places[0].real, AT_FDCWD, c->places[1].real, flags));
+    struct spot old, new;
+    if (!take_directory(c->places, &old))
+        return PASS;
+    if (!take_directory(c->places + 1, &new))
+        return made_at(c, &old, PASS);
+    enum outcome outcome = done(c, syscall(number, old.fd, old.name, new.fd, new.name, flags));
+    return made_at(c, &new, made_at(c, &old, outcome));
 }
 
 static enum outcome do_symlink(struct call *c)
@@ -244,19 +275,33 @@ static enum outcome do_symlink(struct call *c)
     long length = read_string((int)c->notification->pid, argument(c, 0), c->text);
     if (length <= 0 || !is_waiting(c))
         return PASS;
-    return done(c, syscall(SYS_symlinkat, c->text, AT_FDCWD, c->places->real));
+    struct spot spot;
+    if (!take_directory(c->places, &spot))
+        return PASS;
+    return made_at(c, &spot, done(c, syscall(SYS_symlinkat, c->text, spot.fd, spot.name)));
+}
+
+/* It is of Linux 6.6, and profiles of containers that do not know it say EPERM. */
+static bool has_fchmodat2(void)
+{
+    static _Atomic int known;
+    if (!known)
+        known = syscall(SYS_FCHMODAT2, -1, "name", 0, 0) && errno == EBADF ? 1 : -1;
+    return known > 0;
 }
 
 static enum outcome do_chmod(struct call *c)
 {
-    const char *path = c->places->real;
     uint32_t mode = value(c, 0) & 0xffff;
-    long result = syscall(SYS_FCHMODAT2, AT_FDCWD, path, mode, AT_SYMLINK_NOFOLLOW);
-    if (result < 0 && errno == EOPNOTSUPP)
-        return PASS; /* a link has taken its place, perhaps */
-    if (result < 0 && (errno == ENOSYS || errno == EPERM))
-        result = syscall(SYS_fchmodat, AT_FDCWD, path, mode);
-    return done(c, result);
+    char name[32] = "missing";
+    struct spot spot;
+    if (!take_file(c, &spot))
+        return PASS;
+    if (spot.fd >= 0 && has_fchmodat2())
+        return made_at(c, &spot, done(c, syscall(SYS_FCHMODAT2, spot.fd, "", mode, AT_EMPTY_PATH)));
+    if (spot.fd >= 0)
+        snprintf(name, sizeof name, "/proc/self/fd/%d", spot.fd);
+    return made_at(c, &spot, done(c, syscall(SYS_fchmodat, spot.fd, name, mode)));
 }
 
 static enum outcome do_utimens(struct call *c)
@@ -267,8 +312,11 @@ static enum outcome do_utimens(struct call *c)
         return PASS;
     if (!is_waiting(c))
         return ABANDONED;
-    return done(c, syscall(SYS_utimensat, AT_FDCWD, c->places->real, is_now ? NULL : times,
-                           value(c, 1) | AT_SYMLINK_NOFOLLOW));
+    struct spot spot;
+    if (!take_file(c, &spot))
+        return PASS;
+    return made_at(c, &spot, done(c, syscall(SYS_utimensat, spot.fd, "", is_now ? NULL : times,
+                                             value(c, 1) | AT_EMPTY_PATH)));
 }
 
 enum outcome emulate(struct call *c)
@@ -289,8 +337,7 @@ enum outcome emulate(struct call *c)
     case ACTION_MKDIR:
         return do_mkdir(c);
     case ACTION_UNLINK:
-        return done(c, syscall(SYS_unlinkat, AT_FDCWD, c->places->real,
-                               c->notification->data.nr == SYS_rmdir ? AT_REMOVEDIR : value(c, 0)));
+        return do_unlink(c);
     case ACTION_RENAME:
         return do_two_names(c, SYS_renameat2, value(c, 0));
     case ACTION_LINK:

@@ -70,6 +70,54 @@ static bool is_ordinary(const struct place *p)
     return S_ISREG(st.st_mode) || S_ISDIR(st.st_mode) || S_ISLNK(st.st_mode);
 }
 
+/* ---- what a call is made with instead of a path ---------------------------------------------------- */
+
+/* No link is followed to `path`: one that has been put on the way would be, in the machine's root. Where
+ * nothing is, of a call that is made with the descriptor -1 the kernel tells what else is wrong with it. */
+static bool hold(const char *path, uint32_t flags, struct spot *to)
+{
+    struct open_how how = {.flags = O_PATH | O_CLOEXEC | flags, .resolve = RESOLVE_NO_SYMLINKS};
+    to->fd = (int)syscall(SYS_openat2, AT_FDCWD, path, &how, sizeof how);
+    to->missing = to->fd < 0 ? errno : 0;
+    return to->missing != ELOOP && to->missing != EMFILE && to->missing != ENFILE;
+}
+
+bool take_file(const struct call *c, struct spot *to)
+{
+    to->name = "";
+    return hold(c->places->real, follows(c, c->rule->paths) ? 0 : O_NOFOLLOW, to);
+}
+
+bool take_directory(struct place *p, struct spot *to)
+{
+    size_t end = p->real_length;
+    while (end > 1 && p->real[end - 1] == '/')
+        end--;
+    while (end > 1 && p->real[end - 1] != '/')
+        end--;
+    to->name = p->real + end;
+    if (p->real_length == 1) {
+        *to = (struct spot){.fd = AT_FDCWD, .name = p->real};
+        return true;
+    }
+    char first = p->real[end];
+    p->real[end] = 0;
+    bool is_held = hold(p->real, O_DIRECTORY, to);
+    p->real[end] = first;
+    return is_held;
+}
+
+enum outcome made_at(struct call *c, const struct spot *s, enum outcome outcome)
+{
+    if (outcome == ANSWER && c->result == -EBADF && s->missing)
+        c->result = -s->missing;
+    if (s->fd >= 0)
+        close(s->fd);
+    return outcome;
+}
+
+/* ---- open(2) --------------------------------------------------------------------------------------- */
+
 enum {
     LARGE = 0100000, /* O_LARGEFILE as the kernel knows it */
     OPEN_FLAGS = O_ACCMODE | O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_APPEND | O_NONBLOCK | O_SYNC |
