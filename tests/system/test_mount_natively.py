@@ -133,6 +133,26 @@ CASES = {
         EBUSY EBUSY 0 done
         """,
     ),
+    "a file that is open for writing": (
+        """
+        def remount(name, flags=RDONLY):
+            return mount(None, name, None, REMOUNT | BIND | flags)
+        print(mount(b"x", b"b", b"tmpfs"))
+        file, other = os.open("b/f", os.O_CREAT | os.O_RDWR), os.open("b/f", os.O_RDONLY)
+        print(remount(b"b"), os.write(file, b"text"), os.close(file), remount(b"b"))
+        print(remount(b"b"), os.access("b/f", os.W_OK), remount(b"b", 0))
+        file = os.open("b/f", os.O_WRONLY | os.O_APPEND)
+        print(os.close(other), bind("b", "a"), remount(b"a"), os.write(file, b" more"))
+        print(open("a/f").read(), os.close(file), umount(b"a"), umount(b"b"))
+        """,
+        """
+        done
+        EBUSY 4 None done
+        done False done
+        None done done 5
+        text more None done done
+        """,
+    ),
     "kinds of sharing": (
         """
         os.mkdir("a/in")

@@ -10,18 +10,19 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from viewos.errors import ViewosError
 from viewos.module import VirtualModule
 from viewos.monitor import authors
-from viewos.monitor.holders import holders
+from viewos.monitor.holders import holders, writers
 from viewos.monitor.nesting import Gone, Nesting, in_directory, is_there, load_in, refuse_if
 from viewos.monitor.scratch import scratch_directory
 from viewos.monitor.setup import add_claims, show_missing_mount_points, start
 
 if TYPE_CHECKING:
+    from viewos.claims import Claim
     from viewos.monitor.router import Router
     from viewos.view import View
 
@@ -74,7 +75,8 @@ def remove(nesting: Nesting, number: int, layer: int, *, lazy: bool = False) -> 
         old = nesting.levels[number].router
         module = own_module(old.view, layer)
         if not lazy:
-            _refuse_if_held(nesting, number, layer)
+            in_use = "the module is in use (--lazy removes it all the same)"
+            _refuse_if(holders, nesting, number, layer, in_use)
         own = {key: one for key, one in old.view.own.items() if key != layer}
         replaced = _exchange(nesting, number, own, keeps=True)
         if type(module).stop is not VirtualModule.stop:
@@ -85,11 +87,14 @@ def remove(nesting: Nesting, number: int, layer: int, *, lazy: bool = False) -> 
 
 
 def set_read_only(nesting: Nesting, number: int, layer: int, read_only: bool) -> None:
-    """Let what a module shows be read-only, or not. Raises ViewosError."""
+    """Let what a module shows be read-only, or not. Raises ViewosError: files that it alone shows
+    are open for writing."""
     with nesting.lock:
         view = nesting.levels[number].router.view
         own_module(view, layer)
         before = view.wanted[layer]
+        if read_only and not all(claim.read_only for claim in before):
+            _refuse_if(writers, nesting, number, layer, "files are open for writing")
         view.wanted[layer] = [claim._replace(read_only=read_only) for claim in before]
         try:
             _exchange(nesting, number, view.own)
@@ -181,11 +186,14 @@ def _refuse_if_shown_elsewhere(old: View, new: View) -> None:
             raise InUse(f"{os.fsdecode(claim.prefix)} shows what it shows: unmount that first")
 
 
-def _refuse_if_held(nesting: Nesting, number: int, layer: int) -> None:
+def _refuse_if(
+    users: Callable[[View, set[int], Sequence[Claim]], list[str]],
+    nesting: Nesting, number: int, layer: int, why: str,
+) -> None:  # fmt: skip
     view = nesting.levels[number].router.view
     height = list(view.layers).index(layer)
     claims = [claim for claim in view.claims if claim.layer == height]
-    found = holders(view, nesting.within(number), claims)
+    found = users(view, nesting.within(number), claims)
     if found:
         shown = "; ".join(found[:5]) + (f"; {len(found) - 5} more" if len(found) > 5 else "")
-        raise InUse(f"the module is in use (--lazy removes it all the same): {shown}")
+        raise InUse(f"{why}: {shown}")

@@ -26,6 +26,38 @@ def holders(view: View, views: set[int], claims: Sequence[Claim]) -> list[str]:
     return found
 
 
+def writers(view: View, views: set[int], claims: Sequence[Claim]) -> list[str]:
+    """A line for each process that has a file in one of the claims open for writing, of those that
+    the view shows by one name: by which of several a file was opened is not known."""
+    found = []
+    for pid, _ in members(view.states, views):
+        for number in _listed(pid):
+            real = _target(f"/proc/{pid}/fd/{number}")
+            names = [name for name in view.claims.names(real) if not _is_scratch(view, name)]
+            name = _shown(view, real, None, claims) if len(names) == 1 else None
+            if name is not None and _is_writable(pid, number):
+                found.append(f"{_name(pid)} ({pid}): open file {name}")
+                break
+    return found
+
+
+def _is_writable(pid: int, number: str) -> bool:
+    try:
+        with open(f"/proc/{pid}/fdinfo/{number}", "rb", buffering=0) as file:
+            words = file.read().split()
+    except OSError:
+        return False
+    flags = int(words[words.index(b"flags:") + 1], 8)
+    return bool(flags & os.O_ACCMODE) and not flags & os.O_PATH
+
+
+def _listed(pid: int) -> list[str]:
+    try:
+        return os.listdir(f"/proc/{pid}/fd")
+    except OSError:
+        return []
+
+
 def _name(pid: int) -> str:
     try:
         return comm(pid)
@@ -41,11 +73,7 @@ def _uses(view: View, pid: int, hint: bytes | None, claims: Sequence[Claim]) -> 
         name = _shown(view, real, hint if link == "cwd" else None, claims)
         if name is not None:
             yield f"{what} {name}"
-    try:
-        numbers = os.listdir(f"/proc/{pid}/fd")
-    except OSError:
-        return
-    for number in numbers:
+    for number in _listed(pid):
         name = _shown(view, _target(f"/proc/{pid}/fd/{number}"), None, claims)
         if name is not None:
             yield f"open file {name}"
@@ -57,8 +85,11 @@ def _uses(view: View, pid: int, hint: bytes | None, claims: Sequence[Claim]) -> 
 
 def _has_one_name(view: View, real: bytes) -> bool:
     """Has what the view shows only the one name? Those in the scratch directory do not count."""
-    is_ours = bool(view.scratch) and lies_in(real, view.scratch)
-    return is_ours or not view.claims.is_ambiguous(real)
+    return _is_scratch(view, real) or not view.claims.is_ambiguous(real)
+
+
+def _is_scratch(view: View, real: bytes) -> bool:
+    return bool(view.scratch) and lies_in(real, view.scratch)
 
 
 def _mapped(pid: int) -> list[bytes]:
