@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.system.control import Ground, ground
-from tests.system.mounts import TIERS
+from tests.system.mounts import APART, TIERS
 from tests.system.view import run_in_view
 
 __all__ = ["ground"]  # the fixture
@@ -18,15 +18,21 @@ pytestmark = [
     pytest.mark.parametrize("ground", [0], indirect=True),
     pytest.mark.parametrize("tier", TIERS),
 ]
-APART = ("unshare", "-m", "--propagation", "private")
 PROGRAMS = """
 chroot rt /usr/bin/true; echo $?
+test -e rt/proc/self || mount --bind /proc rt/proc
+chroot rt sh -c 'read pid other < /proc/self/stat; test $pid = $$ && cat /proc/self/comm; pwd'
+chroot rt sh -c 'cd /proc/self && cat ./task/$$/comm < fd/0; readlink /proc/self/exe' < rt/s/script
 chroot rt sh -c 'cd /usr/bin && ./true && ls -d true /'
 chroot rt /s/script a 'b c'
 chroot rt python3 -c 'import os, sys; print(sys.argv, sys.executable, os.getcwd())' a
 """
 EXPECTED = """\
 0
+cat
+/
+sh
+/usr/bin/readlink
 /
 true
 /s/script a b c
@@ -39,6 +45,7 @@ def make_root(top: Path) -> None:
     top.chmod(0o755)
     (top / "rt" / "usr").mkdir(parents=True)
     (top / "rt" / "s").mkdir()
+    (top / "rt" / "proc").mkdir()
     for name in ("bin", "lib", "lib64"):
         (top / "rt" / name).symlink_to(f"usr/{name}")
     script = top / "rt" / "s" / "script"
@@ -60,7 +67,11 @@ def test_programs_of_the_tree(
     """Their loader is the view's: the directory below that of the tree has none."""
     for name, value in TIERS[tier].items():
         monkeypatch.setenv(name, value)
-    modules = {"natively": None, "mount": ["mount"], "vfs": [f"vfs:{ground.path}/rt/usr=/usr"]}[how]
+    modules = {
+        "natively": None,
+        "mount": ["mount"],
+        "vfs": [f"vfs:{ground.path}/rt/usr=/usr", "mount"],
+    }[how]
     make_root(ground.path)
     mounted = "" if how == "vfs" else "mount --bind /usr rt/usr; "
     assert says(ground, mounted + PROGRAMS, modules) == (EXPECTED, "")

@@ -29,7 +29,7 @@ def needs_descriptor(router: Router, call: Call, place: Place, *, relative: bool
     if place is KERNEL or root == b"/" or lies_in(place.real, root):
         return False
     by_itself = place.plain and not place.absolute and not relative
-    if by_itself or place.native or not place.real or not is_like_us(call, call.task):
+    if by_itself or not place.real or not is_like_us(call, call.task):
         return False
     # One that a debugger traces cannot be fixed up, and nobody would close the descriptor.
     return not tracer_of(call.tid)
