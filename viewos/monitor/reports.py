@@ -19,6 +19,7 @@ from viewos.kernel import syscall
 from viewos.monitor import auxv, mountlines
 from viewos.monitor.inproc.memfd import label
 from viewos.monitor.intents import open_flags
+from viewos.monitor.namespaces import is_view
 from viewos.monitor.outcome import CONTINUE, Outcome
 from viewos.monitor.pathcalls import path_call, resolve_all
 from viewos.view import RLIM_INFINITY
@@ -68,8 +69,6 @@ def _report(router: Router, call: Call, place: Place) -> int | None:
         return None
     if not call.task.like_us and int(match[1]) != call.pid:
         return None  # whether it may look is the kernel's to say, and its eyes are not ours
-    if match[2] in _OF_MOUNTS and _root_of(int(match[1])) != b"/":
-        return None  # the kernel tells the mounts below the root of a process by names from there
     flags = open_flags(router, call)
     if flags & (os.O_ACCMODE | os.O_PATH | os.O_DIRECTORY):
         return None
@@ -90,21 +89,22 @@ def _translated(router: Router, what: bytes, pid: int, text: bytes) -> bytes:
     inproc, view = router.nesting.inproc, router.view
     text = text if inproc is None else inproc.hide(text)
     if what in _OF_MOUNTS:
-        root = _virtual_root(router, pid)
-        return mountlines.translate(_OF_MOUNTS[what], view.claims, text, view.mounted, root)
+        return _mounts(router, what, pid, text)
     return _TRANSLATIONS[what](view, text)
 
 
-def _virtual_root(router: Router, pid: int) -> bytes:
+def _mounts(router: Router, what: bytes, pid: int, text: bytes) -> bytes:
+    task, real = router.tasks.get(pid)
     state = router.view.states.found_in(pid) if router.view.states.several else None
-    return (state and state.view == router.number and state.root) or b"/"
-
-
-def _root_of(pid: int) -> bytes:
-    try:
-        return os.readlink(b"/proc/%d/root" % pid)
-    except OSError:
-        return b"/"
+    root = (state and state.view == router.number and state.root) or b"/"
+    if real != b"/":  # the kernel tells those below it, by names from there
+        if not is_view(task):
+            return text
+        with open(b"/proc/self/" + what, "rb") as file:
+            text = file.read()
+        root = router.resolver.root_of(real).virtual
+    view = router.view
+    return mountlines.translate(_OF_MOUNTS[what], view.claims, text, view.mounted, root)
 
 
 def _file_of(text: bytes) -> int:
