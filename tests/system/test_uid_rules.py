@@ -291,19 +291,19 @@ for mode in (0o755, 0o4755, 0o2755):
 """,
     ),
     "cutting": (
-        (*DROP, "vfs:/=/ -m uid:0:0,drop"),
+        (*BOTH, "vfs:/=/ -m uid:0:0,drop"),
         """
 def cuts():
     for owner in (0, 6):
         for group in (0, 5):
-            for mode in (0o6777, 0o4776, 0o2767, 0o2777, 0o6755):
+            for mode in (0o6777, 0o4776, 0o2767, 0o2777, *((0o6755,) if drops else ())):
+                yield owner, group, mode, lambda: os.truncate("f", 1)
                 for how in (
-                    lambda: os.truncate("f", 1),
                     lambda: opened("f", os.O_WRONLY | os.O_TRUNC),
                     lambda: opened("f", os.O_RDONLY | os.O_TRUNC | os.O_CREAT),
                     lambda: openat2(-100, "f", os.O_RDWR | os.O_TRUNC, 0),
                     lambda: opened("f", os.O_WRONLY | os.O_CREAT),
-                ): yield owner, group, mode, how
+                ) if drops else (): yield owner, group, mode, how
 for owner, group, mode, how in cuts():
     made("f", mode, owner, group); open("f", "w").write("some"); os.chmod("f", mode)
     for capabilities in (None, 0, 16):

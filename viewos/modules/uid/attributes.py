@@ -77,6 +77,13 @@ class AttributeModule(StatModule):
         if remembered or new.mode != stat.S_IFMT(real) | wanted:
             self._remember(file, new)
 
+    def truncate(self, call: Call) -> Verdict:
+        """truncate(2)."""
+        if self._who(call).may(FSETID) or call.args.length < 0:
+            return PASS
+        file = call.file()
+        return PASS if file is None else self._cut(call, file)
+
     def _cut(self, call: Call, file: File) -> Verdict:
         """A call that may cut a file: set-ID bits end with that (dentry_needs_remove_privs)."""
         who, shown = self._who(call), self._shown(file)[0]

@@ -130,11 +130,7 @@ class DroppingUid(ProcfsModule, Uid):
     @hook("truncate")
     def may_write(self, call: Call) -> Verdict:
         """truncate(2), of what has a length."""
-        if is_senseless(call) or not _is_restricted(self._who(call)):
-            return PASS
-        self._needs(call, WRITE, kind=stat.S_IFREG)
-        file = call.file()
-        return PASS if file is None else self._cut(call, file)
+        return PASS if is_senseless(call) else self._needs(call, WRITE, kind=stat.S_IFREG)
 
     @hook("utime")
     def may_set_times(self, call: Call) -> Verdict:
