@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import os
-import random
 import stat
 import time
 from collections.abc import Iterator
@@ -95,6 +94,8 @@ def _is_endless(dirfd: int, path: bytes) -> bool:
 def tries() -> Iterator[None]:
     """One for each time that a call may be tried, until things are exchanged for too long."""
     yield
+    import random  # which takes milliseconds, and is hardly ever needed
+
     end, pause = time.monotonic() + _PATIENCE, _SHORTEST
     while time.monotonic() < end:
         time.sleep(random.uniform(0, pause))
