@@ -196,6 +196,8 @@ class Tasks:
     def __init__(self) -> None:
         self._size = _size()
         self._cache: OrderedDict[int, Task] = OrderedDict()
+        self._changes = 0
+        """How often something has been forgotten: what was read before is not kept then."""
         self.brought: set[bytes] = set()
         """Mount name spaces into which the claims have been brought. Their names are used again
         later: for warnings only."""
@@ -231,6 +233,7 @@ class Tasks:
                 return task, task.link("root")
             except OSError:
                 self.forget(tid)
+        before = self._changes
         try:
             task = self._read(tid)
         except OSError as error:
@@ -239,7 +242,8 @@ class Tasks:
             self.give_up()
             task = self._read(tid)
         root = task.link("root")
-        self._cache[tid] = task
+        if self._changes == before:
+            self._cache[tid] = task
         while len(self._cache) > self._size:
             try:
                 self._cache.popitem(last=False)
@@ -281,6 +285,7 @@ class Tasks:
         for tid, executing in pairs:
             if executing:
                 self._doubt(tid, executing)
+            self._changes += 1
             self._cache.pop(tid, None)
 
     def executes(self, group: int, tid: int) -> None:
@@ -301,7 +306,7 @@ class Tasks:
         executed has become, or no thread is any more that could: that is looked at first."""
         with self._doubting:
             if tid in self.doubts and self._is_over(tid) and is_waiting():
-                self._cache.pop(tid, None)
+                self.drop([(tid, 0)])
                 del self.doubts[tid]
 
     def _is_over(self, group: int) -> bool:
@@ -321,6 +326,7 @@ class Tasks:
 
     def forget_all(self) -> None:
         """Read every task anew next time."""
+        self._changes += 1
         self._cache.clear()
         if self.on_forget is not None:
             self.on_forget(None, 0)
