@@ -8,10 +8,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* What takes much of the program's stack, which may be small, does not add up with the rest. */
-#define APART CODE __attribute__((noinline))
-
-CODE int64_t open_without_links(const struct shared *shared, int directory, const char *path,
+SECTION int64_t open_without_links(const struct shared *shared, int directory, const char *path,
                                 uint64_t flags, uint64_t mode)
 {
     struct open_how how;
@@ -81,9 +78,7 @@ SECTION struct verdict open_here(const struct shared *shared, const struct path_
     return verdict;
 }
 
-/* Does what a root of the view makes show as the kernel makes it? `owner`: what its mode has to leave to
- * its owner; `path` NULL: it is not certain where that leads. */
-CODE bool makes_plainly(const struct shared *shared, struct here *here, uint64_t mode, uint64_t owner,
+SECTION bool makes_plainly(const struct shared *shared, struct here *here, uint64_t mode, uint64_t owner,
                         int directory, const char *path, const volatile char *single)
 {
     uint32_t where = shown_by(shared)->plainly;
@@ -93,8 +88,7 @@ CODE bool makes_plainly(const struct shared *shared, struct here *here, uint64_t
     return where == EVERYWHERE || (path && is_unknown_parent(shared, here, directory, path, single));
 }
 
-/* The call as the program has it. A module may lend a permission that is missing. */
-CODE struct verdict as_it_is(const struct shared *shared, long number, const struct arguments *a)
+SECTION struct verdict as_it_is(const struct shared *shared, long number, const struct arguments *a)
 {
     struct verdict verdict;
     verdict.value = call(number, a->rdi, a->rsi, a->rdx, a->r10, a->r8, shared->not_cookie);
@@ -123,21 +117,6 @@ CODE struct verdict open_freely(const struct shared *shared, struct here *here, 
     return as_it_is(shared, number, a);
 }
 
-/* Is what the call makes no more than the kernel makes of it, for a root of the view? */
-CODE bool is_made_plainly(const struct shared *shared, struct here *here, long number,
-                          const struct arguments *a, int directory, const char *path,
-                          const volatile char *single)
-{
-    bool at = number == SYS_mkdirat || number == SYS_mknodat;
-    uint64_t mode = at ? a->rdx : a->rsi, kind = mode & S_IFMT;
-    bool is_directory = number == SYS_mkdir || number == SYS_mkdirat;
-    bool is_link = number == SYS_symlink || number == SYS_symlinkat;
-    if (!is_directory && !is_link && kind && kind != S_IFREG && kind != S_IFIFO && kind != S_IFSOCK)
-        return false;
-    mode = is_link ? 0 : is_directory ? mode & 01777 : mode;
-    return makes_plainly(shared, here, mode, is_link ? 0 : is_directory ? 0700 : 0600, directory, path, single);
-}
-
 /* The call itself, with another path. */
 CODE int64_t make(const struct shared *shared, long number, const struct arguments *a,
                   const struct path_call *p, const char *path)
@@ -146,17 +125,6 @@ CODE int64_t make(const struct shared *shared, long number, const struct argumen
     uint64_t second = p->at == 1 ? (uint64_t)path : a->rsi;
     uint64_t third = p->at == 2 ? (uint64_t)path : a->rdx;
     return call(number, first, second, third, a->r10, a->r8, shared->not_cookie);
-}
-
-/* Is the last name of a path one that can be made and removed? */
-CODE bool ends_in_a_name(const char *path)
-{
-    const char *end = path;
-    while (*end)
-        end++;
-    if (end[-1] == '.')
-        end -= end - path > 1 && end[-2] == '.' ? 2 : 1;
-    return end > path && end[-1] != '/';
 }
 
 /* What a call that looked at a file has given, with the owner whom the view shows. False: the monitor
@@ -176,15 +144,27 @@ CODE bool show_owner(const struct shared *shared, struct here *here, long number
     return true;
 }
 
-/* The call, where nothing speaks against it. */
-CODE struct verdict make_here(const struct shared *shared, struct here *here, uint32_t calls, long number,
+/* Is it what is said of attributes that a link has none of? */
+CODE bool says_little(int64_t value)
+{
+    return !value || value == -ENODATA || value == -EOPNOTSUPP;
+}
+
+CODE bool is_link(const struct shared *shared, const char *path)
+{
+    char byte;
+    return call(SYS_readlinkat, (uint64_t)AT_FDCWD, (uint64_t)path, (uint64_t)&byte, 1, 0,
+                shared->not_cookie) != -EINVAL;
+}
+
+SECTION struct verdict make_here(const struct shared *shared, struct here *here, uint32_t calls, long number,
                               const struct arguments *a, const struct path_call *p, const char *path,
                               const volatile char *single)
 {
     if (p->kind == OWNS && calls & SHOWN)
         return own_here(shared, here, number, a, p, path, single);
     if (number == SYS_chmod || number == SYS_fchmodat)
-        return change_mode_here(shared, number, a, p, path);
+        return change_mode_here(shared, number, a, p, path, single);
     struct verdict verdict = {0, 0};
     if (p->kind == ASKS && calls & SHOWN && !is_unknown_file(shared, here, AT_FDCWD, path, single))
         return verdict;
@@ -195,6 +175,8 @@ CODE struct verdict make_here(const struct shared *shared, struct here *here, ui
     if (p->kind == LOOKS && calls & SHOWN && !verdict.value)
         verdict.is_made = show_owner(shared, here, number, a, single);
     if (p->kind == LOOKS && p->follows && !verdict.value && has_met_link(number, a))
+        verdict.is_made = 0;
+    if (p->kind == ASKS && p->follows && says_little(verdict.value) && is_link(shared, path))
         verdict.is_made = 0;
     return verdict;
 }
@@ -228,84 +210,27 @@ APART struct verdict execute(const struct shared *shared, const struct arguments
 
 /* A directory of a claim has another path for the kernel, and the monitor remembers by which name it has
  * been entered. What fails is the monitor's: it may find another way. */
-APART struct verdict enter(const struct shared *shared, const struct arguments *a)
+APART struct verdict enter(const struct shared *shared, const struct arguments *a,
+                           const volatile char *single)
 {
     uint64_t room[HANDED_ROOM / sizeof(uint64_t)], mark = shared->not_cookie ^ HAND_OVER;
     struct verdict verdict = {-EINTR, 1};
     while (verdict.value == -EINTR) /* nobody had received the call */
         verdict.value = call(SYS_chdir, a->rdi, 0, 0, mark, (uint64_t)room, NO_SIXTH);
     if (verdict.value == HANDED_OVER) {
-        verdict.value = call(SYS_chdir, (uint64_t)room, 0, 0, 0, 0, shared->not_cookie);
+        verdict.value = *single ? enter_held(shared, (const char *)room)
+                                : call(SYS_chdir, (uint64_t)room, 0, 0, 0, 0, shared->not_cookie);
         verdict.is_made = !verdict.value;
     }
     return verdict;
 }
 
-/* Is no symbolic link in the path, but perhaps as the last name of one that is not followed? The open
- * that fails has a number for a moment, which another thread's open could miss. */
-CODE bool has_no_link(const struct shared *shared, const struct path_call *p, const char *path,
+SECTION bool has_no_link(const struct shared *shared, const struct path_call *p, const char *path,
                       struct route *route, const volatile char *single)
 {
     size_t names = count_names(p, path);
     return *single && names > 1 ? is_opened_without(shared, p, path)
                                 : are_no_links(shared, p, path, names, route->name);
-}
-
-/* A call of two names that lie in the same claim. */
-APART struct verdict pair_here(const struct shared *shared, struct here *here, uint32_t calls, long number,
-                              const struct arguments *a, const volatile char *single)
-{
-    struct verdict none = {0, 0};
-    struct path_call first, second;
-    struct route route;
-    char room[ROOM];
-    bool at = number != SYS_rename && number != SYS_link;
-    first.kind = PAIRS;
-    first.at = 0;
-    first.flags = 0;
-    first.follows = false;
-    first.writes = true;
-    second = first;
-    first.directory = at ? (int)a->rdi : AT_FDCWD;
-    second.directory = at ? (int)a->rdx : AT_FDCWD;
-    first.path = (const char *)(at ? a->rsi : a->rdi);
-    second.path = (const char *)(at ? a->r10 : a->rsi);
-    if ((number == SYS_linkat && (int)a->r8) || measure(first.path) <= 0 || measure(second.path) <= 0)
-        return none;
-    if (!ends_in_a_name(first.path) || !ends_in_a_name(second.path))
-        return none;
-    bool is_absolute = *first.path == '/';
-    if (is_absolute != (*second.path == '/') || (!is_absolute && first.directory != second.directory))
-        return none;
-    const char *from = find(shared, &first, &route);
-    if (!from || !has_no_link(shared, &first, from, &route, single))
-        return none;
-    const struct entry *claim = route.claim;
-    if (from != first.path) {
-        for (size_t i = 0; i < ROOM; i++)
-            room[i] = from[i];
-        from = room;
-    }
-    const char *to = find(shared, &second, &route);
-    if (!to || route.claim != claim || !has_no_link(shared, &second, to, &route, single))
-        return none;
-    bool is_rename = number != SYS_link && number != SYS_linkat;
-    if (is_rename && !may_lose(shared, here, calls, second.directory, to, single))
-        return none;
-    struct arguments real = *a;
-    *(at ? &real.rsi : &real.rdi) = (uint64_t)from;
-    *(at ? &real.r10 : &real.rsi) = (uint64_t)to;
-    return as_it_is(shared, number, &real);
-}
-
-/* May a name be made or removed without the monitor, by what is remembered of files? */
-CODE bool may_name(const struct shared *shared, struct here *here, uint32_t calls, long number,
-                   const struct arguments *a, const struct path_call *p, const char *path,
-                   const volatile char *single)
-{
-    if (p->kind == MAKES)
-        return !(calls & SHOWN) || is_made_plainly(shared, here, number, a, p->directory, path, single);
-    return number == SYS_utimensat || may_lose(shared, here, calls, p->directory, path, single);
 }
 
 /* May it be a directory that has to say by which name it was opened? What is opened in one that need not
@@ -349,8 +274,7 @@ APART struct verdict path_here(const struct shared *shared, struct here *here, u
 {
     struct verdict none = {0, 0};
     struct route route;
-    bool names = p->kind == NAMES || p->kind == MAKES;
-    if (names && !ends_in_a_name(p->path))
+    if ((p->kind == NAMES || p->kind == MAKES) && !ends_in_a_name(p->path))
         return none;
     if (p->kind == MAKES && calls & FREE)
         return may_name(shared, here, calls, number, a, p, p->path, single) ? as_it_is(shared, number, a) : none;
@@ -361,9 +285,9 @@ APART struct verdict path_here(const struct shared *shared, struct here *here, u
         return open_found(shared, here, calls, number, a, p, path, &route, single);
     if (p->kind == EXECUTES)
         return miss(shared, p, path, single);
+    if (p->kind & (NAMES | MAKES | OWNS))
+        return change_here(shared, here, calls, number, a, p, path, &route, single);
     if (!has_no_link(shared, p, path, &route, single))
-        return none;
-    if (names && !may_name(shared, here, calls, number, a, p, path, single))
         return none;
     struct arguments real = *a;
     number = p->follows ? without_following(number, &real) : number;
@@ -401,7 +325,7 @@ SECTION struct verdict inproc_call(const struct shared *shared, struct here *her
         return told;
     }
     if (p.kind == ENTERS)
-        return enter(shared, a);
+        return enter(shared, a, single);
     if (p.kind == PAIRS)
         return pair_here(shared, here, calls, number, a, single);
     long length = measure(p.path);

@@ -15,6 +15,8 @@
 #define SECTION                                                                                    \
     __attribute__((section("viewos_inproc"), no_sanitize("address", "undefined")))
 #define CODE static SECTION
+/* What takes much of the program's stack, which may be small, does not add up with the rest. */
+#define APART CODE __attribute__((noinline))
 
 enum { ROOM = 256, PAGE = 4096 };
 enum { TEMPORARY = 020000000 /* __O_TMPFILE */ };
@@ -95,6 +97,8 @@ int64_t call(long number, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64
  * kind that follows no link at the end. */
 void understand(long number, const struct arguments *, struct path_call *);
 long without_following(long number, struct arguments *);
+/* The same call, as the one of its kind that takes a directory with each path. */
+long with_directory(long number, struct arguments *);
 bool has_met_link(long number, const struct arguments *);
 
 /* route.c: the length of a string, -1: not to be read, or longer than there is room for; and the path
@@ -113,9 +117,36 @@ size_t count_names(const struct path_call *, const char *path);
 bool are_no_links(const struct shared *, const struct path_call *, const char *path, size_t names,
                   char *text);
 bool is_opened_without(const struct shared *, const struct path_call *, const char *path);
+bool has_no_link(const struct shared *, const struct path_call *, const char *path, struct route *,
+                 const volatile char *single);
+int64_t open_without_links(const struct shared *, int directory, const char *path, uint64_t flags,
+                           uint64_t mode);
 struct verdict open_here(const struct shared *, const struct path_call *, const char *path, uint64_t mode);
+/* Does what a root of the view makes show as the kernel makes it? `owner`: what its mode has to leave to
+ * its owner; `path` NULL: it is not certain where that leads. The call as the program has it: a module may
+ * lend a permission that is missing. And the call where nothing speaks against it, with another path. */
+bool makes_plainly(const struct shared *, struct here *, uint64_t mode, uint64_t owner, int directory,
+                   const char *path, const volatile char *single);
+struct verdict as_it_is(const struct shared *, long number, const struct arguments *);
+struct verdict make_here(const struct shared *, struct here *, uint32_t calls, long number,
+                         const struct arguments *, const struct path_call *, const char *path,
+                         const volatile char *single);
 struct verdict inproc_call(const struct shared *, struct here *, long number, struct arguments *,
                            const volatile char *single);
+
+/* names.c: is the last name of a path one that can be made and removed; may it be without the monitor, by what
+ * is remembered of files; a call of one such name, or of one file that it changes, and one of two names
+ * that lie in the same claim; and chdir(2) and chmod(2) where no link is on the way: minus the errno. */
+bool ends_in_a_name(const char *path);
+bool may_name(const struct shared *, struct here *, uint32_t calls, long number, const struct arguments *,
+              const struct path_call *, const char *path, const volatile char *single);
+struct verdict change_here(const struct shared *, struct here *, uint32_t calls, long number,
+                           const struct arguments *, const struct path_call *, const char *path,
+                           struct route *, const volatile char *single);
+struct verdict pair_here(const struct shared *, struct here *, uint32_t calls, long number,
+                         const struct arguments *, const volatile char *single);
+int64_t enter_held(const struct shared *, const char *path);
+int64_t change_mode_held(const struct shared *, int directory, const char *path, uint64_t mode);
 
 /* own.c: is it certain that nothing is remembered of an inode, of a file (`path` NULL: a descriptor); and
  * chown(2), chmod(2) and their kin, with the path for the kernel, NULL: of a descriptor. */
@@ -138,7 +169,7 @@ bool opens_plainly(const struct shared *, struct here *, const struct path_call 
 uint64_t word(const char *name, size_t size);
 
 struct verdict change_mode_here(const struct shared *, long number, const struct arguments *,
-                                const struct path_call *, const char *path);
+                                const struct path_call *, const char *path, const volatile char *single);
 struct verdict own_here(const struct shared *, struct here *, long number, const struct arguments *,
                         const struct path_call *, const char *path, const volatile char *single);
 

@@ -228,34 +228,38 @@ CODE bool is_real_mode(const struct stat *s, uint32_t mode)
     return !S_ISLNK(s->st_mode) && !(mode & (S_ISUID | S_ISGID)) && (mode & least) == least;
 }
 
-/* Of what is no link. */
-CODE int64_t change_mode_of(const struct shared *shared, uint64_t directory, uint64_t path, uint64_t mode)
+/* Of what is no link; see change_mode_held(). */
+CODE int64_t change_mode_of(const struct shared *shared, uint64_t directory, uint64_t path, uint64_t mode,
+                            const volatile char *single)
 {
     int64_t result = call(SYS_FCHMODAT2, directory, path, mode, AT_SYMLINK_NOFOLLOW, 0, shared->not_cookie);
-    if (result == -ENOSYS || result == -EPERM)
-        result = call(SYS_fchmodat, directory, path, mode, 0, 0, shared->not_cookie);
+    if (result == -ENOSYS && *single)
+        result = change_mode_held(shared, (int)directory, (const char *)path, mode);
     return result;
 }
 
-/* A change of a mode. What the kernel refuses to do to a link the monitor does to what is behind it. */
+/* A change of a mode. What the kernel refuses to do to a link the monitor does to what is behind it, and
+ * EPERM may be said by the profile of a container that does not know the call. */
 SECTION struct verdict change_mode_here(const struct shared *shared, long number, const struct arguments *a,
-                                     const struct path_call *p, const char *path)
+                                        const struct path_call *p, const char *path,
+                                        const volatile char *single)
 {
     struct verdict verdict;
     verdict.value = change_mode_of(shared, (uint64_t)(int64_t)p->directory, (uint64_t)path,
-                                   number == SYS_chmod ? a->rsi : a->rdx);
-    verdict.is_made = verdict.value != -EACCES && verdict.value != -EOPNOTSUPP;
+                                   number == SYS_chmod ? a->rsi : a->rdx, single);
+    verdict.is_made = verdict.value != -EACCES && verdict.value != -EPERM && verdict.value != -ENOSYS &&
+                      verdict.value != -EOPNOTSUPP && verdict.value != -ELOOP && verdict.value != -EMFILE;
     return verdict;
 }
 
 /* The mode is another one now, if it is that of the file that had been looked at. If the name has led to
  * another file meanwhile the monitor has to know. */
 CODE bool change_mode(const struct shared *shared, const struct file *f, bool is_open,
-                      const struct stat *s, uint32_t mode)
+                      const struct stat *s, uint32_t mode, const volatile char *single)
 {
     struct stat now;
     if (is_open ? call(SYS_fchmod, f->directory, mode, 0, 0, 0, shared->not_cookie)
-                : change_mode_of(shared, f->directory, f->path, mode))
+                : change_mode_of(shared, f->directory, f->path, mode, single))
         return false;
     return (s->st_mode & 07777) == mode ||
            (look_at(shared, f, &now) && now.st_ino == s->st_ino && now.st_dev == s->st_dev &&
@@ -318,12 +322,12 @@ SECTION struct verdict own_here(const struct shared *shared, struct here *here, 
             verdict.is_made = touch(shared, &file, true);
         else if (mode >= 0)
             verdict.is_made = is_real_mode(&s, (uint32_t)mode) &&
-                              change_mode(shared, &file, true, &s, (uint32_t)mode);
+                              change_mode(shared, &file, true, &s, (uint32_t)mode, single);
         return verdict;
     }
     if (number == SYS_chmod || number == SYS_fchmod || number == SYS_fchmodat) {
         uint32_t mode = (uint32_t)(number == SYS_fchmodat ? a->rdx : a->rsi) & 07777;
-        verdict.is_made = is_real_mode(&s, mode) && change_mode(shared, &file, !path, &s, mode);
+        verdict.is_made = is_real_mode(&s, mode) && change_mode(shared, &file, !path, &s, mode, single);
         return verdict;
     }
     bool at = number == SYS_fchownat;

@@ -119,6 +119,50 @@ SECTION long without_following(long number, struct arguments *a)
     return number;
 }
 
+/* Put the working directory in front of the arguments. */
+CODE void shift(struct arguments *a)
+{
+    a->r8 = a->r10;
+    a->r10 = a->rdx;
+    a->rdx = a->rsi;
+    a->rsi = a->rdi;
+    a->rdi = (uint64_t)AT_FDCWD;
+}
+
+CODE long with_directories(long number, struct arguments *a)
+{
+    if (number != SYS_rename && number != SYS_link)
+        return number;
+    a->r10 = a->rsi;
+    a->rsi = a->rdi;
+    a->rdi = a->rdx = (uint64_t)AT_FDCWD;
+    a->r8 = 0;
+    return number == SYS_rename ? SYS_renameat : SYS_linkat;
+}
+
+SECTION long with_directory(long number, struct arguments *a)
+{
+    if (is_pair(number))
+        return with_directories(number, a);
+    if (number == SYS_symlink) {
+        a->rdx = a->rsi;
+        a->rsi = (uint64_t)AT_FDCWD;
+        return SYS_symlinkat;
+    }
+    if (has_directory(number) || number == SYS_symlinkat)
+        return number;
+    shift(a);
+    if (number == SYS_unlink || number == SYS_rmdir) {
+        a->rdx = number == SYS_rmdir ? AT_REMOVEDIR : 0;
+        return SYS_unlinkat;
+    }
+    if (number == SYS_chown || number == SYS_lchown) {
+        a->r8 = number == SYS_lchown ? AT_SYMLINK_NOFOLLOW : 0;
+        return SYS_fchownat;
+    }
+    return number == SYS_mkdir ? SYS_mkdirat : number == SYS_mknod ? SYS_mknodat : SYS_fchmodat;
+}
+
 /* Has a call that looked at a file found a link? */
 SECTION bool has_met_link(long number, const struct arguments *a)
 {
