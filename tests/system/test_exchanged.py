@@ -184,6 +184,42 @@ def state(directory: Path) -> list[tuple[object, ...]]:
     ]
 
 
+REFUSED = """
+import os, sys, time
+end = time.time() + float(sys.argv[2])
+while time.time() < end:
+    try:
+        os.chmod(sys.argv[1], 0o640)
+    except PermissionError:
+        pass
+"""
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="files of two users")
+@pytest.mark.parametrize("tier", ["in process", "accelerator", "python"])
+def test_a_chmod_that_is_refused_is_made_of_nothing_else(
+    tier: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if tier != "in process":
+        monkeypatch.setenv("VIEWOS_TEST_INPROC", "0")
+    if tier == "python":
+        monkeypatch.setenv("VIEWOS_PURE", "1")
+    with scratch_directory("viewos-exchanged-") as top:
+        for name in ("tree", "machine", "other"):
+            (top / name).mkdir()
+            (top / name / "conf").touch(mode=0o644)
+        (top / "tree/link").symlink_to(top / "machine/conf")
+        os.chown(top / "machine/conf", NOBODY, NOBODY)
+        with exchanging(top / "tree"):
+            run_in_view(
+                (f"vfs:{top}/at={top}/tree,{top}/machine={top}/other",),
+                ["python3", "-c", REFUSED, f"{top}/at/conf", "1"],
+                user=NOBODY,
+                check=True,
+            )
+        assert (top / "machine/conf").stat().st_mode & 0o7777 == 0o644
+
+
 CHMODS = """
 import os, sys
 def mode(*names):
