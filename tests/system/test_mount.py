@@ -163,6 +163,8 @@ def test_from_outside(ground: Ground, top: Path) -> None:
             ("-t", "zzz", "/usr", "/mnt"): "viewos: there is no module 'zzz'",
             ("-t", "hostname", "x", "/mnt"): "viewos: hostname is no module that can be mounted",
             ("-o", "ro,zz", "/usr", "/mnt"): "viewos: vfs: there is no option zz",
+            ("/proc/self/cwd", "/mnt"): "viewos: /proc/self/cwd: what a link of /proc/PID leads to",
+            ("/usr", "/proc/self/cwd"): "viewos: /proc/self/cwd: what a link of /proc/PID leads to",
             ("", ""): "viewos: '': mount point does not exist",
             ("/usr", ""): "viewos: '': mount point does not exist",
             ("", "/mnt"): "viewos: vfs: '': no such file or directory",

@@ -14,6 +14,7 @@ from viewos.claims import lies_in
 from viewos.errors import FAULTS, SpecError, ViewosError, short, told
 from viewos.loader import find
 from viewos.monitor import change
+from viewos.monitor.magic import NAMES
 from viewos.monitor.nesting import Gone, in_directory, is_there, real_file
 from viewos.spec import parse
 
@@ -62,8 +63,10 @@ def mount(
     virtual, real = router.resolver.canonical(target)
     if not os.path.lexists(real):
         raise NoMountPoint(f"{os.fsdecode(target)}: mount point does not exist")
+    kind = BIND if kind == "bind" else kind
+    for path in (source, target) if kind == BIND else (target,):
+        _refuse_links(router, path)
     with in_directory(directory):
-        kind = BIND if kind == "bind" else kind
         _refuse_owners(router, kind, options)
         module = make(kind, source, virtual, list(options), router, directory)
         return change.add_modules(nesting, number, [module], gone)[0]
@@ -71,6 +74,14 @@ def mount(
 
 def _below(directory: bytes, path: bytes) -> bytes:
     return posixpath.normpath(os.path.join(directory, path))
+
+
+def _refuse_links(router: Router, path: bytes) -> None:
+    """Raise ViewosError for a path that means another thing to us, or another one later."""
+    if router.mounts.match_proc(NAMES, router.resolver.canonical(path)[1]):
+        raise ViewosError(
+            f"{os.fsdecode(path)}: what a link of /proc/PID leads to changes: name it by its path"
+        )
 
 
 def _refuse_owners(router: Router, kind: str, options: Sequence[str]) -> None:
