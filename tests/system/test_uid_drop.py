@@ -321,6 +321,7 @@ for name in ("roots", "empty", "link", "full/x", "tmp/roots", "shut/in", "his/no
     told(name, os.rename, name, "tmp/new")
     told(name, os.rename, "tmp/his", name)
     told(name, os.unlink, name, dir_fd=here)
+    told(name, raw, 263, here, name.encode() + b"/", 0x200)  # a rmdir
     if os.path.lexists("tmp/new"): os.rename("tmp/new", "tmp/his")
 told("exchange", raw, 316, -100, b"roots", -100, b"tmp/two", 2)
 told("exchange", raw, 316, -100, b"tmp/two", -100, b"tmp/roots", 2)

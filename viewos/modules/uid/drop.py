@@ -34,11 +34,13 @@ from viewos.modules.uid.refusals import (
     UTIME_OMIT,
     are_no_flags,
     cannot_be,
+    has_no_name,
     is_free,
     is_senseless,
     last_name,
     sets_no_time,
     stands,
+    takes_directory,
     times_of,
 )
 
@@ -67,7 +69,9 @@ class DroppingUid(ProcfsModule, Uid):
     @hook("stat", "readlink", "statfs", "chmod", "chown", "listxattr")
     def may_look(self, call: Call) -> Verdict:
         """All directories on the way must be searchable."""
-        self._search(call)
+        who = self._who(call)
+        if not (_is_restricted(who) and is_senseless(call)):
+            self._search(call, who)
         return PASS
 
     @hook("open")
@@ -106,6 +110,8 @@ class DroppingUid(ProcfsModule, Uid):
         flags = call.args.flags if call.name == "faccessat2" else 0
         if not flags & _AT_EACCESS:
             who = who.as_real()
+        if _is_restricted(who) and is_senseless(call):
+            return PASS
         self._search(call, who)
         file = call.file()
         if file is not None and _is_restricted(who):
@@ -200,12 +206,12 @@ class DroppingUid(ProcfsModule, Uid):
         indices = range(len(call.row.paths))
         for index in indices:
             self._search(call, index=index)
-            if not call.decode(call.row.paths[index].path):
+            if has_no_name(call, index) and not _is_there(call, index):
                 return PASS  # ENOENT
         flags = call.args.flags if call.name == "renameat2" else 0
         needed = indices if flags & _EXCHANGE else (0,)
         is_off = flags & _NOREPLACE and (_is_there(call, 1) or stands(call, 1))
-        is_there = call.operation == "rmdir" and stands(call, 0)
+        is_there = takes_directory(call) and stands(call, 0)
         if is_off or not (is_there or all(_is_there(call, at) for at in needed)):
             return PASS  # whoever may or may not: the kernel says so
         with _unless_it_cannot_be(call):
@@ -221,11 +227,18 @@ class DroppingUid(ProcfsModule, Uid):
         places = [parent and parent.stat()[:16] for parent in parents]
         if places[0] == places[1]:
             return
+        if not both and self._covers_file(call):
+            return  # ENOTDIR
         for index in (0, 1) if both else (0,):
             moved = call.file(index)
             shown = None if moved is None else self._shown(moved)[0]
             if shown is not None and stat.S_ISDIR(shown.mode or 0):
                 check(who, shown, WRITE)
+
+    def _covers_file(self, call: Call) -> bool:
+        """Is a name moved to that of a file that is no directory?"""
+        shown = self._removed(call, 1)
+        return shown is not None and not stat.S_ISDIR(shown.mode or 0)
 
     def _needs(self, call: Call, wanted: int, kind: int = 0) -> Verdict:
         """`kind`: what the kernel wants it to be, before it asks who may."""

@@ -20,12 +20,18 @@ _KINDS = frozenset(
     {0, stat.S_IFREG, stat.S_IFCHR, stat.S_IFBLK, stat.S_IFIFO, stat.S_IFSOCK}
 )  # of mknod(2)
 _NO_NAMES = frozenset({b"", b".", b".."})
-_EXCHANGE, _RENAMES, _PATH_MAX = 2, 7, 4096
+_EXCHANGE, _PATH_MAX = 2, 4096
 _TIMES = struct.Struct("=qq")
 UTIME_NOW, UTIME_OMIT = 0x3FFFFFFF, 0x3FFFFFFE
 _LONGEST_NAME, _LARGEST_VALUE, _CREATE, _REPLACE = 255, 65536, 1, 2
 _AT_FLAGS = 0x1100
 """AT_SYMLINK_NOFOLLOW, AT_EMPTY_PATH."""
+_REMOVEDIR = 0x200
+_FLAGS = {
+    "unlinkat": _REMOVEDIR, "renameat2": 7, "linkat": 0x1400, "utimensat": _AT_FLAGS,
+    "fchownat": _AT_FLAGS, "fchmodat2": _AT_FLAGS, "faccessat2": 0x1300, "newfstatat": 0x7900,
+}  # fmt: skip
+"""The flags that a call has."""
 _ARGS = struct.Struct("=QII")
 """struct xattr_args: value, size, flags (linux/xattr.h, Linux 6.13)."""
 _PLACE = struct.Struct("=QQ")
@@ -34,6 +40,9 @@ _PLACE = struct.Struct("=QQ")
 
 def is_senseless(call: Call) -> bool:
     """Is it refused whatever its paths lead to?"""
+    allowed = _FLAGS.get(call.name)
+    if allowed is not None and call.args.flags & ~allowed:
+        return True
     test = _TESTS.get(call.operation)
     return test is not None and test(call)
 
@@ -77,20 +86,18 @@ def value_of(call: Call) -> tuple[int, int, int]:
 
 def _moves_strangely(call: Call) -> bool:
     flags = call.args.flags if call.name == "renameat2" else 0
-    is_exchange = flags & _EXCHANGE and flags & ~_EXCHANGE
-    return bool(flags & ~_RENAMES or is_exchange)
+    return bool(flags & _EXCHANGE and flags & ~_EXCHANGE)
 
 
 def _has_no_such_time(call: Call) -> bool:
-    """utimensat(2) with flags that it does not have, and microseconds that there are not."""
-    if call.name == "utimensat":
-        return bool(call.args.flags & ~_AT_FLAGS)
-    if call.name == "utime" or not call.args.times:
+    """Microseconds that there are not."""
+    if call.name not in ("utimes", "futimesat") or not call.args.times:
         return False
     return any(not 0 <= part < 10**6 for _, part in times_of(call))
 
 
 _TESTS: dict[str, Callable[[Call], bool]] = {
+    "access": lambda call: bool(call.args.mode & ~7),
     "symlink": lambda call: not _is_name(call, call.raw[0]),
     "truncate": lambda call: bool(call.args.length < 0),
     "mknod": lambda call: stat.S_IFMT(call.args.mode) not in _KINDS,
@@ -127,10 +134,19 @@ def is_free(call: Call, index: int) -> bool:
     try:
         call.file(index)
     except FileNotFoundError:
-        return not stands(call, index)
+        return _has_directory(call, index) and not stands(call, index)
     except OSError:
         return False
     return False
+
+
+def _has_directory(call: Call, index: int) -> bool:
+    """Is there a directory in which the last name of a path would stand?"""
+    try:
+        call.parent(index)
+    except OSError:
+        return False
+    return not has_no_name(call, index)
 
 
 def stands(call: Call, index: int) -> bool:
@@ -142,7 +158,7 @@ def stands(call: Call, index: int) -> bool:
 def last_name(call: Call, index: int) -> bytes | None:
     """The real path of that file."""
     path = call.decode(call.row.paths[index].path)
-    name = path.rstrip(b"/").rpartition(b"/")[2]
+    name = _last(path)
     if not path.endswith(b"/") or name in _NO_NAMES:
         return None
     try:
@@ -157,15 +173,32 @@ def cannot_be(call: Call) -> bool:
     """Does a call that takes or makes names fail, or change nothing, whoever makes it? All that its
     paths lead through may be searched."""
     paths = [call.decode(argument.path) for argument in call.row.paths]
-    if call.operation in ("mknod", "symlink", "link"):
-        return bool(paths[-1].endswith(b"/"))
+    if call.operation in ("mkdir", "mknod", "symlink", "link"):
+        is_kept = call.operation != "mkdir" and paths[-1].endswith(b"/")
+        return is_kept or has_no_name(call, len(paths) - 1)
     if call.operation not in ("unlink", "rmdir", "rename"):
         return False
-    if any(path.rstrip(b"/").rpartition(b"/")[2] in _NO_NAMES for path in paths):
+    if any(has_no_name(call, index) for index in range(len(paths))):
         return True
     if call.operation == "unlink":
-        return bool(paths[0].endswith(b"/"))
+        return not takes_directory(call) and bool(paths[0].endswith(b"/"))
     return call.operation == "rename" and _moves_nothing(call, *paths)
+
+
+def takes_directory(call: Call) -> bool:
+    """Is it a rmdir(2)?"""
+    return call.operation == "rmdir" or bool(
+        call.name == "unlinkat" and call.args.flags & _REMOVEDIR
+    )
+
+
+def has_no_name(call: Call, index: int) -> bool:
+    """Does a path end in what is no name of a file: a dot, or nothing?"""
+    return _last(call.decode(call.row.paths[index].path)) in _NO_NAMES
+
+
+def _last(path: bytes) -> bytes:
+    return path.rstrip(b"/").rpartition(b"/")[2]
 
 
 def _moves_nothing(call: Call, old_path: bytes, new_path: bytes) -> bool:
