@@ -190,7 +190,7 @@ os.symlink("e", "ld"); os.symlink("dir", "pub/ld")
 strange = struct.pack("4q", 5, -1, 5, 10**9)
 becomes(6)
 for old in ("e", "e/", "e/s", "e/f", "f", "f/", ".", "..", "no", "no/x", "loop/x", "pub/x", "/",
-            "e/far/", "e/far/x", "", "dang/", "ld", "ld/", "pub/dang", "pub/ld/"):
+            "e/far/", "e/far/x", "", "dang/", "dang/x", "ld", "ld/", "pub/dang", "pub/ld/"):
     for new in ("e", "e/s/x", "e/s/t", "f", "e/g", "e/new/", "f/x", "no/x", "locked/x", ".", "x",
                 "f/", "pub/dang/", "ld/", "pub/ld", "pub/f", "pub/dir", "e/new",
                 "locked/l2/x", "loop/x"):
@@ -306,7 +306,7 @@ def cuts():
                 ) if drops else (): yield owner, group, mode, how
 for owner, group, mode, how in cuts():
     made("f", mode, owner, group); open("f", "w").write("some"); os.chmod("f", mode)
-    for capabilities in (None, 0, 16):
+    for capabilities in (None, 0, 10, 16):
         print(owner, group, oct(mode), capabilities, flush=True)
         if capabilities is None: told("root", how); print(shown("f"), os.stat("f").st_size)
         elif capabilities: as_one_with(capabilities, lambda: told("able", how))

@@ -10,6 +10,7 @@ import os
 import pickle
 import pwd
 import random
+import stat
 import struct
 from collections.abc import Callable
 
@@ -20,7 +21,9 @@ from viewos.abi.syscalls import TABLE
 from viewos.modules.uid import Uid
 from viewos.modules.uid.credentials import ALL, SETGID, SETUID, UNCHANGED, Credentials, Ids
 from viewos.modules.uid.drop import DroppingUid
+from viewos.modules.uid.permission import check_found
 from viewos.modules.uid.reach import ReachingUid
+from viewos.modules.uid.table import Record
 from viewos.testing import FakeCall, FakeProcess
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -316,3 +319,27 @@ def test_what_it_looks_at_it_asks_for(kind: type[Uid]) -> None:
     assert kind(0).calls() >= kind.hooks.keys()
     assert ("unlink" in kind(0).calls()) is ("unlink" in kind.hooks)
     assert "unlink" in kind(0, save="log").calls()
+
+
+@pytest.mark.parametrize(
+    ("directory", "owner", "kind", "level", "refuses"),
+    [
+        (0o1777, 5, stat.S_IFREG, 1, True), (0o1777, 5, stat.S_IFREG, 0, False),
+        (0o777, 5, stat.S_IFREG, 2, False), (0o1775, 5, stat.S_IFREG, 1, False),
+        (0o1775, 5, stat.S_IFREG, 2, True), (0o1755, 5, stat.S_IFREG, 2, False),
+        (0o1777, 6, stat.S_IFREG, 2, False), (0o1777, 0, stat.S_IFREG, 2, False),
+        (0o1777, 5, stat.S_IFDIR, 2, False), (0o1777, 5, stat.S_IFLNK, 0, True),
+        (0o1777, 5, stat.S_IFIFO, 0, False),
+    ],
+)  # fmt: skip
+def test_files_of_others_in_sticky_directories(
+    directory: int, owner: int, kind: int, level: int, refuses: bool
+) -> None:
+    """sysctl(8), fs.protected_regular."""
+    where, found = Record(0, 0, stat.S_IFDIR | directory), Record(owner, 0, kind | 0o666)
+    levels = {stat.S_IFREG: level, stat.S_IFIFO: 0}
+    if refuses:
+        with pytest.raises(PermissionError):
+            check_found(Credentials.of(6, 6, ()), where, found, levels)
+    else:
+        check_found(Credentials.of(6, 6, ()), where, found, levels)

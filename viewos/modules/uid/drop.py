@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from viewos import PASS, Claim, File, RealPath, VirtualPath, hook
-from viewos.modules.uid.credentials import DAC_OVERRIDE, FOWNER, SYS_PTRACE, Credentials
+from viewos.modules.uid.credentials import DAC_OVERRIDE, FOWNER, FSETID, SYS_PTRACE, Credentials
 from viewos.modules.uid.module import Uid
 from viewos.modules.uid.names import opening
 from viewos.modules.uid.permission import (
@@ -23,10 +23,12 @@ from viewos.modules.uid.permission import (
     WRITE,
     check,
     check_attribute,
+    check_found,
     check_link,
     check_opened,
     check_removal,
     check_times,
+    protected_levels,
 )
 from viewos.modules.uid.procfs import ProcfsModule
 from viewos.modules.uid.refusals import (
@@ -34,6 +36,7 @@ from viewos.modules.uid.refusals import (
     UTIME_OMIT,
     are_no_flags,
     cannot_be,
+    has_directory,
     has_no_name,
     is_free,
     is_senseless,
@@ -87,7 +90,7 @@ class DroppingUid(ProcfsModule, Uid):
         self._search(call)
         if not _is_restricted(who):
             self._check_opened_process(call, flags)
-            return PASS
+            return PASS if who.may(FSETID) else self._cut_if_there(call, flags)
         if flags & os.O_CREAT and call.args.path.endswith(b"/"):
             return PASS  # EISDIR
         try:
@@ -98,10 +101,24 @@ class DroppingUid(ProcfsModule, Uid):
             return PASS
         is_new = flags & os.O_CREAT and flags & os.O_EXCL  # EEXIST, says the kernel
         if file is not None and not is_new and not flags & os.O_PATH:
-            check_opened(who, self._seen(call, file, call.path), flags)
+            seen = self._seen(call, file, call.path)
+            parent = call.parent() if flags & os.O_CREAT else None
+            if parent is not None:
+                check_found(who, self._shown(parent)[0], seen, protected_levels())
+            check_opened(who, seen, flags)
             self._check_opened_process(call, flags)
-            return self._cut(call, file) if flags & os.O_TRUNC else PASS
+            return self._cut_if_there(call, flags)
         return PASS
+
+    def _cut_if_there(self, call: Call, flags: int) -> Verdict:
+        """An open that may cut a file."""
+        if flags & (os.O_TRUNC | os.O_PATH) != os.O_TRUNC:
+            return PASS
+        try:
+            file = call.file()
+        except OSError:
+            return PASS
+        return PASS if file is None else self._cut(call, file)
 
     @hook("access")
     def may_access(self, call: Call) -> Verdict:
@@ -206,8 +223,10 @@ class DroppingUid(ProcfsModule, Uid):
         indices = range(len(call.row.paths))
         for index in indices:
             self._search(call, index=index)
-            if has_no_name(call, index) and not _is_there(call, index):
+            if not has_directory(call, index):
                 return PASS  # ENOENT
+            if has_no_name(call, index) and not _is_there(call, index):
+                return PASS
         flags = call.args.flags if call.name == "renameat2" else 0
         needed = indices if flags & _EXCHANGE else (0,)
         is_off = flags & _NOREPLACE and (_is_there(call, 1) or stands(call, 1))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Mapping
+from functools import lru_cache
 
 from viewos.modules.uid import acl
 from viewos.modules.uid.credentials import DAC_OVERRIDE, DAC_READ_SEARCH, FOWNER, Credentials
@@ -53,6 +55,31 @@ def check_opened(who: Credentials, shown: Record, flags: int) -> None:
     check(who, shown, wanted)
     if flags & os.O_NOATIME and not _is_owner(who, shown):
         raise OSError(errno.EPERM, "O_NOATIME")
+
+
+def check_found(
+    who: Credentials, directory: Record, shown: Record, levels: Mapping[int, int]
+) -> None:
+    """Raise OSError EACCES where an open that would make a file finds another's in a sticky
+    directory (may_create_in_sticky). `levels`: by kind, what sysctl says."""
+    mode, kind = directory.mode or 0, stat.S_IFMT(shown.mode or 0)
+    level = levels.get(kind)
+    if not mode & stat.S_ISVTX or level == 0 or kind == stat.S_IFDIR:
+        return
+    if shown.uid in (directory.uid, who.uid.fs):
+        return
+    if mode & 0o002 or (mode & 0o020 and (level or 0) >= 2):
+        raise OSError(errno.EACCES, "another's file in a sticky directory")
+
+
+@lru_cache
+def protected_levels() -> Mapping[int, int]:
+    """fs.protected_regular and fs.protected_fifos, by kind."""
+    levels = {}
+    for kind, name in ((stat.S_IFREG, "regular"), (stat.S_IFIFO, "fifos")):
+        with open(f"/proc/sys/fs/protected_{name}", "rb") as file:
+            levels[kind] = int(file.read())
+    return levels
 
 
 def check_times(who: Credentials, shown: Record, *, are_given: bool) -> None:

@@ -134,19 +134,20 @@ def is_free(call: Call, index: int) -> bool:
     try:
         call.file(index)
     except FileNotFoundError:
-        return _has_directory(call, index) and not stands(call, index)
+        is_name = has_directory(call, index) and not has_no_name(call, index)
+        return is_name and not stands(call, index)
     except OSError:
         return False
     return False
 
 
-def _has_directory(call: Call, index: int) -> bool:
-    """Is there a directory in which the last name of a path would stand?"""
+def has_directory(call: Call, index: int) -> bool:
+    """Is there a directory in which the last name of a path stands, or would?"""
     try:
         call.parent(index)
     except OSError:
         return False
-    return not has_no_name(call, index)
+    return True
 
 
 def stands(call: Call, index: int) -> bool:
