@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from viewos.shared import SharedSocket
     from viewos.view import ProcessState
 
+    Connect = Callable[[SharedSocket, SocketAddress], None]
+
 _UNREAD: Any = object()
 
 
@@ -30,6 +32,8 @@ class Services(Protocol):
     def process_state(self, call: Call) -> ProcessState: ...
     def set_process_state(self, call: Call, state: ProcessState) -> None: ...
     def native(self, call: Call) -> Any: ...
+    def is_asked_below(self, call: Call, name: str) -> bool: ...
+    def connect_below(self, call: Call, address: SocketAddress, how: Connect) -> None: ...
     def share(self, call: Call, fd: int) -> SharedSocket: ...
     def wait(self, call: Call, fd: int, events: int, seconds: float | None) -> int: ...
     def warn(self, text: str, once: str | None) -> None: ...
@@ -79,10 +83,12 @@ class Call:
         "_address",
         "_ask_below",
         "_files",
+        "_messages",
         "_process",
         "_shared",
         "_state",
         "answered_by_module",
+        "bottom",
         "cookie_id",
         "given_family",
         "has_acted",
@@ -118,7 +124,11 @@ class Call:
         self.answered_by_module = False
         self._process = 0
         self._state: ProcessState | None = None
-        self._ask_below: Callable[[], Any] | None = None
+        self._ask_below: Callable[[bool], Any] | None = None
+        """Given whether the kernel is asked where no layer answers."""
+        self._messages: list[Message] | None = None
+        self.bottom: Connect | None = None
+        """How a connect is made that is not the program's own: see `connect`."""
         self._address: SocketAddress | None = _UNREAD
         self.given_family = 0
         """Of the address that the program gave, where that has been read: AF_INET, AF_INET6."""
@@ -226,9 +236,37 @@ class Call:
                 raw[self.row.position(name)] = value & 0xFFFFFFFFFFFFFFFF
             self.raw = tuple(raw)
         try:
-            return self.services.native(self) if self._ask_below is None else self._ask_below()
+            return self.services.native(self) if self._ask_below is None else self._ask_below(True)
         finally:
             self.raw = before
+
+    def ask(
+        self, address: SocketAddress | None = None, messages: list[Message] | None = None
+    ) -> Any:
+        """What the layers below answer; `PASS` where they leave the call to the kernel. Raises
+        OSError, Interrupted.
+
+        As if the program had given this address, or its call were about these messages.
+        """
+        before = self._address, self._messages
+        if address is not None:
+            self._address = address
+        if messages is not None:
+            self._messages = messages
+        try:
+            return self.services.native(self) if self._ask_below is None else self._ask_below(False)
+        finally:
+            self._address, self._messages = before
+
+    def past(self, address: SocketAddress) -> Any:
+        """`below(address=...)`, past the layers below: for what is no part of their world."""
+        self._address = address
+        self.has_acted = True
+        return self.services.native(self)
+
+    def is_asked_below(self, name: str) -> bool:
+        """May a layer below answer calls of that name?"""
+        return self.services.is_asked_below(self, name)
 
     def file(self, index: int = 0) -> File | None:
         """The object that a path argument leads to, or the descriptor of a call without a path.
@@ -394,9 +432,25 @@ class Call:
         """The messages of sendto, recvfrom, sendmsg, recvmsg, sendmmsg or recvmmsg, up to one that
         the kernel refuses. Raises BadArgument: that is the first.
         """
+        if self._messages is not None:
+            return self._messages
         from viewos.message import messages
 
         return messages(self)
+
+    def connect(self, address: SocketAddress, how: Connect | None = None) -> None:
+        """Have the layers below connect `socket()`, whatever call this is, and before it is
+        answered. `how`: what is done at the bottom. Raises OSError, Interrupted."""
+        from viewos.shared import SharedSocket
+
+        self.services.connect_below(self, address, how or SharedSocket.connect)
+
+    def aside(self, row: abi.Row, address: SocketAddress, how: Connect) -> Call:
+        """The connect that the layers below see then."""
+        call = Call(row, self.tid, (self.raw[0], 0, 0, 0, 0, 0), self.services)
+        call._address, call._shared = address, self._shared
+        call.given_family, call.bottom = self.given_family, how
+        return call
 
     def tell_address(self, address: SocketAddress) -> None:
         """Write an address where getsockname, getpeername, accept or recvfrom wants it, shortened

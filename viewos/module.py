@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import enum
 import errno
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Self, TypeVar
 
@@ -227,6 +227,10 @@ class VirtualModule:
         `told` is to be called now, and before each call has been answered that changes it; with
         None the module is asked. It is told so several times, as with `show_owners`; a `told` that
         returns true needs not be called again."""
+
+    def stand_on(self, below: Sequence[VirtualModule]) -> None:
+        """Called before `start`, and before the view changes, with the modules that are below, the
+        lowest first. Raises ViewosError to refuse that: it is called again with those before."""
 
     def start(self, scratch: bytes) -> None:
         """Called once before the program starts. `scratch` is an empty directory of the module's

@@ -15,6 +15,7 @@ from viewos.claims import Claim, lies_in
 from viewos.errors import FAULTS, ViewosError, reason, told
 from viewos.filter import ArgumentRule
 from viewos.module import VirtualModule
+from viewos.view import View
 
 T = TypeVar("T")
 
@@ -33,6 +34,20 @@ def start(module: VirtualModule, directory: bytes) -> None:
         raise _refused(module, error) from error
     except FAULTS as error:
         raise _broken(module, "start", error) from error
+
+
+def stand(view: View) -> None:
+    """Tell the view's own modules on which others they stand. Raises ViewosError."""
+    modules = view.modules
+    for height, (layer, module) in enumerate(view.layers.items()):
+        if layer not in view.own:
+            continue
+        try:
+            module.stand_on(modules[:height])
+        except ViewosError as error:
+            raise ViewosError(f"module {module.name}: {error}") from error
+        except FAULTS as error:
+            raise _broken(module, "stand_on", error) from error
 
 
 def _is_of(error: OSError, scratch: bytes) -> bool:

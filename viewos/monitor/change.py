@@ -152,6 +152,7 @@ def _exchange(
             _refuse_if_shown_elsewhere(old, view)
         show_missing_mount_points(view)
         nesting.check(view)
+    _stand(nesting, made)
     replaced = []
     for index, view in made.items():
         level = nesting.levels[index]
@@ -162,6 +163,17 @@ def _exchange(
         level.router = router
         nesting.look_again(index)
     return replaced
+
+
+def _stand(nesting: Nesting, made: dict[int, View]) -> None:
+    """Tell modules on which others they are about to stand. Raises ViewosError: one refuses."""
+    try:
+        for view in made.values():
+            authors.stand(view)
+    except ViewosError:
+        for index in made:
+            authors.stand(nesting.levels[index].router.view)
+        raise
 
 
 def _wait_for_end(router: Router) -> None:

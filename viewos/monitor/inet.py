@@ -27,6 +27,9 @@ def connect(router: Router, call: Call) -> int | Outcome:
         return _named(router, call, address)
     if address is None:
         return CONTINUE
+    if call.bottom is not None:
+        call.bottom(call.socket(), address)
+        return 0
     shared = _shared(router, call)
     if shared is None:
         return _in_tracee(router, call, address, may_block=True)

@@ -22,6 +22,7 @@ from viewos.abi.nesting import VIEWOS_CONTACT, VIEWOS_ENTER, VIEWOS_NOTES
 from viewos.abi.row import signed32
 from viewos.errors import ViewosError
 from viewos.kept import kept
+from viewos.monitor import authors
 from viewos.monitor.plan import lacking, passed_by, plan, without_loader
 from viewos.monitor.setup import add_claims, set_up, show_missing_mount_points, tear_down
 from viewos.monitor.task import refuse_code
@@ -237,6 +238,7 @@ class Nesting:
         outer = self.levels[number].router
         if outer.view is not view.below:  # it has been changed meanwhile
             view = view.changed(view.own, outer.view)
+            authors.stand(view)
             for layer in view.own:
                 add_claims(view, layer, outer.mounts)
             show_missing_mount_points(view)

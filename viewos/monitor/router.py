@@ -7,12 +7,13 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from viewos.abi.machine import MACHINE
 from viewos.abi.row import Row
 from viewos.abi.seccomp import AUDIT_ARCH_AARCH64, AUDIT_ARCH_X86_64, X32_SYSCALL_BIT
-from viewos.abi.syscalls import BY_NUMBER
+from viewos.abi.syscalls import BY_NUMBER, TABLE
 from viewos.call import Call
 from viewos.errors import BadArgument
 from viewos.filter import MAX_ERRNO
@@ -50,6 +51,8 @@ from viewos.shared import Interrupted
 from viewos.view import View
 
 if TYPE_CHECKING:
+    from viewos.abi.socket import SocketAddress
+    from viewos.call import Connect
     from viewos.monitor.trace import Trace
 
 Base = Callable[["Router", Call], "int | Outcome"]
@@ -184,6 +187,7 @@ class Router(ModuleServices, ProcessStates):
             self._answer_one(notification, call)
         finally:
             del self.active[thread]
+            call._ask_below = None  # no cycle: what a task has open is closed with its last call
 
     def _answer_one(self, notification: Notification, call: Call) -> None:
         began = time.perf_counter_ns()
@@ -275,15 +279,7 @@ class Router(ModuleServices, ProcessStates):
         for index in range(start, len(chain)):
             call.layer, method = chain[index]
 
-            def below(at: int = index + 1, layer: int = call.layer) -> Any:
-                verdict = self._ask(call, chain, at)
-                call.layer = layer
-                if verdict is not answers.PASS:
-                    return verdict
-                call.has_acted = True
-                return answers.native(self, call)
-
-            call._ask_below = below
+            call._ask_below = partial(self._ask_below, call, chain, index)
             verdict = method(call)
             if hasattr(verdict, "__await__"):
                 verdict = self._await(verdict)
@@ -293,6 +289,39 @@ class Router(ModuleServices, ProcessStates):
             if verdict is not answers.PASS:
                 return verdict
         return answers.PASS
+
+    def _ask_below(
+        self, call: Call, chain: list[tuple[int, Any]], index: int, natively: bool
+    ) -> Any:
+        """Ask those behind a place in the chain, and then, perhaps, the kernel."""
+        try:
+            verdict = self._ask(call, chain, index + 1)
+        finally:
+            call.layer = chain[index][0]
+            call._ask_below = partial(self._ask_below, call, chain, index)
+        if verdict is not answers.PASS or not natively:
+            return verdict
+        call.has_acted = True
+        return answers.native(self, call)
+
+    def _chain_below(self, call: Call, row: Row) -> list[tuple[int, Any]]:
+        layers = list(self.view.layers)
+        below = layers[: layers.index(call.layer)]
+        return [entry for entry in self._chains.get(row.number, ()) if entry[0] in below]
+
+    def is_asked_below(self, call: Call, name: str) -> bool:
+        """See `Call.is_asked_below`."""
+        return bool(self._chain_below(call, TABLE[name]))
+
+    def connect_below(self, call: Call, address: SocketAddress, how: Connect) -> None:
+        """See `Call.connect`."""
+        aside = call.aside(TABLE["connect"], address, how)
+        aside.trail, call.has_acted = call.trail, True
+        try:
+            if self._ask(aside, self._chain_below(call, aside.row), 0) is answers.PASS:
+                answers.native(self, aside)
+        finally:
+            aside._ask_below = None
 
     def _await(self, coroutine: Any) -> Any:
         """Run an async handler; the thread waits for it, and others receive meanwhile."""

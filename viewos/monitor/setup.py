@@ -35,6 +35,7 @@ def set_up(
     _need_proc()
     mounts = mounts or MountTable()
     started: tuple[VirtualModule, ...] = ()
+    authors.stand(view)
     try:
         for layer, module in view.own.items():
             started = (*started, module)

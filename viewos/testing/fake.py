@@ -11,6 +11,7 @@ import socket
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from viewos.abi.socket import SocketAddress
 from viewos.abi.syscalls import TABLE, Kind, follows
 from viewos.call import Call
 from viewos.files import File
@@ -153,10 +154,11 @@ class FakeCall(Call):
         for index in range(start, len(chain)):
             self.layer, method = chain[index]
 
-            def ask_below(at: int = index + 1, layer: int = self.layer) -> Any:
+            def ask_below(natively: bool, at: int = index + 1, layer: int = self.layer) -> Any:
                 verdict = self._ask(chain, at)
                 self.layer = layer
-                return self.services.native(self) if verdict is PASS else verdict
+                is_open = natively and verdict is PASS
+                return self.services.native(self) if is_open else verdict
 
             self._ask_below = ask_below
             verdict = method(self)
@@ -301,6 +303,14 @@ class _Services:
     def _mounted_at(self, target: bytes) -> int | None:
         found = [at for at, mount in enumerate(self._process.mounts) if mount[2] == target]
         return found[-1] if found else None
+
+    def is_asked_below(self, call: Call, name: str) -> bool:
+        return any(name in module.calls() for module in self._process.modules[: call.layer])
+
+    def connect_below(
+        self, call: Call, address: SocketAddress, how: Callable[[SharedSocket, SocketAddress], None]
+    ) -> None:
+        how(call.socket(), address)
 
     def native(self, call: Call) -> Any:
         below = call._below if isinstance(call, FakeCall) else None

@@ -26,6 +26,8 @@ from viewos.modules.net.rules import ALLOW, Rule, Rules
 if TYPE_CHECKING:
     from viewos import Call, SharedSocket, Verdict
 
+    Connect = Callable[[InetAddress], Verdict]
+
 
 class Connecting:
     """The ways out of one view."""
@@ -41,6 +43,7 @@ class Connecting:
             settings.names, fakes=settings.fakes, fake4=settings.fake4, fake6=settings.fake6
         )
         self._resolver = Resolver(self._known.answer)
+        self._below: Connecting | None = None
         self._peers: Memory[InetAddress] = Memory()
         private = settings.private or settings.names or settings.binds
         self._is_simple = not (self.rules.maps or self.journal or private)
@@ -63,14 +66,20 @@ class Connecting:
         self.journal.close()
         self._resolver.close()
 
+    def stand_on(self, below: Connecting | None) -> None:
+        """`below`: of the next module net, through which all of this one's ways lead."""
+        self._below = below
+
     def reach(
         self,
         call: Call,
         address: InetAddress,
-        connect: Callable[[InetAddress], Verdict],
+        connect: Connect,
         *,
         fast: bool = False,
     ) -> Verdict:
+        """connect(2) to that address. `connect` makes the connection by the layers below;
+        `fast`: for MSG_FASTOPEN. Raises OSError, Interrupted."""
         plain, socket = address.plain, call.socket()
         check_family(socket, address)
         protocol = PROTOCOLS.get(socket.protocol, OTHER)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Self
 
 from viewos import (
@@ -14,6 +14,7 @@ from viewos import (
     InetAddress,
     RealPath,
     UnixAddress,
+    ViewosError,
     VirtualModule,
     VirtualPath,
 )
@@ -42,6 +43,8 @@ from viewos.modules.net.states import (
     POLLOUT,
     SO_SNDTIMEO,
     begin,
+    connect_by_layers,
+    countdown,
     is_fresh,
 )
 from viewos.modules.net.unix import UnixNames
@@ -84,6 +87,16 @@ class Net(VirtualModule):
     def from_items(cls, items: Items) -> Self:
         """Items that each begin with a verb; see docs/net.md."""
         return cls(read_items(items))
+
+    def stand_on(self, below: Sequence[VirtualModule]) -> None:
+        """The next one of its kind is what its own connections go through."""
+        found = next((one for one in reversed(below) if isinstance(one, Net)), None)
+        if found is not None and self._settings.relay:
+            raise ViewosError(
+                "proxy-mode=relay connects past the module net below, whose rules would not count:"
+                " leave it out, or let these items stand in that module"
+            )
+        self._connecting.stand_on(None if found is None else found._connecting)
 
     def start(self, scratch: bytes) -> None:
         """Open and take what the view needs."""
@@ -210,7 +223,9 @@ class Net(VirtualModule):
         if is_foreign(socket, call.given_family) and socket.type == SOCK_STREAM:
             return PASS
         self._faults.strike(call, "connect")
-        return self._connecting.reach(call, address, lambda to: call.below(address=to))
+        return self._connecting.reach(
+            call, address, lambda to: call.below(address=to), fast=call.bottom is begin
+        )
 
     def _hide_resolvers(self, address: UnixAddress) -> None:
         """Daemons of the machine that would look a name up by themselves are not there."""
@@ -346,14 +361,14 @@ class Net(VirtualModule):
             return PASS
         self._faults.strike(call, "connect")
         if socket.protocol == IPPROTO_MPTCP:  # where what has begun cannot go on so
-            connecting.reach(call, address, socket.connect)
+            connecting.reach(call, address, call.connect)
             flags = call.args.flags & ~MSG_FASTOPEN
             if call.name == "sendmmsg":
                 return call.below(flags=flags, vlen=1)
             return call.below(flags=flags)
         waits = not (call.args.flags & MSG_DONTWAIT or socket.nonblocking)
 
-        def connect(to: InetAddress) -> None:
+        def past(to: InetAddress) -> None:
             try:
                 begin(socket, to)
             except BlockingIOError:
@@ -361,7 +376,11 @@ class Net(VirtualModule):
                 if not waits or (limit and not socket.wait(POLLOUT, limit)):
                     raise
 
-        connecting.reach(call, address, connect, fast=True)
+        def connect(to: InetAddress) -> None:
+            connect_by_layers(call, to, begin, countdown(socket) if waits else None)
+
+        below = connect if call.is_asked_below("connect") else past
+        connecting.reach(call, address, below, fast=True)
         return PASS
 
 

@@ -12,13 +12,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-from viewos import InetAddress, SharedSocket
+from viewos import InetAddress, SharedSocket, SocketAddress
 from viewos.modules.net import handshake
 from viewos.modules.net.handshake import CLOSED, Credentials, Handshake, Target, Words
 from viewos.modules.net.memory import Memory
 from viewos.modules.net.patterns import parse_port
 from viewos.modules.net.relay import Relays
-from viewos.modules.net.states import POLLOUT, SO_SNDTIMEO, begin, is_fresh
+from viewos.modules.net.states import LOOK, POLLOUT, SO_SNDTIMEO, begin, connect_by_layers, is_fresh
 
 if TYPE_CHECKING:
     from viewos import Call, Verdict
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
 _OF_THE_SOCKET = (errno.EISCONN, errno.EOPNOTSUPP)
 """What no proxy is to blame for: it is connected, or MSG_FASTOPEN is turned off (tcp(7))."""
-_LOOK = 0.01
-"""Seconds between two looks at another thread's handshake."""
 
 
 class Scheme(NamedTuple):
@@ -114,8 +112,10 @@ class _Begun:
 
     shaking: Handshake
     chain: Chain
-    open: Callable[[SharedSocket, InetAddress], None]
+    open: Callable[[SharedSocket, SocketAddress], None]
     """How the first proxy is reached."""
+    asked: bool = False
+    """The layers below have been asked for it."""
     reached: bool = False
     ended: bool = False
     failed: bool = False
@@ -212,7 +212,7 @@ class Proxies:
         while not begun.turn.acquire(blocking=False):
             if socket.nonblocking or (end is not None and time.monotonic() >= end):
                 raise OSError(errno.EALREADY, os.strerror(errno.EALREADY))
-            call.sleep(_LOOK)
+            call.sleep(LOOK)
         try:
             if begun.failed:  # which another thread has told
                 raise OSError(errno.ECONNABORTED, os.strerror(errno.ECONNABORTED))
@@ -229,7 +229,7 @@ class Proxies:
     def _shake(self, call: Call, socket: SharedSocket, begun: _Begun, number: int = 0) -> None:
         try:
             if not begun.reached:
-                self._reach(socket, begun)
+                self._reach(call, socket, begun)
                 begun.reached = True
             begun.shaking.go_on(socket)
         except OSError as error:
@@ -280,7 +280,10 @@ class Proxies:
             relay.expect(socket.name())
             return verdict
 
-    def _reach(self, socket: SharedSocket, begun: _Begun) -> None:
+    def _reach(self, call: Call, socket: SharedSocket, begun: _Begun) -> None:
+        if call.is_asked_below("connect"):
+            self._reach_below(call, socket, begun)
+            return
         if is_fresh(socket):  # else a signal has interrupted this
             with suppress(BlockingIOError):
                 begun.open(socket, self._addresses[begun.chain[0]])
@@ -291,6 +294,15 @@ class Proxies:
         number = socket.error
         if number:
             raise OSError(number, os.strerror(number))
+
+    def _reach_below(self, call: Call, socket: SharedSocket, begun: _Begun) -> None:
+        again, begun.asked = begun.asked, True
+        first = self._addresses[begun.chain[0]]
+        try:
+            connect_by_layers(call, first, begun.open, lambda: begun.shaking.left, again=again)
+        except BlockingIOError:
+            raise OSError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT)) from None
+        begun.connected = begun.open is not begin
 
     def _words(self, chain: Chain, target: Target) -> Words:
         for index, proxy in enumerate(chain):

@@ -1,0 +1,140 @@
+"""net: several modules on top of each other, in one view and in nested ones: what an upper one does
+goes through those below."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.system.command import USERS
+from tests.system.net.proxies import asking
+from tests.system.net.servers import echo, serving
+from tests.system.test_net_connecting import LATER
+from tests.system.users import python
+from tests.system.view import prefix, run_in_view
+
+HERE = Path(__file__).parent / "net"
+pytestmark = pytest.mark.timeout(60)
+each_user = pytest.mark.parametrize("user", USERS, ids=lambda user: f"as-{user}")
+each_way = pytest.mark.parametrize("nested", [False, True], ids=["stacked", "nested"])
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="captures packets")
+
+
+def run_on(
+    lower: str, upper: str, words: list[str], *, nested: bool = False, user: int | None = None
+) -> subprocess.CompletedProcess[bytes]:
+    """A command in a view of two modules, or in a view in a view."""
+    lower, upper = f"net:{lower}", f"net:{upper}"
+    if not nested:
+        return run_in_view([lower, upper], words, user=user)
+    outer = [python(user), "-m", "viewos", "run", "--nestable", "-m", lower, "--"]
+    inner = prefix([upper], user=user, nested=True)
+    return run_in_view(None, [*outer, *inner, *words], user=user)
+
+
+def fetching(host: str, port: int) -> list[str]:
+    return ["curl", "-sS", "-m", "10", f"http://{host}:{port}/file"]
+
+
+# ---- proxies ------------------------------------------------------------------------------------
+
+
+@each_way
+@pytest.mark.parametrize("rule", ["deny=127.0.0.1:{}", "map=127.0.0.1:{}=127.0.0.1:1"])
+def test_a_proxy_is_reached_by_the_rules_below(rule: str, nested: bool) -> None:
+    with serving() as port, asking(to=port) as (proxy, asked):
+        upper = f"proxy@any=socks5://127.0.0.1:{proxy}"
+        result = run_on(rule.format(proxy), upper, fetching("10.0.0.1", 80), nested=nested)
+        assert result.returncode == 7 and b"cannot be reached" in result.stderr
+        result = run_on("none", upper, fetching("10.0.0.1", 80), nested=nested)
+        assert result.returncode == 7
+    assert asked == []
+
+
+def test_a_connect_by_two_proxies_that_ends_later() -> None:
+    """Time limits and signals: the call goes on where it was, in whichever handshake."""
+    with (
+        serving(echo) as port,
+        asking(to=port, delay=0.5) as (far, said),
+        asking(to=far, delay=0.5) as (near, asked),
+    ):
+        items = [f"proxy=socks5://10.9.9.9:{far}", f"proxy=socks5://127.0.0.1:{near}"]
+        modules = [f"net:{item},proxy-timeout=4" for item in reversed(items)]
+        words = ["python3", "-c", LATER, str(port)]
+        result = run_in_view(modules, words, timeout=30)
+    assert result.stdout.decode().splitlines() == [
+        "EINPROGRESS EALREADY", "0 EISCONN 10.0.0.1",
+        "EINTR 0", "b'data'", "0 EISCONN 10.0.0.1",
+        "EINTR 0 0", "b'data' 10.0.0.2",
+    ], result.stderr  # fmt: skip
+    assert said == [f"10.0.0.{n}:{port}" for n in (1, 1, 2)]
+    assert asked == [f"10.9.9.9:{far}"] * 4
+
+
+INSIDE = """
+import socket, sys, threading
+port = int(sys.argv[1])
+listener = socket.create_server(("127.0.0.1", port))
+def proxy():
+    while True:
+        c, _ = listener.accept()
+        c.recv(3); c.sendall(b"\\5\\0")
+        c.recv(10); c.sendall(b"\\5\\0\\0\\1" + bytes(6) + b"inside")
+threading.Thread(target=proxy, daemon=True).start()
+for family in (socket.AF_INET, socket.AF_INET6):
+    s = socket.socket(family)
+    s.connect(("10.0.0.1" if family == socket.AF_INET else "::ffff:10.0.0.1", 80))
+    print(s.recv(6), s.getpeername()[:2])
+"""
+
+
+@each_way
+@pytest.mark.parametrize("lower", ["none", "ports=private"])
+def test_a_proxy_on_the_loopback_interface_of_the_view(lower: str, nested: bool) -> None:
+    """And not the machine's own at that port."""
+    with asking() as (port, asked):
+        words = ["python3", "-c", INSIDE, str(port)]
+        upper = f"proxy@10.0.0.0/8=socks5://127.0.0.1:{port}"
+        result = run_on(lower, upper, words, nested=nested)
+    assert result.stdout.decode().splitlines() == [
+        "b'inside' ('10.0.0.1', 80)", "b'inside' ('::ffff:10.0.0.1', 80)",
+    ], result.stderr  # fmt: skip
+    assert asked == []
+
+
+@each_way
+def test_a_relay_has_to_stand_alone(nested: bool) -> None:
+    upper = "proxy=socks5://127.0.0.1:1,proxy-mode=relay"
+    result = run_on("deny=10.0.0.1", upper, ["true"], nested=nested)
+    assert result.returncode == 125
+    assert b"module net: proxy-mode=relay connects past the module net below" in result.stderr
+
+
+FAST = """
+import socket, sys
+for way in ("sendto", "sendmsg"):
+    s, there = socket.socket(), (sys.argv[1], int(sys.argv[2]))
+    try:
+        if way == "sendto": s.sendto(b"ping", 0x20000000, there)
+        else: s.sendmsg([b"ping"], [], 0x20000000, there)
+        print(s.recv(4), s.getpeername())
+    except OSError as e: print(e.strerror)
+"""
+
+
+@each_way
+def test_connecting_by_sending_goes_by_all_rules(nested: bool) -> None:
+    with serving(echo) as port, asking(to=port) as (far, said), asking(to=far) as (near, asked):
+        words = ["python3", "-c", FAST, "127.0.0.1", str(port)]
+        result = run_on(f"deny=127.0.0.1:{port}", "deny=10.0.0.1", words, nested=nested)
+        assert result.stdout == b"Permission denied\n" * 2
+        words = ["python3", "-c", FAST, "10.0.0.1", "80"]
+        told = b"b'ping' ('10.0.0.1', 80)\n" * 2
+        lower = f"map=10.0.0.2:80=127.0.0.1:{port}"
+        assert run_on(lower, "map=10.0.0.1=10.0.0.2", words, nested=nested).stdout == told
+        lower, upper = (f"proxy@any=socks5://127.0.0.1:{one}" for one in (near, far))
+        assert run_on(lower, upper, words, nested=nested).stdout == told
+    assert asked == [f"127.0.0.1:{far}"] * 2 and said == ["10.0.0.1:80"] * 2
