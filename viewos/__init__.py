@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     )
     from viewos.library.popen import Popen
     from viewos.library.view import View
-    from viewos.message import Message, Received
+    from viewos.message import Message, OtherMessage, Received
     from viewos.module import PASS, CallTest, FileModule, Verdict, VirtualModule, hook
     from viewos.shared import Interrupted, SharedSocket
     from viewos.spec import Item, Items, absolute
@@ -39,9 +39,9 @@ __version__ = "0.1.0.dev0"
 __all__ = [
     "PASS", "Call", "CallTest", "Changed", "Changing", "Claim", "Entry", "File", "FileModule",
     "Identity", "InetAddress", "Interrupted", "Item", "Items", "Known", "Message", "Names",
-    "Owners", "Popen", "RealPath", "Received", "SharedSocket", "SocketAddress", "SpecError",
-    "Told", "TreeModule", "Ucred", "UnixAddress", "Utsname", "Verdict", "View", "ViewosError",
-    "VirtualModule", "VirtualPath", "Watched", "Words", "absolute", "hook",
+    "OtherMessage", "Owners", "Popen", "RealPath", "Received", "SharedSocket", "SocketAddress",
+    "SpecError", "Told", "TreeModule", "Ucred", "UnixAddress", "Utsname", "Verdict", "View",
+    "ViewosError", "VirtualModule", "VirtualPath", "Watched", "Words", "absolute", "hook",
 ]  # fmt: skip
 
 _HOMES = {
@@ -64,7 +64,7 @@ _HOMES = {
     ),
     "viewos.library.popen": ("Popen",),
     "viewos.library.view": ("View",),
-    "viewos.message": ("Message", "Received"),
+    "viewos.message": ("Message", "OtherMessage", "Received"),
     "viewos.module": ("PASS", "CallTest", "FileModule", "Verdict", "VirtualModule", "hook"),
     "viewos.shared": ("Interrupted", "SharedSocket"),
     "viewos.spec": ("Item", "Items", "absolute"),

@@ -18,6 +18,8 @@ from viewos.kept import kept
 from viewos.tuples import NamedTuple
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from viewos.call import Call
 
 _HEADER = struct.Struct("=Qi4xQQQQi4x")
@@ -134,6 +136,36 @@ class Message:
         self._call.write(self._header + _FLAGS_AT, _U32.pack(what.flags & 0xFFFFFFFF))
         if self._call.name == "recvmmsg":
             self._call.write(self._header + _LENGTH_AT, _U32.pack(what.length))
+
+
+class OtherMessage(Message):
+    """A message as an upper layer has the layers below see it: `Call.ask`."""
+
+    def __init__(
+        self,
+        message: Message,
+        *,
+        to: SocketAddress | None = None,
+        control: bytes | None = None,
+        heard: Callable[[Received], Received] | None = None,
+    ) -> None:
+        """It goes to another address, with other ancillary data, or what is received is told as
+        `heard` makes it."""
+        self.__dict__.update(message.__dict__)
+        self._message, self._to, self._ancillary, self._heard = message, to, control, heard
+
+    @property
+    def address(self) -> SocketAddress | None:
+        """See `Message`."""
+        return self._message.address if self._to is None else self._to
+
+    def control(self) -> bytes:
+        """See `Message`."""
+        return self._message.control() if self._ancillary is None else self._ancillary
+
+    def deliver(self, what: Received) -> None:
+        """See `Message`."""
+        self._message.deliver(what if self._heard is None else self._heard(what))
 
 
 def messages(call: Call) -> list[Message]:

@@ -11,7 +11,7 @@ import pytest
 
 from tests.system.command import USERS
 from tests.system.net.proxies import asking
-from tests.system.net.servers import echo, serving
+from tests.system.net.servers import datagrams, echo, serving
 from tests.system.test_net_connecting import LATER
 from tests.system.users import python
 from tests.system.view import prefix, run_in_view
@@ -138,3 +138,66 @@ def test_connecting_by_sending_goes_by_all_rules(nested: bool) -> None:
         lower, upper = (f"proxy@any=socks5://127.0.0.1:{one}" for one in (near, far))
         assert run_on(lower, upper, words, nested=nested).stdout == told
     assert asked == [f"127.0.0.1:{far}"] * 2 and said == ["10.0.0.1:80"] * 2
+
+
+# ---- datagrams ----------------------------------------------------------------------------------
+
+UDP = """
+import socket, sys
+host, port = sys.argv[1], int(sys.argv[2])
+for way in ("sendto", "sendmsg", "connect"):
+    s = socket.socket(type=socket.SOCK_DGRAM)
+    s.settimeout(2)
+    try:
+        if way == "connect": s.connect((host, port)); s.send(b"ping")
+        elif way == "sendto": s.sendto(b"ping", (host, port))
+        else: s.sendmsg([b"pi", b"ng"], [], 0, (host, port))
+        print(s.recvfrom(9) if way != "sendmsg" else s.recvmsg(9, 99)[::3])
+    except OSError as e: print(e.strerror)
+"""
+TO = "map=10.0.0.2/udp=127.0.0.1"
+DENIED, UNREACHABLE = "Permission denied", "Connection refused"
+DATAGRAMS = {
+    ("none", TO): None,
+    ("ports=private", TO): None,
+    ("deny=127.0.0.1/udp", TO): DENIED,
+    ("map=127.0.0.1/udp=127.0.0.1:{},allow=any/udp", "map=10.0.0.2/udp=127.0.0.1:1"): "10.0.0.2",
+    ("map=10.0.0.3/udp=127.0.0.1", "map=10.0.0.2/udp=10.0.0.3"): "10.0.0.2",
+    (TO, "ports=private"): "10.0.0.2",
+    (TO, "allow=any/udp"): "10.0.0.2",
+    (TO, "deny=10.0.0.2/udp"): DENIED,
+}
+
+
+@each_user
+@each_way
+@pytest.mark.parametrize(("lower", "upper"), DATAGRAMS)
+def test_datagrams_go_by_all_rules(lower: str, upper: str, nested: bool, user: int) -> None:
+    heard: list[bytes] = []
+
+    def hear(data: bytes) -> bytes:
+        heard.append(data)
+        return data
+
+    with datagrams(hear) as port:
+        told = DATAGRAMS[lower, upper]
+        words = ["python3", "-c", UDP, "10.0.0.2", str(port)]
+        result = run_on(lower.format(port), upper, words, nested=nested, user=user)
+    said = result.stdout.decode().splitlines()
+    if told == "10.0.0.2":
+        assert said == [f"(b'ping', ('10.0.0.2', {port}))"] * 3, result.stderr
+    elif told is not None:
+        assert (said, heard) == ([told] * 3, []), result.stderr
+    else:  # the loopback interface is the view's own, and nobody is there
+        assert set(said) <= {"Connection refused", "None"} and len(said) == 3, result.stderr
+        assert heard == []
+
+
+def test_datagrams_in_a_stack() -> None:
+    """Several at once, cut off, with signals."""
+    with datagrams() as port:
+        words = ["python3", str(HERE / "datagrams.py")]
+        native = run_in_view(None, [*words, "127.0.0.1", str(port)], check=True)
+        lower = f"map=10.0.0.3/udp=127.0.0.1:{port}"
+        seen = run_on(lower, "map=10.0.0.2/udp=10.0.0.3", [*words, "10.0.0.2", "7"])
+    assert (seen.stdout.decode(), seen.stderr) == (native.stdout.decode(), b"")

@@ -13,14 +13,14 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from viewos import PASS, InetAddress, Interrupted
+from viewos import PASS, InetAddress, Interrupted, OtherMessage
 from viewos.modules.net.families import INET, SOCK_DGRAM
 from viewos.modules.net.memory import Memory
 from viewos.modules.net.patterns import is_loopback
 from viewos.modules.net.pktinfo import coming_from, translated
 
 if TYPE_CHECKING:
-    from viewos import Call, Message, SharedSocket, Verdict
+    from viewos import Call, Message, Received, SharedSocket, Verdict
 
 MSG_DONTWAIT, MSG_WAITFORONE, MSG_ZEROCOPY = 0x40, 0x10000, 0x4000000
 _FLAGS_AT = {"recvfrom": 3, "recvmsg": 2, "recvmmsg": 3, "sendto": 3, "sendmsg": 2, "sendmmsg": 3}
@@ -105,6 +105,11 @@ def send(call: Call, ways: list[Way], messages: list[Message], source: Source | 
                 control = translated(control, partial(source, socket, way.source))
             if way.source:
                 control = coming_from(control, way.source)
+            led = OtherMessage(message, to=way.to, control=control)
+            below = call.ask(messages=[led])
+            if below is not PASS:
+                last, done = below, done + 1
+                continue
             last = socket.send_message(
                 message.payload(), way.to or message.name, control=control, flags=flags, wait=True
             )
@@ -136,11 +141,7 @@ def receive(call: Call, senders: Senders, told: Told | None) -> Verdict:
                 senders.keep(socket, asked, real)
         return real if asked is None else asked
 
-    def one(message: Message, flags: int) -> int:
-        got = socket.receive_message(
-            message.size, name_size=28, control_size=message.control_size, flags=flags, wait=True,
-            then=message.then,
-        )  # fmt: skip
+    def heard(got: Received) -> Received:
         sender = InetAddress.decode(got.address)
         if sender is not None:
             sender = name(sender).on(socket.family)
@@ -148,10 +149,20 @@ def receive(call: Call, senders: Senders, told: Told | None) -> Verdict:
         if told is not None:
             host = partial(_told_by, told, sender)
             got = got._replace(control=translated(got.control, host))
+        return got
+
+    def one(message: Message, flags: int) -> int:
+        got = socket.receive_message(
+            message.size, name_size=28, control_size=message.control_size, flags=flags, wait=True,
+            then=message.then,
+        )  # fmt: skip
         message.deliver(got)
         return got.length
 
-    messages = call.messages()
+    messages: list[Message] = [OtherMessage(message, heard=heard) for message in call.messages()]
+    below = call.ask(messages=messages)
+    if below is not PASS:
+        return below
     if call.name != "recvmmsg":
         return one(messages[0], _flags(call))
     return _receive_many(call, messages, one)
