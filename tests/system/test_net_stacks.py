@@ -11,7 +11,7 @@ import pytest
 
 from tests.system.command import USERS
 from tests.system.net.proxies import asking
-from tests.system.net.servers import datagrams, echo, serving
+from tests.system.net.servers import closed_port, datagrams, echo, serving
 from tests.system.test_net_connecting import LATER
 from tests.system.users import python
 from tests.system.view import prefix, run_in_view
@@ -201,3 +201,48 @@ def test_datagrams_in_a_stack() -> None:
         lower = f"map=10.0.0.3/udp=127.0.0.1:{port}"
         seen = run_on(lower, "map=10.0.0.2/udp=10.0.0.3", [*words, "10.0.0.2", "7"])
     assert (seen.stdout.decode(), seen.stderr) == (native.stdout.decode(), b"")
+
+
+# ---- what is told -------------------------------------------------------------------------------
+
+STACKS = [
+    ("none", "map=10.0.0.1=127.0.0.1:9,map=10.0.0.1/udp=127.0.0.1:9"),
+    ("ports=private", "ports=private"),
+    ("bind=81=8081", "none"),
+    ("none", "bind=80=8080"),
+    ("map=10.0.0.1/udp=127.0.0.1", "allow=any/udp"),
+]
+
+
+@each_user
+@pytest.mark.parametrize(("lower", "upper"), STACKS)
+def test_a_stack_is_told_what_it_is_told_natively(lower: str, upper: str, user: int) -> None:
+    programs = ["loopback", "origins", "ancillary", "odd", "wrong", "reaching"]
+    for name in programs if "private" in lower + upper or "none" in lower + upper else ["odd"]:
+        argument = "127.0.0.1" if name == "odd" else str(closed_port())
+        words = ["python3", str(HERE / f"{name}.py"), argument]
+        native = run_in_view(None, words, user=user, check=True)
+        seen = run_on(lower, upper, words, user=user)
+        assert (seen.stdout.decode(), seen.stderr) == (native.stdout.decode(), b""), name
+
+
+PEERS = """
+import socket, sys
+for host in sys.argv[1:]:
+    s = socket.create_connection((host, 80))
+    u = socket.socket(type=socket.SOCK_DGRAM); u.connect((host, 53))
+    print(s.getpeername(), u.getpeername())
+"""
+
+
+@each_way
+def test_peers_of_mapped_addresses(nested: bool) -> None:
+    with serving() as port:
+        one, two = (
+            f"map=10.0.0.{n}:80=127.0.0.1:{port},map=10.0.0.{n}:53/udp=127.0.0.1:{port}"
+            for n in (1, 2)
+        )
+        words = ["python3", "-c", PEERS, "10.0.0.1", "10.0.0.2"]
+        result = run_on(one, two, words, nested=nested)
+    told = "".join(f"('10.0.0.{n}', 80) ('10.0.0.{n}', 53)\n" for n in (1, 2))
+    assert result.stdout.decode() == told, result.stderr

@@ -5,7 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from viewos import PASS, InetAddress
-from viewos.modules.net.families import INET, SOCK_DGRAM, SOCK_FLAGS, SOCK_STREAM, check_family
+from viewos.modules.net.families import (
+    INET,
+    SOCK_DGRAM,
+    SOCK_FLAGS,
+    SOCK_STREAM,
+    check_family,
+)
 from viewos.modules.net.memory import Memory
 from viewos.modules.net.origins import Origins
 from viewos.modules.net.patterns import Pattern, is_loopback
@@ -119,19 +125,18 @@ class Listening:
     def name(self, call: Call, asked_peer: InetAddress | None) -> Verdict:
         """getsockname(2). `asked_peer`: what its program has connected the socket to."""
         socket = call.socket()
-        real = socket.name() if socket.family in INET else None
-        if not isinstance(real, InetAddress):
+        if socket.family not in INET:
             return PASS
+        below = call.ask()
+        real = socket.name() if below is PASS else below
+        if not isinstance(real, InetAddress):
+            return below
         asked = self._bound.find(socket.identity)
         peer = self._peer(socket)
         if asked is not None and (peer is None or not is_wildcard(asked)):
             return asked._replace(port=asked.port or real.port)
-        return self._told(real, socket, peer and (asked_peer or peer))
-
-    def peer(self, socket: SharedSocket) -> InetAddress | None:
-        """Who is at the other end, where nothing else is known of it."""
-        real = self._peer(socket)
-        return None if real is None else self.sender(socket, real)
+        told = self._told(real, socket, peer and (asked_peer or peer))
+        return below if told == real else told
 
     def sender(self, socket: SharedSocket, real: InetAddress) -> InetAddress:
         """Who is at the other end, or sent a datagram, by the real address."""
@@ -154,11 +159,13 @@ class Listening:
         flags = call.args.flags if call.name == "accept4" else 0
         if flags & ~SOCK_FLAGS:
             return PASS  # which the kernel refuses
-        connection = listener.accept(flags)
+        below = call.ask()
+        connection: SharedSocket = listener.accept(flags) if below is PASS else below
         try:
             peer = connection.accepted_from
             if isinstance(peer, InetAddress):
-                call.tell_address(self.sender(connection, peer))
+                connection.accepted_from = self.sender(connection, peer)
+                call.tell_address(connection.accepted_from)
         except OSError:
             connection.close()
             raise

@@ -237,9 +237,12 @@ class Net(VirtualModule):
         socket = call.socket()
         if socket.family not in INET:
             return PASS
-        socket.peer()  # ENOTCONN where it is not connected
-        asked = self._connecting.peer(socket) or self._listening.peer(socket)
-        return PASS if asked is None else asked.on(socket.family)
+        below = call.ask()
+        real = socket.peer() if below is PASS else below  # ENOTCONN where it is not connected
+        if not isinstance(real, InetAddress):
+            return below
+        told = self._connecting.peer(socket) or self._listening.sender(socket, real)
+        return below if told == real else told.on(socket.family)
 
     # ---- servers --------------------------------------------------------------------------------
 
