@@ -3,6 +3,7 @@ goes through those below."""
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from pathlib import Path
@@ -10,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from tests.system.command import USERS
-from tests.system.net.proxies import asking
-from tests.system.net.servers import closed_port, datagrams, echo, serving
+from tests.system.net.proxies import asking, dns_packets
+from tests.system.net.servers import BODY, closed_port, datagrams, echo, serving
 from tests.system.test_net_connecting import LATER
 from tests.system.users import python
-from tests.system.view import prefix, run_in_view
+from tests.system.view import prefix, run_in_view, scratch_directory
 
 HERE = Path(__file__).parent / "net"
 pytestmark = pytest.mark.timeout(60)
@@ -52,6 +53,25 @@ def test_a_proxy_is_reached_by_the_rules_below(rule: str, nested: bool) -> None:
         result = run_on("none", upper, fetching("10.0.0.1", 80), nested=nested)
         assert result.returncode == 7
     assert asked == []
+
+
+@each_user
+@each_way
+def test_a_proxy_behind_a_proxy(user: int, nested: bool) -> None:
+    with (
+        serving() as port,
+        asking(to=port) as (far, said),
+        asking(to=far) as (near, asked),
+        scratch_directory("viewos-log-") as directory,
+    ):
+        directory.chmod(0o777)
+        lower = f"proxy@any=socks5h://127.0.0.1:{near},log={directory}/log"
+        upper = f"proxy@any=socks5h://127.0.0.1:{far}"
+        result = run_on(lower, upper, fetching("some.test", 80), nested=nested, user=user)
+        lines = [json.loads(line) for line in (directory / "log").read_text().splitlines()]
+    assert (result.stdout, result.stderr) == (BODY, b"")
+    assert (asked, said) == ([f"127.0.0.1:{far}"], ["some.test:80"])
+    assert [(one["address"], one["result"]) for one in lines] == [(f"127.0.0.1:{far}", "ok")]
 
 
 def test_a_connect_by_two_proxies_that_ends_later() -> None:
@@ -138,6 +158,17 @@ def test_connecting_by_sending_goes_by_all_rules(nested: bool) -> None:
         lower, upper = (f"proxy@any=socks5://127.0.0.1:{one}" for one in (near, far))
         assert run_on(lower, upper, words, nested=nested).stdout == told
     assert asked == [f"127.0.0.1:{far}"] * 2 and said == ["10.0.0.1:80"] * 2
+
+
+@pytest.mark.parametrize("upper", ["map=10.0.0.1/udp=127.0.0.1", "proxy"])
+def test_connecting_by_sending_in_a_stack(upper: str) -> None:
+    with serving() as port, asking(to=port) as (proxy, _):
+        if upper == "proxy":
+            upper = f"proxy=socks5://127.0.0.1:{proxy}"
+        words = ["python3", str(HERE / "fast.py"), "127.0.0.1"]
+        native = run_in_view(None, words, check=True)
+        seen = run_on("ports=private", upper, words)
+    assert (seen.stdout.decode(), seen.stderr) == (native.stdout.decode(), b"")
 
 
 # ---- datagrams ----------------------------------------------------------------------------------
@@ -246,3 +277,56 @@ def test_peers_of_mapped_addresses(nested: bool) -> None:
         result = run_on(one, two, words, nested=nested)
     told = "".join(f"('10.0.0.{n}', 80) ('10.0.0.{n}', 53)\n" for n in (1, 2))
     assert result.stdout.decode() == told, result.stderr
+
+
+# ---- names --------------------------------------------------------------------------------------
+
+PROXY = "proxy=socks5h://127.0.0.1:1"
+A, B = "name=a.stacks=10.0.0.1", "name=b.stacks=10.0.0.2,name=b.stacks=[fd00::2]"
+FAKE = "198.18.0.1"
+NAMES: dict[tuple[str, str], dict[str, str | None]] = {
+    (B, A): {"a.stacks": "10.0.0.1", "b.stacks": "10.0.0.2", "-x 10.0.0.2": "b.stacks."},
+    (PROXY, A): {
+        "a.stacks": "10.0.0.1",
+        "c.stacks": FAKE,
+        f"-x {FAKE}": "c.stacks.",
+        "b.stacks": None,
+    },
+    (B, PROXY): {"b.stacks": "10.0.0.2", "b.stacks aaaa": "fd00::2", "c.stacks": FAKE},
+    ("ports=private", A): {"a.stacks": "10.0.0.1", "-x 10.0.0.1": "a.stacks."},
+    ("none", A): {"a.stacks": "10.0.0.1", "c.stacks": ""},
+    ("allow=127.0.0.1/udp,deny=any", A): {"a.stacks": "10.0.0.1", "c.stacks": ""},
+    ("allow=127.0.0.1/udp,proxy=socks5://127.0.0.1:1", A): {"a.stacks": "10.0.0.1", "c.stacks": ""},
+    (A, "ports=private"): {"a.stacks": "10.0.0.1"},
+}
+
+
+@as_root
+@each_way
+@pytest.mark.parametrize(("lower", "upper"), NAMES)
+def test_names_of_all_layers(lower: str, upper: str, nested: bool) -> None:
+    """Over TCP, too; and no question leaves the view by which it may not."""
+    told = NAMES[lower, upper]
+    script = "; ".join(
+        f"echo $(dig +short +tries=1 +timeout=3 {how} {question} | head -n 1)"
+        for question in told
+        for how in ("", "+tcp")
+    )
+    with dns_packets() as seen:
+        result = run_on(lower, upper, ["sh", "-c", script], nested=nested)
+    said = result.stdout.decode().splitlines()
+    wanted = [answer for answer in told.values() for _ in range(2)]
+    assert len(said) == len(wanted), result.stderr
+    for answer, one in zip(wanted, said, strict=True):
+        assert one == answer if answer is not None else one.startswith("198.18."), said
+    assert not any(b"\6stacks" in packet for packet in seen)
+
+
+@each_user
+@each_way
+def test_a_name_that_a_proxy_below_resolves(user: int, nested: bool) -> None:
+    with serving() as port, asking(to=port) as (proxy, asked):
+        lower = f"proxy=socks5h://127.0.0.1:{proxy}"
+        words = fetching("b.stacks", 80)
+        result = run_on(lower, "name=a.stacks=127.0.0.1", words, nested=nested, user=user)
+    assert (result.stdout, result.stderr, asked) == (BODY, b"", ["b.stacks:80"])

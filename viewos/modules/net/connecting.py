@@ -6,6 +6,7 @@ import errno
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from socket import inet_ntop
 from typing import TYPE_CHECKING
 
 from viewos import InetAddress, Interrupted
@@ -17,7 +18,7 @@ from viewos.modules.net.journal import Journal
 from viewos.modules.net.listening import Listening
 from viewos.modules.net.memory import Memory
 from viewos.modules.net.names import Names
-from viewos.modules.net.patterns import OTHER, UDP
+from viewos.modules.net.patterns import OTHER, UDP, is_loopback
 from viewos.modules.net.private import is_wildcard
 from viewos.modules.net.proxy import Proxies
 from viewos.modules.net.resolver import Resolver
@@ -42,7 +43,7 @@ class Connecting:
         self._known = Names(
             settings.names, fakes=settings.fakes, fake4=settings.fake4, fake6=settings.fake6
         )
-        self._resolver = Resolver(self._known.answer)
+        self._resolver = Resolver(self._known.answer, self._leads_below)
         self._below: Connecting | None = None
         self._peers: Memory[InetAddress] = Memory()
         private = settings.private or settings.names or settings.binds
@@ -69,17 +70,19 @@ class Connecting:
     def stand_on(self, below: Connecting | None) -> None:
         """`below`: of the next module net, through which all of this one's ways lead."""
         self._below = below
+        self._known.below = None if below is None else below._known
 
     def reach(
         self,
         call: Call,
         address: InetAddress,
         connect: Connect,
+        past: Connect,
         *,
         fast: bool = False,
     ) -> Verdict:
-        """connect(2) to that address. `connect` makes the connection by the layers below;
-        `fast`: for MSG_FASTOPEN. Raises OSError, Interrupted."""
+        """connect(2) to that address. `connect` makes the connection by the layers below, `past`
+        past them; `fast`: for MSG_FASTOPEN. Raises OSError, Interrupted."""
         plain, socket = address.plain, call.socket()
         check_family(socket, address)
         protocol = PROTOCOLS.get(socket.protocol, OTHER)
@@ -100,6 +103,8 @@ class Connecting:
                 self.senders.keep(socket, address, to)
             if to.port in self._resolver.ports:
                 self._resolver.run()
+            if self.rules.is_dns(rule):
+                connect = past
             if not self.rules.maps:
                 return connect(to)
             with self._remembered(socket, address if is_another else None):
@@ -183,7 +188,27 @@ class Connecting:
         if to.port in self._resolver.ports:
             self._resolver.run()
         is_ours = rule is None and protocol == UDP
-        return Way(to, self._listening.source(socket, address, to) if is_ours else b"")
+        source = self._listening.source(socket, address, to) if is_ours else b""
+        return Way(to, source, is_past=self.rules.is_dns(rule))
+
+    def _leads_below(self, host: str, port: int, protocol: str) -> tuple[str, int]:
+        """Where the monitor's own question goes by the layers below. Raises OSError."""
+        at, found = self._below, host
+        while at is not None:
+            address = InetAddress.of(found.partition("%")[0], port).plain
+            to = at._leads_plainly(address, protocol)
+            if to != address:
+                found, port = inet_ntop(to.family, to.host), to.port
+            at = at._below
+        return found, port
+
+    def _leads_plainly(self, address: InetAddress, protocol: str) -> InetAddress:
+        """Raises OSError EHOSTUNREACH where only programs get there."""
+        rule = self.rules.find_plainly(address, protocol)
+        is_private = self._settings.private and is_loopback(address) and rule is None
+        if is_private or (rule is not None and (rule.chain or rule.refuses(protocol))):
+            raise OSError(errno.EHOSTUNREACH, os.strerror(errno.EHOSTUNREACH))
+        return address if rule is None else rule.target(address)
 
     def peer(self, socket: SharedSocket) -> InetAddress | None:
         """Whom the program has connected a socket to; None: the kernel knows it."""

@@ -224,7 +224,7 @@ class Net(VirtualModule):
             return PASS
         self._faults.strike(call, "connect")
         return self._connecting.reach(
-            call, address, lambda to: call.below(address=to), fast=call.bottom is begin
+            call, address, lambda to: call.below(address=to), call.past, fast=call.bottom is begin
         )
 
     def _hide_resolvers(self, address: UnixAddress) -> None:
@@ -349,7 +349,7 @@ class Net(VirtualModule):
         except OSError:
             if not ways:
                 raise  # else those before it are sent, and the next call gets the error
-        if not pins and ways == [(address, b"") for address in addresses]:
+        if not pins and ways == [(address, b"", False) for address in addresses]:
             return PASS
         source = None if self._private is None else self._listening.pinned
         return datagrams.send(call, ways, messages[: len(ways)], source)
@@ -364,7 +364,7 @@ class Net(VirtualModule):
             return PASS
         self._faults.strike(call, "connect")
         if socket.protocol == IPPROTO_MPTCP:  # where what has begun cannot go on so
-            connecting.reach(call, address, call.connect)
+            connecting.reach(call, address, call.connect, socket.connect)
             flags = call.args.flags & ~MSG_FASTOPEN
             if call.name == "sendmmsg":
                 return call.below(flags=flags, vlen=1)
@@ -383,7 +383,7 @@ class Net(VirtualModule):
             connect_by_layers(call, to, begin, countdown(socket) if waits else None)
 
         below = connect if call.is_asked_below("connect") else past
-        connecting.reach(call, address, below, fast=True)
+        connecting.reach(call, address, below, past, fast=True)
         return PASS
 
 

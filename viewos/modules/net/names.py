@@ -16,6 +16,7 @@ FAKE6 = parse_pattern("[fd76:6965:776f:73::/64]")
 """A prefix of unique local addresses (RFC 4193), with `viewos` in it."""
 LOCAL = frozenset({b"localhost"})
 """Never a proxy's business (RFC 6761)."""
+_SIZES = {dns.A: 4, dns.AAAA: 16}
 _FORBIDDEN = re.compile(rb"[\0- \x7f\"#%/:<>?@\[\\\]^`{|}]")
 """In no name that a proxy is told: there it would end the name, or begin a line of HTTP's."""
 
@@ -35,6 +36,8 @@ class Names:
         self._fixed = {name: hosts for text, hosts in fixed.items() for name in dns.spellings(text)}
         self.fakes = fakes
         self._fake4, self._fake6 = fake4, fake6
+        self.below: Names | None = None
+        """Those of the layers below."""
         self._lock = threading.Lock()
         self._numbers: dict[bytes, int] = {}
         self._names: list[bytes] = []
@@ -70,32 +73,46 @@ class Names:
             question = dns.parse_query(data)
         except ValueError:
             return dns.refusal(data, dns.NOTIMP) or b""
-        if question.group not in (dns.IN, dns.ANY_CLASS):
-            return dns.reply(question, [], dns.REFUSED) if self.fakes else None
+        is_ours = question.group in (dns.IN, dns.ANY_CLASS)
+        known = self._known(question) if is_ours else None
+        if known is not None:
+            return known
+        if not self.fakes:
+            return None if self.below is None else self.below.answer(data)
+        if not is_ours:
+            return dns.reply(question, [], dns.REFUSED)
+        return self._faked(question)
+
+    def _known(self, question: dns.Question) -> bytes | None:
+        """The reply by what is fixed, or remembered, here or below."""
         if question.kind == dns.PTR:
-            return self._pointer(question)
-        fixed = self._fixed.get(question.name)
-        if fixed is None and not self.fakes:
+            name = self._pointed_at(dns.reversed_host(question.name))
+            if name is not None:
+                return dns.reply(question, [dns.encode_name(name)])
+        else:
+            fixed = self._fixed.get(question.name)
+            if fixed is not None:
+                size = _SIZES.get(question.kind)  # others: NODATA
+                return dns.reply(question, [host for host in fixed if len(host) == size])
+        return None if self.below is None else self.below._known(question)
+
+    def _pointed_at(self, host: bytes | None) -> bytes | None:
+        if host is None:
             return None
-        size = {dns.A: 4, dns.AAAA: 16}.get(question.kind)
+        fixed = next((name for name, hosts in self._fixed.items() if host in hosts), None)
+        if fixed is None and self.is_fake(InetAddress(host, 0)):
+            return self.of(InetAddress(host, 0))
+        return fixed
+
+    def _faked(self, question: dns.Question) -> bytes:
+        if question.kind == dns.PTR:
+            return dns.reply(question, [], dns.NXDOMAIN)
+        size = _SIZES.get(question.kind)
         if size is None:
             return dns.reply(question, [])  # NODATA
-        if fixed is not None:
-            return dns.reply(question, [host for host in fixed if len(host) == size])
         if question.name in LOCAL:
             return dns.reply(question, [b"\x7f\0\0\1" if size == 4 else bytes(15) + b"\1"])
         if not 0 < len(question.name) <= 255 or _FORBIDDEN.search(question.name):
             return dns.reply(question, [], dns.NXDOMAIN)
         host = self.fake(question.name, size)
         return dns.reply(question, [] if host is None else [host])
-
-    def _pointer(self, question: dns.Question) -> bytes | None:
-        host = dns.reversed_host(question.name)
-        name = None
-        if host is not None:
-            name = next((name for name, hosts in self._fixed.items() if host in hosts), None)
-            if name is None and self.is_fake(InetAddress(host, 0)):
-                name = self.of(InetAddress(host, 0))
-        if name is not None:
-            return dns.reply(question, [dns.encode_name(name)])
-        return dns.reply(question, [], dns.NXDOMAIN) if self.fakes else None

@@ -15,18 +15,27 @@ from typing import Any
 
 from viewos import InetAddress
 from viewos.modules.net import dns
+from viewos.modules.net.patterns import TCP, UDP
 from viewos.modules.net.threads import begin, serve
 
 RESOLV_CONF = "/etc/resolv.conf"
 _SECONDS = 5.0
+Leads = Callable[[str, int, str], tuple[str, int]]
+"""Where a host, port and protocol lead. Raises OSError: nowhere."""
+
+
+def _there(host: str, port: int, protocol: str) -> tuple[str, int]:
+    return host, port
+
+
 _MOST = 65535
 
 
 class Resolver:
     """Answers over UDP and TCP; what `answer` gives None for goes to the machine's name server."""
 
-    def __init__(self, answer: Callable[[bytes], bytes | None]) -> None:
-        self._answer = answer
+    def __init__(self, answer: Callable[[bytes], bytes | None], leads: Leads = _there) -> None:
+        self._answer, self._leads = answer, leads
         self._lock = threading.Lock()
         self._running = 0
         self._sockets: tuple[socket.socket, ...] = ()
@@ -91,7 +100,7 @@ class Resolver:
 
             def ask(data: bytes = data, sender: Any = sender) -> None:
                 with suppress(OSError):  # TimeoutError: nothing has come, and so it is here
-                    udp.sendto(_asked(_ask_udp, data), sender)
+                    udp.sendto(_asked(self._ask_udp, data), sender)
 
             with suppress(OSError):  # it asks again
                 begin(ask)
@@ -103,8 +112,23 @@ class Resolver:
                 data = _read_message(connection)
                 reply = self._reply(data)
                 if reply is None:
-                    reply = _asked(_ask_tcp, data)
+                    reply = _asked(self._ask_tcp, data)
                 connection.sendall(struct.pack("!H", len(reply)) + reply)
+
+    def _ask_udp(self, data: bytes) -> bytes:
+        host, port = self._leads(*_name_server(), UDP)
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        with socket.socket(family, socket.SOCK_DGRAM) as s:
+            s.settimeout(_SECONDS)
+            s.connect((host, port))
+            s.send(data)
+            return s.recv(_MOST)
+
+    def _ask_tcp(self, data: bytes) -> bytes:
+        there = self._leads(*_name_server(), TCP)
+        with socket.create_connection(there, _SECONDS) as connection:
+            connection.sendall(struct.pack("!H", len(data)) + data)
+            return _read_message(connection)
 
 
 def _read_message(connection: socket.socket) -> bytes:
@@ -142,18 +166,3 @@ def _asked(ask: Callable[[bytes], bytes], data: bytes) -> bytes:
         raise
     except (OSError, EOFError):
         return dns.failure(data)
-
-
-def _ask_udp(data: bytes) -> bytes:
-    host, port = _name_server()
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM) as s:
-        s.settimeout(_SECONDS)
-        s.connect((host, port))
-        s.send(data)
-        return s.recv(_MOST)
-
-
-def _ask_tcp(data: bytes) -> bytes:
-    with socket.create_connection(_name_server(), _SECONDS) as connection:
-        connection.sendall(struct.pack("!H", len(data)) + data)
-        return _read_message(connection)

@@ -85,10 +85,18 @@ class Rules:
         """The rule for a destination; None: it is allowed."""
         if self._has_dns and address.port == DNS_PORT and protocol in self._dns:
             return self._dns[protocol]
+        return self.find_plainly(address, protocol)
+
+    def find_plainly(self, address: InetAddress, protocol: str) -> Rule | None:
+        """The same where the view answers no questions."""
         for rule in self.all:
             if rule.matches(address, protocol):
                 return rule
         return None
+
+    def is_dns(self, rule: Rule | None) -> bool:
+        """Does it lead questions to the view's own name server?"""
+        return rule is not None and rule in self._dns.values()
 
     def lead_dns(self, udp: InetAddress, tcp: InetAddress) -> None:
         """Where the questions of the view go."""
