@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.system.command import USERS, said, viewos
-from tests.system.net.proxies import asking, dying, microsocks, silent, tinyproxy
+from tests.system.net.proxies import asking, dying, microsocks, silent, socks5, tinyproxy
 from tests.system.net.servers import BODY, closed_port, echo, serving
 from tests.system.view import run_in_view
 
@@ -133,3 +133,28 @@ def test_a_wrong_mode() -> None:
     status, line = said(result)
     assert status == 2
     assert "item 2: expected proxy-mode=relay" in line
+
+
+FAMILIES = """
+import socket
+for family, host in ((2, "10.0.0.1"), (10, "::ffff:10.0.0.1"), (10, "fd00::1")):
+    s = socket.socket(family); s.connect((host, 80)); s.sendall(b"data")
+    print(s.recv(9), s.getpeername()[:2], s.connect_ex((host, 80)))
+s = socket.socket(); s.sendto(b"fast", 0x20000000, ("10.0.0.1", 80)); print(s.recv(9))
+"""
+
+
+@pytest.mark.parametrize("host", ["::1", "::ffff:127.0.0.1"])
+def test_a_proxy_with_an_ipv6_address(host: str) -> None:
+    """No socket of IPv4 reaches it, but for what stands for an address of IPv4."""
+    asked: list[str] = []
+    real = host.removeprefix("::ffff:")
+    with serving(echo) as port, serving(socks5(asked, to=port), host=real) as proxy:
+        modules = [f"net:proxy@any=socks5://[{host}]:{proxy}"]
+        result = run_in_view(modules, ["python3", "-c", FAMILIES])
+    assert result.stdout.decode().splitlines() == [
+        "b'data' ('10.0.0.1', 80) 106", "b'data' ('::ffff:10.0.0.1', 80) 106",
+        "b'data' ('fd00::1', 80) 106", "b'fast'",
+    ], result.stderr  # fmt: skip
+    assert asked == ["10.0.0.1:80", "10.0.0.1:80", "fd00::1:80", "10.0.0.1:80"]
+    assert (b"crosses the monitor" in result.stderr) is (host == "::1")

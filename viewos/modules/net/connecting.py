@@ -110,7 +110,7 @@ class Connecting:
             with self._remembered(socket, address if is_another else None):
                 if rule is not None and rule.chain:
                     there = Target(plain, name)
-                    if self._settings.relay:
+                    if self._is_relayed(socket, rule):
                         return self.proxies.relayed(call, socket, rule.chain, there, connect)
                     self.proxies.connect(call, socket, rule.chain, there, fast=fast)
                     return 0
@@ -126,6 +126,11 @@ class Connecting:
             raise
         finally:
             self.note(call, protocol, plain, rule, result)
+
+    def _is_relayed(self, socket: SharedSocket, rule: Rule) -> bool:
+        """A relay would connect past the layers below."""
+        has_to_be = self._below is None and self.proxies.is_out_of_reach(socket, rule.chain)
+        return self._settings.relay or has_to_be
 
     def _way(self, socket: SharedSocket, address: InetAddress, rule: Rule | None) -> InetAddress:
         """Where a destination leads, proxies apart."""

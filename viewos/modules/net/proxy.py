@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from viewos import InetAddress, SharedSocket, SocketAddress
 from viewos.modules.net import handshake
+from viewos.modules.net.families import AF_INET
 from viewos.modules.net.handshake import CLOSED, Credentials, Handshake, Target, Words
 from viewos.modules.net.memory import Memory
 from viewos.modules.net.patterns import parse_port
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     Connect = Callable[[InetAddress], Verdict]
 
+NOWHERE = InetAddress(b"\x7f\0\0\1", 0)
 _OF_THE_SOCKET = (errno.EISCONN, errno.EOPNOTSUPP)
 """What no proxy is to blame for: it is connected, or MSG_FASTOPEN is turned off (tcp(7))."""
 
@@ -66,7 +68,7 @@ class Proxy(NamedTuple):
         """Where it is: by the names of the machine, outside of the view. Raises OSError."""
         found = sockets.getaddrinfo(self.host, self.port, type=sockets.SOCK_STREAM)
         found.sort(key=lambda one: one[0] != sockets.AF_INET)  # which every socket can reach
-        return InetAddress.of(str(found[0][4][0]).partition("%")[0], self.port)
+        return InetAddress.of(str(found[0][4][0]).partition("%")[0], self.port).plain
 
 
 Chain = tuple[Proxy, ...]
@@ -253,6 +255,10 @@ class Proxies:
         _tell(call, begun.chain, error, reached=begun.reached)
         socket.disconnect()  # as after a connect that failed: the program may try again
 
+    def is_out_of_reach(self, socket: SharedSocket, chain: Chain) -> bool:
+        """Is the first proxy's address none that the program's socket can be connected to?"""
+        return socket.family == AF_INET and self._addresses[chain[0]].family != AF_INET
+
     def relayed(
         self, call: Call, socket: SharedSocket, chain: Chain, target: Target, connect: Connect
     ) -> Verdict:
@@ -260,18 +266,21 @@ class Proxies:
 
         `connect` makes the connection as the program would. Raises OSError, Interrupted.
         """
+        first, why = self._addresses[chain[0]], "proxy-mode=relay"
+        if self.is_out_of_reach(socket, chain):
+            why = f"{chain[0]} has an IPv6 address, which no socket of IPv4 reaches"
         if not is_fresh(socket):  # nobody would come to another relay
-            return connect(self._addresses[chain[0]])
+            return connect(NOWHERE if socket.family == AF_INET else first)
         call.warn(
-            "net: proxy-mode=relay: what programs say to proxies, and hear, crosses the monitor",
-            once="net relay",
+            f"net: {why}: what programs say to proxies, and hear, crosses the monitor",
+            once=f"net relay {why}",
         )
 
         def failed(error: OSError, reached: bool) -> None:
             _tell(call, chain, error, reached=reached)
 
         words = self._words(chain, target)
-        with self.relays.to(self._addresses[chain[0]], words, failed) as relay:
+        with self.relays.to(first, words, failed) as relay:
             try:
                 verdict = connect(relay.address)
             except BlockingIOError:
