@@ -389,3 +389,11 @@ def test_a_nested_view() -> None:
     assert result.stdout == BODY and result.stderr.count(b"\n") == 1
     result = viewos("run", "--", *inner, "true")
     assert result.returncode == 125 and b"--nestable" in result.stderr
+
+
+@pytest.mark.parametrize("rules", ["ports=private", "none", "bind=80=8080", "map=[::1]/udp=[::1]"])
+def test_flow_labels_are_not_told(rules: str) -> None:
+    words = ["python3", str(HERE / "flows.py")]
+    native = run_in_view(None, words, check=True)
+    seen = run_in_view([f"net:{rules}"], words, check=True)
+    assert (seen.stdout.decode(), seen.stderr) == (native.stdout.decode(), b"")

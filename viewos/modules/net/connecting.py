@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from viewos import InetAddress, Interrupted
 from viewos.modules.net.datagrams import Senders, Way
-from viewos.modules.net.families import PROTOCOLS, SOCK_DGRAM, check_family
+from viewos.modules.net.families import PROTOCOLS, SOCK_DGRAM, as_told, check_family
 from viewos.modules.net.handshake import Target
 from viewos.modules.net.items import Settings
 from viewos.modules.net.journal import Journal
@@ -156,7 +156,7 @@ class Connecting:
     def _remembered(self, socket: SharedSocket, asked: InetAddress | None) -> Iterator[None]:
         """The peer that getpeername tells from now on, unless the connection fails at once."""
         before = self._peers.find(socket.identity)
-        self._peers.set(socket.identity, asked)
+        self._peers.set(socket.identity, None if asked is None else as_told(asked))
         try:
             yield
         except OSError as error:

@@ -14,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from viewos import PASS, InetAddress, Interrupted, OtherMessage
-from viewos.modules.net.families import INET, SOCK_DGRAM
+from viewos.modules.net.families import INET, SOCK_DGRAM, as_told
 from viewos.modules.net.memory import Memory
 from viewos.modules.net.patterns import is_loopback
 from viewos.modules.net.pktinfo import coming_from, translated
@@ -50,13 +50,14 @@ class Senders:
 
     def keep(self, socket: SharedSocket, asked: InetAddress, real: InetAddress) -> None:
         """The socket sends to `real` what its program sends to `asked`."""
+        asked = as_told(asked)
         _put(self._of, socket.identity, real.plain, asked)
         _put(self._real, socket.identity, asked.plain, real)
 
     def real(self, socket: SharedSocket, asked: InetAddress) -> InetAddress | None:
         """Where the socket's program sends to, if it is somebody that it has heard of."""
         known = self._real.find(socket.identity)
-        return None if known is None else known.get(asked.plain)
+        return None if known is None else known.get(as_told(asked).plain)
 
     def of(self, socket: SharedSocket) -> dict[InetAddress, InetAddress] | None:
         """real -> asked; None for a socket that never sent to a mapped address."""

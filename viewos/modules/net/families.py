@@ -54,6 +54,14 @@ def is_foreign(socket: SharedSocket, family: int) -> bool:
     return family == AF_INET and socket.family == AF_INET6
 
 
+def as_told(address: InetAddress) -> InetAddress:
+    """An address that a program gave, as the kernel tells it: without a flow label, and with an
+    interface where that belongs to the address."""
+    host = address.host
+    is_local = len(host) == 16 and host[0] == 0xFE and host[1] & 0xC0 == 0x80
+    return address._replace(flowinfo=0, scope=address.scope if is_local else 0)
+
+
 def check_family(socket: SharedSocket, address: InetAddress) -> None:
     """Raises OSError EAFNOSUPPORT as the kernel does: an address of IPv6 leads from no socket of
     IPv4, also where another one stands for it."""

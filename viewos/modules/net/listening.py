@@ -10,6 +10,7 @@ from viewos.modules.net.families import (
     SOCK_DGRAM,
     SOCK_FLAGS,
     SOCK_STREAM,
+    as_told,
     check_family,
 )
 from viewos.modules.net.memory import Memory
@@ -60,7 +61,7 @@ class Listening:
         if to == address:
             return PASS
         answer = call.below(address=to)
-        self._bound.keep(identity, address)
+        self._bound.keep(identity, as_told(address))
         if self._private is not None:
             self._private.bound(address, call.socket())
         return answer
