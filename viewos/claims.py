@@ -6,6 +6,7 @@ to the backing, and `..` at its root leads to the parent of the prefix.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator
 from typing import NewType, Protocol
 
@@ -62,10 +63,13 @@ class Apart(NamedTuple):
     roots: frozenset[bytes]
     """The backings themselves: `..` leads elsewhere."""
     trees: tuple[bytes, ...]
-    """Of these, those with claims below one of their names, or that are read-only by one of them:
-    they matter, with all below them."""
+    """All of them, if there are claims below a name of one: they matter, with all below them."""
     points: frozenset[bytes]
     """On which something is mounted, by whatever name: none of them can be removed or renamed."""
+
+    def is_above_point(self, real: bytes) -> bool:
+        """Would what is mounted have to move along with a directory?"""
+        return any(lies_in(point, real) and point != real for point in self.points)
 
     def holds(self, real: bytes) -> bool:
         """Is that directory one of them?"""
@@ -166,10 +170,10 @@ class ClaimMap:
                     by_backing.setdefault(claim.backing, []).append(claim.prefix)
             names = {real: self._names_among(by_backing, real) for real in by_backing}
             several = {real: found for real, found in names.items() if len(found) > 1}
+            # `..` leads from one into another: where one matters, all do.
+            matter = any(map(self._has_claims, itertools.chain(*several.values())))
             self._apart = Apart(
-                frozenset(several),
-                tuple(real for real, found in several.items() if self._differ(found)),
-                frozenset(self._points()),
+                frozenset(several), tuple(several) if matter else (), frozenset(self._points())
             )
         return self._apart
 
@@ -180,13 +184,8 @@ class ClaimMap:
             if name and (claim is None or claim.module is None):
                 yield join(self.forward(parent or b"/")[1], b"/" + name)
 
-    def _differ(self, names: set[bytes]) -> bool:
-        claims = [self.find(name) for name in names]
-        return (
-            len({claim is not None and claim.read_only for claim in claims}) > 1
-            or any(map(self.is_above, names))
-            or (b"/" in names and self.by_prefix.keys() != {b"/"})
-        )
+    def _has_claims(self, name: bytes) -> bool:
+        return self.is_above(name) or (name == b"/" and self.by_prefix.keys() != {b"/"})
 
     def _names_among(self, by_backing: dict[bytes, list[bytes]], real: bytes) -> set[bytes]:
         """`names`, in time that does not depend on how many claims there are."""

@@ -11,7 +11,7 @@ from viewos.launcher.errors import LaunchError
 from viewos.tuples import NamedTuple
 
 CAP_SYS_PTRACE = 19
-CAP_SYS_ADMIN = 21
+CAP_SYS_CHROOT, CAP_SYS_ADMIN = 18, 21
 
 
 class Layout(Enum):

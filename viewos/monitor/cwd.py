@@ -15,7 +15,9 @@ from viewos.monitor.walk import is_searchable
 
 if TYPE_CHECKING:
     from viewos.call import Call
+    from viewos.monitor.place import Place
     from viewos.monitor.router import Router
+    from viewos.view import ProcessState
 
 
 def chdir(router: Router, call: Call) -> int | Outcome:
@@ -25,20 +27,35 @@ def chdir(router: Router, call: Call) -> int | Outcome:
     if places is None:
         return CONTINUE
     place = places[0]
-    if place is not KERNEL:
-        hint = b"" if place.claim is None else place.claim.prefix
-        state = call.process_state
-        # Only where it is needed: threads with working directories of their own (CLONE_FS) share
-        # the hint, and one that enters / would take it from one that is in a claim.
-        is_new = state.cwd != hint and router.view.claims.is_ambiguous(place.real)
-        if is_new and is_searchable(place.real):  # else it fails, and the name of before holds
-            router.set_process_state(call, state._replace(cwd=hint))
+    state = None if place is KERNEL else _entered(router, call, place)
+
+    def keep() -> None:
+        if state is not None:
+            router.set_process_state(call, state)
+
     if may_continue(router, place):
+        keep()
         return CONTINUE
     if needs_descriptor(router, call, place):
+        keep()
         return change_directory(router, call, place)
     handed = handover.hand_directory(router, call, place)
-    return fix_up_paths(router, call, places) if handed is None else handed
+    if handed is None:  # the call may come once more, and means the same then
+        return fix_up_paths(router, call, places, state=state)
+    keep()
+    return handed
+
+
+def _entered(router: Router, call: Call, place: Place) -> ProcessState | None:
+    """What is to be remembered of a process that has entered a directory; None: what was."""
+    hint = b"" if place.claim is None else place.claim.prefix
+    state, claims, real = call.process_state, router.view.claims, place.real.rstrip(b"/") or b"/"
+    # Only where it is needed: threads with working directories of their own (CLONE_FS) share
+    # the hint, and one that enters / would take it from one that is in a claim.
+    is_needed = claims.is_ambiguous(real) or claims.told(real, state.cwd) != place.virtual
+    if state.cwd == hint or not is_needed or not is_searchable(place.real):
+        return None  # or it fails, and the name of before holds
+    return state._replace(cwd=hint)
 
 
 def getcwd(router: Router, call: Call) -> int | Outcome:

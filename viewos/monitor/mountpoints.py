@@ -51,6 +51,13 @@ def is_mount_point(router: Router, place: Place) -> bool:
     return _is_claim(place) or place.real.rstrip(b"/") in router.view.claims.apart.points
 
 
+def is_above_mount(router: Router, place: Place) -> bool:
+    """Does a claim stand below, whatever its name there?"""
+    claims = router.view.claims
+    real = place.real.rstrip(b"/") or b"/"
+    return claims.is_above(place.virtual) or claims.apart.is_above_point(real)
+
+
 def _is_claim(place: Place) -> bool:
     return place.claim is not None and place.virtual == place.claim.prefix
 

@@ -22,7 +22,7 @@ def name_of(router: Router, call: Call, index: int, *, covered: bool) -> bytes |
         return _covered_cwd(router, call, index) if covered and places is not None else None
     if place.target is None:
         return place.virtual
-    link, magic, claims = place.real, router.resolver.magic, router.view.claims
+    link, magic, claims = place.real.rstrip(b"/"), router.resolver.magic, router.view.claims
     if place.target[:1] != b"/" or not router.mounts.match_proc(NAMES, link):
         return None  # a pipe, a name space; or the walk went on behind the link
     find = claims.told if covered else claims.reverse

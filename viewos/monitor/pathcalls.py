@@ -36,6 +36,7 @@ from viewos.monitor.task import is_like_us
 if TYPE_CHECKING:
     from viewos.call import Call
     from viewos.monitor.router import Router
+    from viewos.view import ProcessState
 
 T = TypeVar("T")
 _BLOCKING = frozenset({"open", "openat", "openat2", "creat", "connect"})
@@ -261,8 +262,10 @@ def fix_up_paths(
     call: Call,
     places: list[Place],
     others: Mapping[int, bytes] = MappingProxyType({}),
+    state: ProcessState | None = None,
 ) -> int | Outcome:
-    """Let the kernel run the call in the tracee, with the real paths."""
+    """Let the kernel run the call in the tracee, with the real paths. `state`: of the process, when
+    it has succeeded."""
     row = call.row
     args: list[Argument] = list(call.raw[: len(row.args)])
     strings: dict[int, bytes] = {}
@@ -296,8 +299,20 @@ def fix_up_paths(
         may_block=may_block, after=after, close=tuple(lent),
     )  # fmt: skip
     plain = not others and all(place.plain for place in places)
+    if state is not None and not router.keeps_nothing:
+        return _fix_up_with_state(router, call, rewrite, {} if plain else strings, state)
     # A name in a lent directory is another file's without it.
     return router.fix_up(call, rewrite, None if others or lent else strings, plain)
+
+
+def _fix_up_with_state(
+    router: Router, call: Call, rewrite: Rewrite, strings: dict[int, bytes], state: ProcessState
+) -> int | Outcome:
+    def in_place() -> tuple[dict[int, bytes], Callable[[], None]]:
+        router.set_process_state(call, state)
+        return strings, lambda: None
+
+    return router.fix_up(call, router.and_then(call, rewrite, state), in_place, plain=False)
 
 
 def _may_wait(real: bytes) -> bool:

@@ -11,7 +11,7 @@ from viewos.abi.nesting import PR_VIEWOS, VIEWOS_NOTES
 from viewos.abi.prctl import PR_GET_DUMPABLE, PR_SET_DUMPABLE, PR_SET_SECCOMP
 from viewos.abi.ptrace import PTRACE_TRACEME
 from viewos.abi.row import signed32
-from viewos.monitor import options, outside
+from viewos.monitor import marks, options, outside
 from viewos.monitor.outcome import CONTINUE, Outcome
 from viewos.monitor.pathcalls import path_call, resolve_all
 from viewos.monitor.place import KERNEL
@@ -67,6 +67,8 @@ def chroot(router: Router, call: Call) -> int | Outcome:
     """chroot(2), pivot_root(2): paths of the task start elsewhere from now on."""
     _leave_program(router, call.tid)
     places = resolve_all(router, call) if call.name == "chroot" else None
+    if places is not None and places[0] is not KERNEL:
+        marks.refuse_root(router, call, places[0])
     if places is not None and outside.needs_descriptor(router, call, places[0]):
         answer = outside.change_root(router, call, places[0])
     else:

@@ -15,6 +15,7 @@ from viewos.monitor.intents import NAME_INTENTS, intention, open_flags
 from viewos.monitor.mountpoints import (
     described,
     directory_of,
+    is_above_mount,
     is_mount_point,
     mounts_of,
     probe_flags,
@@ -62,9 +63,8 @@ def may_cross(router: Router, call: Call, places: list[Place]) -> bool:
 
 def takes_claims(router: Router, call: Call, places: list[Place]) -> bool:
     """Is the call about to remove or rename what a claim stands on, in or below?"""
-    is_above = router.view.claims.is_above
     return call.operation in _TAKES and any(
-        is_above(place.virtual) or is_mount_point(router, place) for place in places
+        is_above_mount(router, place) or is_mount_point(router, place) for place in places
     )
 
 

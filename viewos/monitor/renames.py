@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from viewos.claims import lies_in
 from viewos.monitor.mountpoints import (
     directory_of,
+    is_above_mount,
     is_mount_point,
     mounts_of,
     probe_flags,
@@ -32,8 +33,7 @@ def check_rename(router: Router, call: Call, old: Place, new: Place) -> None:
         return
     both = (old, new)
     is_busy = any(is_mount_point(router, place) for place in both)
-    is_above = router.view.claims.is_above
-    holds = is_above(old.virtual) or is_above(new.virtual)
+    holds = any(is_above_mount(router, place) for place in both)
     is_read_only = any(_is_read_only(router, place) for place in both)
     differs = _differs(router, call, old, new)
     if not (differs or is_busy or is_read_only or holds):
@@ -138,12 +138,11 @@ def _check_kinds(old: Place, replaced: int, flags: int) -> None:
 def _refuse_holder(router: Router, old: Place, new: Place, replaces: bool) -> None:
     """Raise OSError where a name is that of a directory in which, or below, a claim stands, which
     would stay where it is: EBUSY, which the kernel does not say; or ENOTEMPTY, which it does."""
-    claims = router.view.claims
-    is_full = claims.is_above(new.virtual) or _has_entries(new.real)
+    is_full = is_above_mount(router, new) or _has_entries(new.real)
     if replaces and is_full and os.path.isdir(new.real):
         raise OSError(errno.ENOTEMPTY, "not empty")
     for place in (old, new):
-        if claims.is_above(place.virtual) and os.path.isdir(place.real):
+        if is_above_mount(router, place) and os.path.isdir(place.real):
             name = os.fsdecode(place.virtual)
             router.log.warning(
                 f"rename: {name} holds a directory or file of the view, which cannot move along:"

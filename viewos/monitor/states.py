@@ -65,13 +65,20 @@ class ProcessStates:
         if state.modules != self.process_state(call).modules:
             raise OSError(errno.EPERM, "prlimit")
 
-    def _set_state_within(self, call: Call, state: ProcessState) -> None:
+    def and_then(self, call: Call, rewrite: Rewrite, state: ProcessState) -> Rewrite:
+        """A call after which, when it has succeeded, the tracee itself sets its state."""
+        return self._setting(call, state)._replace(
+            before=(*rewrite.before, rewrite._replace(before=(), close=())), close=rewrite.close
+        )
+
+    def _setting(self, call: Call, state: ProcessState) -> Rewrite:
         _, hard = limit_of_proc(call.tid)
         pair = struct.pack("=QQ", *self.view.states.limit(state, hard))
         row = TABLE["prlimit64"]
-        rewrite = Rewrite(
-            row.number, [0, 10, pair, 0], row.cookie.arg, row.cookie.shift, again=True
-        )
+        return Rewrite(row.number, [0, 10, pair, 0], row.cookie.arg, row.cookie.shift)
+
+    def _set_state_within(self, call: Call, state: ProcessState) -> None:
+        rewrite = self._setting(call, state)._replace(again=True)
         result = cast("Router", self).run_again(call, rewrite)
         # It comes back. Where prlimit(2) is forbidden altogether, that would never end.
         self.keeps_nothing = result.value == -errno.EPERM

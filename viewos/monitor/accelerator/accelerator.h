@@ -324,6 +324,7 @@ bool append(char *to, size_t *length, const char *text, size_t size);
 bool is_text(const char *a, size_t a_length, const char *b, size_t b_length);
 bool forward(const struct table *, struct place *);
 bool is_held_apart(const struct table *, const char *real, size_t length);
+bool is_best_name(const struct table *, const char *real, size_t length, const struct entry *);
 bool reverse(const struct table *, const char *real, size_t length, int hint, char *to,
              size_t *to_length, struct place *scratch, bool *ambiguous);
 

@@ -274,7 +274,10 @@ static bool is_marked(const struct call *c, const struct place *p)
     size_t size = p->real_length;
     while (size > 1 && p->real[size - 1] == '/')
         size--;
+    if (p->proc && c->claims->flags & CLAIM_APART_BELOW)
+        return true; /* a magic link, perhaps */
     return is_held_apart(c->claims, p->real, size) &&
+           !is_best_name(c->claims, p->real, size, p->claim) &&
            (fstatat(AT_FDCWD, p->real, &st, AT_SYMLINK_NOFOLLOW) || S_ISDIR(st.st_mode));
 }
 
@@ -286,9 +289,13 @@ static bool keeps_hint(struct call *c, const struct place *p)
     size_t size = p->real_length, to;
     while (size > 1 && p->real[size - 1] == '/')
         size--;
-    return c->state.cwd == hint ||
-           (reverse(c->claims, p->real, size, CWD_NO_HINT, c->text, &to, &c->scratch, &is_ambiguous) &&
-            !is_ambiguous);
+    if (c->state.cwd == hint)
+        return true;
+    if (!reverse(c->claims, p->real, size, c->state.cwd, c->text, &to, &c->scratch, NULL) ||
+        !is_text(c->text, to, p->virtual_, p->virtual_length))
+        return false; /* by what is remembered it would have another name */
+    return reverse(c->claims, p->real, size, CWD_NO_HINT, c->text, &to, &c->scratch, &is_ambiguous) &&
+           !is_ambiguous;
 }
 
 static enum outcome decide(struct call *c)

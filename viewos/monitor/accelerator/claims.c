@@ -120,6 +120,13 @@ bool is_held_apart(const struct table *claims, const char *real, size_t length)
     return false;
 }
 
+/* As ClaimMap.best_hint: is the name by that claim (NULL: the path's own) the best one? */
+bool is_best_name(const struct table *claims, const char *real, size_t length, const struct entry *claim)
+{
+    const struct entry *names[MOST_NAMES];
+    return candidates(claims, real, length, CWD_NO_HINT, names) && names[0] == claim;
+}
+
 /* The virtual name of a real path, as ClaimMap.reverse. `ambiguous`, if asked for: the view shows it
  * by more than one name. `p` is scratch. */
 bool reverse(const struct table *claims, const char *real, size_t length, int hint, char *to,

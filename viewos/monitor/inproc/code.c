@@ -233,8 +233,30 @@ SECTION bool has_no_link(const struct shared *shared, const struct path_call *p,
                                 : are_no_links(shared, p, path, names, route->name);
 }
 
-/* May it be a directory that has to say by which name it was opened? What is opened in one that need not
- * say so need not either (marks.py). */
+CODE bool has_slash(const char *path)
+{
+    while (*path && *path != '/')
+        path++;
+    return *path;
+}
+
+/* May a path that is no claim's lead to what a claim shows too? */
+CODE bool is_apart_path(const struct route *route)
+{
+    enum { MOST = 8 };
+    const struct entry *found[MOST];
+    bool is_root = !route->length;
+    char root = '/';
+    size_t count = table_backings(route->claims, is_root ? &root : route->name,
+                                  is_root ? 1 : route->length, found, MOST);
+    for (size_t i = 0; i < count && i < MOST; i++)
+        if (found[i]->flags & CLAIM_APART_BELOW)
+            return true;
+    return count > MOST;
+}
+
+/* May it be a directory that has to say by which name it was opened? What is opened by one name in one
+ * that need not say so need not either (marks.py). */
 CODE bool is_marked(const struct shared *shared, const struct route *route, const struct path_call *p,
                     const char *path)
 {
@@ -242,8 +264,10 @@ CODE bool is_marked(const struct shared *shared, const struct route *route, cons
     struct stat s;
     if (!(route->claims->flags & CLAIM_APART_BELOW))
         return false;
-    bool is_within = *path != '/' && p->directory >= 0;
+    bool is_within = *path != '/' && p->directory >= 0 && !has_slash(path);
     if (is_within && !call(SYS_fcntl, (uint64_t)p->directory, GET_SIGNAL, 0, 0, 0, NO_SIXTH))
+        return false;
+    if (*path == '/' && !route->claim && !is_apart_path(route))
         return false;
     return !call(SYS_newfstatat, (uint64_t)(int64_t)p->directory, (uint64_t)path, (uint64_t)&s,
                  AT_SYMLINK_NOFOLLOW, 0, shared->not_cookie) && S_ISDIR(s.st_mode);

@@ -149,7 +149,7 @@ CODE bool is_apart(const struct route *w, const struct path_call *p, const char 
     for (size_t i = 0; i < size; i++)
         text[i + 1] = name[i];
     const struct entry *known = table_find(w->names, text, size + 1);
-    return known && (takes ? !known->flags : known->flags & NAME_APART);
+    return known && (takes ? known->flags != NAME_APART : known->flags & NAME_APART);
 }
 
 CODE bool is_last(const char *end)
