@@ -256,14 +256,16 @@ class Engine:
         if isinstance(received, int):
             self._after_failed_receive(received)
         elif received is not None:
-            accelerator.hand_on()
-            self._handle_one(me, received)
+            self._handle_one(me, received, accelerator.hand_on)
 
-    def _handle_one(self, me: int, received: bytes) -> None:
+    def _handle_one(
+        self, me: int, received: bytes, before: Callable[[], None] = lambda: None
+    ) -> None:
         if self._seat.dozing:
             self._awake.set()
         notification = Notification(self, abi.NOTIF.unpack(received))
         try:
+            before()
             self._handle(notification)
         except BaseException:
             with suppress(Exception):  # an answer is owed, whatever becomes of the log
