@@ -164,7 +164,7 @@ def fchdir(router: Router, call: Call) -> int | Outcome:
         return CONTINUE
     row, state = call.row, call.process_state._replace(cwd=hint)
     rewrite = Rewrite(row.number, [call.raw[0]], row.cookie.arg, row.cookie.shift)
-    return router.fix_up(call, router.and_then(call, rewrite, state), {}, plain=True)
+    return router.fix_up(call, rewrite, {}, plain=True, state=state)
 
 
 def refuse_root(router: Router, call: Call, place: Place) -> None:

@@ -53,9 +53,8 @@ def is_mount_point(router: Router, place: Place) -> bool:
 
 def is_above_mount(router: Router, place: Place) -> bool:
     """Does a claim stand below, whatever its name there?"""
-    claims = router.view.claims
-    real = place.real.rstrip(b"/") or b"/"
-    return claims.is_above(place.virtual) or claims.apart.is_above_point(real)
+    claims, real = router.view.claims, place.real.rstrip(b"/")
+    return claims.is_above(place.virtual) or (real != b"" and claims.apart.is_above_point(real))
 
 
 def _is_claim(place: Place) -> bool:

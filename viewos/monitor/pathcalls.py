@@ -299,20 +299,8 @@ def fix_up_paths(
         may_block=may_block, after=after, close=tuple(lent),
     )  # fmt: skip
     plain = not others and all(place.plain for place in places)
-    if state is not None and not router.keeps_nothing:
-        return _fix_up_with_state(router, call, rewrite, {} if plain else strings, state)
     # A name in a lent directory is another file's without it.
-    return router.fix_up(call, rewrite, None if others or lent else strings, plain)
-
-
-def _fix_up_with_state(
-    router: Router, call: Call, rewrite: Rewrite, strings: dict[int, bytes], state: ProcessState
-) -> int | Outcome:
-    def in_place() -> tuple[dict[int, bytes], Callable[[], None]]:
-        router.set_process_state(call, state)
-        return strings, lambda: None
-
-    return router.fix_up(call, router.and_then(call, rewrite, state), in_place, plain=False)
+    return router.fix_up(call, rewrite, None if others or lent else strings, plain, state)
 
 
 def _may_wait(real: bytes) -> bool:

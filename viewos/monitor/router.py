@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from viewos.abi.socket import SocketAddress
     from viewos.call import Connect
     from viewos.monitor.trace import Trace
+    from viewos.view import ProcessState
 
 Base = Callable[["Router", Call], "int | Outcome"]
 FixUpRunner = Callable[[int, int, Rewrite, Callable[[int], bool]], Result]
@@ -376,15 +377,22 @@ class Router(ModuleServices, ProcessStates):
             os.close(fd)
 
     def fix_up(
-        self, call: Call, rewrite: Rewrite, strings: inplace.Strings, plain: bool
+        self,
+        call: Call,
+        rewrite: Rewrite,
+        strings: inplace.Strings,
+        plain: bool,
+        state: ProcessState | None = None,
     ) -> int | Outcome:
         """Run the call in the tracee with other arguments. For a thread that cannot be traced:
         `strings` are its new path arguments by index (None: they would not be enough), or make
         them and say what to call when the kernel has read them; `plain` says that the old ones
-        would do."""
+        would do. `state`: of the process, when the call has succeeded."""
         call.release()
         if rewrite.may_block:
             self.step_aside()
+        if state is not None and not self.keeps_nothing:
+            rewrite = self.and_then(call, rewrite, state)
         notification = self.notification
         try:
             result = self._fixer(notification)(
@@ -398,6 +406,8 @@ class Router(ModuleServices, ProcessStates):
                 call.trail.append(f"fix-up {shown}".rstrip())
                 call.result = result.value
         except Traced as error:
+            if state is not None:
+                self.set_process_state(call, state)
             return inplace.fall_back(self, call, strings, plain, str(error))
         return ANSWERED
 
