@@ -68,8 +68,9 @@ class Apart(NamedTuple):
     """On which something is mounted, by whatever name: none of them can be removed or renamed."""
 
     def is_above_point(self, real: bytes) -> bool:
-        """Would what is mounted have to move along with a directory?"""
-        return any(lies_in(point, real) and point != real for point in self.points)
+        """Would what is mounted have to move along with a directory below a backing?"""
+        is_below = any(lies_in(real, root) and real != root for root in self.roots)
+        return is_below and any(lies_in(point, real) and point != real for point in self.points)
 
     def holds(self, real: bytes) -> bool:
         """Is that directory one of them?"""
@@ -171,7 +172,7 @@ class ClaimMap:
             names = {real: self._names_among(by_backing, real) for real in by_backing}
             several = {real: found for real, found in names.items() if len(found) > 1}
             # `..` leads from one into another: where one matters, all do.
-            matter = any(map(self._has_claims, itertools.chain(*several.values())))
+            matter = any(map(self.has_claims, itertools.chain(*several.values())))
             self._apart = Apart(
                 frozenset(several), tuple(several) if matter else (), frozenset(self._points())
             )
@@ -184,7 +185,8 @@ class ClaimMap:
             if name and (claim is None or claim.module is None):
                 yield join(self.forward(parent or b"/")[1], b"/" + name)
 
-    def _has_claims(self, name: bytes) -> bool:
+    def has_claims(self, name: bytes) -> bool:
+        """Does a claim stand below a canonical virtual path, / included?"""
         return self.is_above(name) or (name == b"/" and self.by_prefix.keys() != {b"/"})
 
     def _names_among(self, by_backing: dict[bytes, list[bytes]], real: bytes) -> set[bytes]:

@@ -38,6 +38,16 @@ SCRIPTS = {
         exec 3<T/c; find /dev/fd/3/ | wc -l; exec 3<T/b; find /dev/fd/3/ -delete 2>/dev/null""",
     "chdir": """cd T/c; cd T/b/sub; pwd -P; ls . ../sub; find ../sub -mindepth 1 -delete
         cd T/b; cd sub; cd ..; ls sub; cd ../c/sub; pwd -P; ls .. ../sub""",
+    "chdir by procfs": """exec 3<T/b; cd T/c; cd /proc/self/fd/3; pwd -P; ls sub
+        exec 3<T/c; cd T/b; cd /dev/fd/3/; pwd -P; ls sub; cd /proc/$$/cwd; pwd -P
+        find sub -mindepth 1 -delete 2>/dev/null""",
+    "chdir that fails": """mkdir T/b/priv; chmod 700 T/b/priv; cd T/c
+        setpriv --reuid=65534 --regid=65534 --clear-groups python3 -c '
+import os
+for name in "T/b/priv", "T/b", "T/c/priv", "T/b/sub/..", "T/c/sub/../priv":
+    try: os.chdir(name)
+    except OSError as error: print(error.strerror)
+    print(os.getcwd(), sorted(os.listdir("sub")))' 2>&1""",
     "chdir as another": """chown -R 65534 T 2>/dev/null
         setpriv --reuid=65534 --regid=65534 --clear-groups python3 -c '
 import os

@@ -5,12 +5,13 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING
 
-from viewos.monitor import handover
+from viewos.monitor import handover, marks
 from viewos.monitor.namespaces import is_view
 from viewos.monitor.outcome import CONTINUE, Outcome
 from viewos.monitor.outside import change_directory, needs_descriptor
 from viewos.monitor.pathcalls import fix_up_paths, may_continue, resolve_all
 from viewos.monitor.place import KERNEL
+from viewos.monitor.task import is_like_us
 from viewos.monitor.walk import is_searchable
 
 if TYPE_CHECKING:
@@ -29,6 +30,10 @@ def chdir(router: Router, call: Call) -> int | Outcome:
     place = places[0]
     state = None if place is KERNEL else _entered(router, call, place)
 
+    if state is not None and not is_like_us(call, call.task):
+        # Whether it may enter the directory is not known before.
+        return fix_up_paths(router, call, places, state=state)
+
     def keep() -> None:
         if state is not None:
             router.set_process_state(call, state)
@@ -40,7 +45,7 @@ def chdir(router: Router, call: Call) -> int | Outcome:
         keep()
         return change_directory(router, call, place)
     handed = handover.hand_directory(router, call, place)
-    if handed is None:  # the call may come once more, and means the same then
+    if handed is None:
         return fix_up_paths(router, call, places, state=state)
     keep()
     return handed
@@ -48,13 +53,15 @@ def chdir(router: Router, call: Call) -> int | Outcome:
 
 def _entered(router: Router, call: Call, place: Place) -> ProcessState | None:
     """What is to be remembered of a process that has entered a directory; None: what was."""
-    hint = b"" if place.claim is None else place.claim.prefix
-    state, claims, real = call.process_state, router.view.claims, place.real.rstrip(b"/") or b"/"
+    real, hint = marks.name_of(router, place)
+    state, claims = call.process_state, router.view.claims
     # Only where it is needed: threads with working directories of their own (CLONE_FS) share
     # the hint, and one that enters / would take it from one that is in a claim.
-    is_needed = claims.is_ambiguous(real) or claims.told(real, state.cwd) != place.virtual
-    if state.cwd == hint or not is_needed or not is_searchable(place.real):
-        return None  # or it fails, and the name of before holds
+    is_told = claims.told(real, hint) == claims.told(real, state.cwd)
+    if state.cwd == hint or (is_told and not claims.is_ambiguous(real)):
+        return None
+    if is_like_us(call, call.task) and not is_searchable(real):
+        return None  # it fails, and the name of before holds
     return state._replace(cwd=hint)
 
 

@@ -54,7 +54,8 @@ def _on_stack(session: Session, scratch: Scratch) -> list[int] | None:
 def _drive(session: Session, rewrite: Rewrite) -> Result:
     session.stop_before_restart()
     calls = *rewrite.before, rewrite
-    scratch = Scratch([argument for call in calls for argument in call.args])
+    behind = () if rewrite.then is None else (rewrite.then,)
+    scratch = Scratch([argument for call in (*calls, *behind) for argument in call.args])
     mapped, size = 0, scratch.size + 4095 & ~4095
     values = _on_stack(session, scratch)
     if values is None:
@@ -75,6 +76,10 @@ def _drive(session: Session, rewrite: Rewrite) -> Result:
             call.after(signed(value), registers)
         if call is not rewrite and value:
             break
+    if not (rewrite.again or rewrite.close or value in RESTARTS):
+        session.has_made(value)
+    for call in behind if not value else ():
+        session.run(call.number, _registers(session, call, values), first=False)
     if mapped:
         session.run(_NR_MUNMAP, [mapped, size], first=False)
     _close(session, rewrite)
@@ -161,6 +166,8 @@ def _at_stop(session: Session, stop: Stop, rewrite: Rewrite) -> Result:
                 session.detach()
             return Result(Ending.EXEC)
         session.abandon(stop)
+        if session.result is not None:
+            return Result(Ending.DONE, signed(session.result))
         return Result(Ending.AGAIN)
     except (Lost, ProcessLookupError):
         session.bury()

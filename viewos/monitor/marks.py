@@ -107,7 +107,7 @@ def is_needed(router: Router, call: Call, place: Place) -> bool:
     """Is about to be opened a directory of several names, and not by its best one?"""
     if call.operation != "open" or not router.view.claims.apart.roots:
         return False
-    real, hint = _name(router, place)
+    real, hint = name_of(router, place)
     if not router.view.claims.apart.holds(real):
         return False
     flags = open_flags(router, call)
@@ -118,7 +118,7 @@ def is_needed(router: Router, call: Call, place: Place) -> bool:
 
 def mark(router: Router, place: Place, fd: int) -> None:
     """Let an open directory say by which name it was opened."""
-    if not router.marks.put(fd, _name(router, place)[1]):
+    if not router.marks.put(fd, name_of(router, place)[1]):
         router.log.warning(
             f"more than {signal.NSIG - 1} trees that can be seen by several names: what a directory"
             " held open leads to is taken for what the first name leads to",
@@ -138,7 +138,7 @@ def mark_in_tracee(router: Router, call: Call, place: Place, fd: int) -> None:
             os.close(copy)
 
 
-def _name(router: Router, place: Place) -> tuple[bytes, bytes]:
+def name_of(router: Router, place: Place) -> tuple[bytes, bytes]:
     """(real path, the claim by which it is reached: b"" for the kernel's own name)."""
     if place.target is None:
         real = place.real.rstrip(b"/") or b"/"
@@ -170,13 +170,14 @@ def fchdir(router: Router, call: Call) -> int | Outcome:
 def refuse_root(router: Router, call: Call, place: Place) -> None:
     """Raise OSError EACCES where a root directory would be known by another name than chroot(2) was
     given: its paths would lead elsewhere."""
-    real, hint = _name(router, place)
+    real, hint = name_of(router, place)
     claims = router.view.claims
-    is_other = claims.apart.trees and claims.apart.holds(real) and claims.best_hint(real) != hint
-    is_other = is_other and any(map(claims.is_above, claims.names(real)))
+    is_other = place.virtual != b"/" if real == b"/" else claims.best_hint(real) != hint
+    is_other = is_other and claims.apart.holds(real)
+    is_other = is_other and any(map(claims.has_claims, claims.names(real)))
     if not is_other or not router.tasks.get(call.tid)[0].has_capability(CAP_SYS_CHROOT):
         return
-    best = os.fsdecode(claims.reverse(real) or real)
+    best = "/" if real == b"/" else os.fsdecode(claims.reverse(real) or real)
     router.log.warning(
         f"chroot: {os.fsdecode(place.virtual)} is also {best}, where other trees stand below it:"
         " EACCES, use that name or another directory",

@@ -198,7 +198,8 @@ def lacking(outer: FilterPlan, inner: FilterPlan) -> list[str]:
     rules = {rule.name for rule in inner.argument_rules if rule not in known}
     if _ADDRESSES[0] in known:
         rules.discard("sendto")  # see `_tests_of_one_argument`
-    return sorted((inner.trap | rules | set(inner.errnos)) - outer.trap - set(outer.errnos))
+    needed = inner.trap | rules | set(inner.errnos)
+    return sorted(needed - outer.trap - set(outer.errnos) - {"fchdir"})
 
 
 def _needed(view: View) -> tuple[set[str], list[ArgumentRule]]:

@@ -77,6 +77,8 @@ class Rewrite(NamedTuple):
     """Of the directory in which it is made, and of the one to which the process goes back."""
     before: tuple[Rewrite, ...] = ()
     """Calls that are made first. The result of one that fails is that of all."""
+    then: Rewrite | None = None
+    """What is made behind it where it has given 0; its own result means nothing."""
     again: bool = False
     """Drop the result, and let the tracee make its own call again."""
 

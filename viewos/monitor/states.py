@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import struct
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
 
 from viewos.abi.syscalls import TABLE
@@ -66,10 +67,23 @@ class ProcessStates:
             raise OSError(errno.EPERM, "prlimit")
 
     def and_then(self, call: Call, rewrite: Rewrite, state: ProcessState) -> Rewrite:
-        """A call after which, when it has succeeded, the tracee itself sets its state."""
-        return self._setting(call, state)._replace(
-            before=(*rewrite.before, rewrite._replace(before=(), close=())), close=rewrite.close
-        )
+        """A call with which, when it has given 0, a process comes to a state."""
+        states, tid = self.view.states, call.tid
+        try:
+            with states.changing:
+                states.write(tid, states.read(tid))
+        except PermissionError:  # only the process itself may
+            return rewrite._replace(then=self._setting(call, state))
+        before = rewrite.after
+
+        def after(result: int, made_with: Sequence[int]) -> None:
+            if before is not None:
+                before(result, made_with)
+            if not result:
+                with states.changing:
+                    states.write(tid, state)
+
+        return rewrite._replace(after=after)
 
     def _setting(self, call: Call, state: ProcessState) -> Rewrite:
         _, hard = limit_of_proc(call.tid)

@@ -74,6 +74,8 @@ class Session:
         self.cookie = cookie
         self.mask = b""
         self.original: dict[str, int] = {}
+        self.result: int | None = None
+        """Of the call, when it has been made, and means another thing if it is made again."""
         try:
             kernel.ptrace(PTRACE_SEIZE, tid, 0, PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEEXEC)
         except PermissionError as error:
@@ -182,6 +184,11 @@ class Session:
             if not interrupted and pause > 0.001 and is_interrupted(self.tid, mask):
                 kernel.ptrace(PTRACE_INTERRUPT, self.tid, 0, 0)
                 interrupted = True
+
+    def has_made(self, value: int) -> None:
+        """The call has been made, with this result: whatever comes between, it does not restart."""
+        self.original = {**self.original, "rax": value, "orig_rax": M64}
+        self.result = value
 
     def give_back(self, value: int) -> None:
         """Original registers with this result, and let go."""

@@ -289,6 +289,8 @@ static bool keeps_hint(struct call *c, const struct place *p)
     size_t size = p->real_length, to;
     while (size > 1 && p->real[size - 1] == '/')
         size--;
+    if (p->proc && c->claims->flags & (CLAIM_APART | CLAIM_APART_BELOW))
+        return false; /* a magic link, perhaps */
     if (c->state.cwd == hint)
         return true;
     if (!reverse(c->claims, p->real, size, c->state.cwd, c->text, &to, &c->scratch, NULL) ||
