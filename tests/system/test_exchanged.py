@@ -19,7 +19,7 @@ from .users import python
 from .view import run_in_view, scratch_directory
 
 NOBODY = 65534
-SECONDS = 3.0
+SECONDS = 1.5
 pytestmark = pytest.mark.timeout(60)
 EXCHANGES = """
 import ctypes, os, sys, time
