@@ -94,7 +94,11 @@ def held_by(router: Router, tid: int, fd: int) -> bytes | None:
         real = task.link(f"fd/{fd}")
         if not router.view.claims.apart.holds(real):
             return None
-        copy = kernel.descriptor_of(tid, fd, lambda: task.tgid)
+        helper = router.memory.helper
+        if helper is not None:
+            copy = helper.descriptor(tid, fd, task.tgid)
+        else:
+            copy = kernel.descriptor_of(tid, fd, lambda: task.tgid)
     except OSError:
         return None
     try:
