@@ -38,6 +38,12 @@ def here():
 """
 
 
+def check(ground: Ground, case: tuple[str, str], modules: Sequence[str] | None = None) -> None:
+    """A program (of `case`) prints what stands behind it, natively or in a view."""
+    program, expected = case
+    assert printed(ground, program, modules) == textwrap.dedent(expected).strip()
+
+
 def printed(ground: Ground, program: str, modules: Sequence[str] | None) -> str:
     """What a program prints, in a mount name space of its own if it may have one."""
     done = run_in_view(

@@ -4,12 +4,11 @@ within."""
 from __future__ import annotations
 
 import os
-import textwrap
 
 import pytest
 
 from tests.system.control import Ground, ground
-from tests.system.mounts import APART, MODULES, TIERS, printed
+from tests.system.mounts import APART, MODULES, TIERS, check, printed
 from tests.system.view import prefix, run_in_view
 
 __all__ = ["ground"]  # the fixture
@@ -122,7 +121,7 @@ CASES = {
 @pytest.mark.parametrize("ground", [0], indirect=True)
 @pytest.mark.parametrize("case", CASES)
 def test_natively(ground: Ground, case: str) -> None:
-    assert printed(ground, CASES[case][0], None) == textwrap.dedent(CASES[case][1]).strip()
+    check(ground, CASES[case])
 
 
 @pytest.mark.parametrize("tier", TIERS)
@@ -130,8 +129,7 @@ def test_natively(ground: Ground, case: str) -> None:
 def test_in_a_view(ground: Ground, case: str, tier: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in TIERS[tier].items():
         monkeypatch.setenv(name, value)
-    said = printed(ground, CASES[case][0], MODULES)
-    assert said == textwrap.dedent(CASES[case][1]).strip()
+    check(ground, CASES[case], MODULES)
 
 
 def test_a_mount_of_the_view_without(ground: Ground) -> None:

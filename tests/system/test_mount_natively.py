@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import textwrap
 
 import pytest
 
 from tests.system.control import Ground, ground
-from tests.system.mounts import MODULES, TIERS, printed
+from tests.system.mounts import MODULES, TIERS, check
 
 __all__ = ["ground"]  # the fixture
 pytestmark = pytest.mark.timeout(60)
@@ -185,7 +184,7 @@ CASES = {
 @pytest.mark.parametrize("ground", [0], indirect=True)
 @pytest.mark.parametrize("case", CASES)
 def test_natively(ground: Ground, case: str) -> None:
-    assert printed(ground, CASES[case][0], None) == textwrap.dedent(CASES[case][1]).strip()
+    check(ground, CASES[case])
 
 
 @pytest.mark.parametrize("tier", TIERS)
@@ -193,4 +192,4 @@ def test_natively(ground: Ground, case: str) -> None:
 def test_in_a_view(ground: Ground, case: str, tier: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in TIERS[tier].items():
         monkeypatch.setenv(name, value)
-    assert printed(ground, CASES[case][0], MODULES) == textwrap.dedent(CASES[case][1]).strip()
+    check(ground, CASES[case], MODULES)
