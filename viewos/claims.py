@@ -12,6 +12,7 @@ from typing import NewType, Protocol
 
 from viewos.tuples import NamedTuple
 
+_SLASH = ord("/")
 VirtualPath = NewType("VirtualPath", bytes)
 RealPath = NewType("RealPath", bytes)
 
@@ -62,8 +63,8 @@ class Apart(NamedTuple):
 
     roots: frozenset[bytes]
     """The backings themselves: `..` leads elsewhere."""
-    trees: tuple[bytes, ...]
-    """All of them, if there are claims below a name of one: they matter, with all below them."""
+    are_trees: bool
+    """There are claims below a name of one: all that lies below them matters, too."""
     points: frozenset[bytes]
     """On which something is mounted, by whatever name: none of them can be removed or renamed."""
 
@@ -74,7 +75,9 @@ class Apart(NamedTuple):
 
     def holds(self, real: bytes) -> bool:
         """Is that directory one of them?"""
-        return real in self.roots or any(lies_in(real, tree) for tree in self.trees)
+        return real in self.roots or (
+            self.are_trees and any(lies_in(real, root) for root in self.roots)
+        )
 
 
 def lies_in(path: bytes, prefix: bytes) -> bool:
@@ -103,12 +106,13 @@ def below(path: bytes, prefix: bytes) -> bytes:
 class ClaimMap:
     """All claims of a view, flat: each backing is a real path, and the longest prefix wins."""
 
-    __slots__ = ("_above", "_apart", "by_prefix")
+    __slots__ = ("_above", "_apart", "_by_backing", "by_prefix")
 
     def __init__(self, by_prefix: dict[bytes, Claim] | None = None) -> None:
         self.by_prefix: dict[bytes, Claim] = {} if by_prefix is None else by_prefix
         self._above: frozenset[bytes] | None = None
         self._apart: Apart | None = None
+        self._by_backing: dict[bytes, list[Claim]] | None = None
 
     def __bool__(self) -> bool:
         return bool(self.by_prefix)
@@ -165,17 +169,14 @@ class ClaimMap:
     def apart(self) -> Apart:
         """Which directories are told apart by the name that they were opened by."""
         if self._apart is None:
-            by_backing: dict[bytes, list[bytes]] = {}
-            for claim in self.by_prefix.values():
-                if claim.module is None:
-                    by_backing.setdefault(claim.backing, []).append(claim.prefix)
-            names = {real: self._names_among(by_backing, real) for real in by_backing}
+            names = {
+                real: {name for _, name in self._candidates(real) if self._leads_to(name, real)}
+                for real in {claim.backing for claim in self if claim.module is None}
+            }
             several = {real: found for real, found in names.items() if len(found) > 1}
             # `..` leads from one into another: where one matters, all do.
-            matter = any(map(self.has_claims, itertools.chain(*several.values())))
-            self._apart = Apart(
-                frozenset(several), tuple(several) if matter else (), frozenset(self._points())
-            )
+            are_trees = any(map(self.has_claims, itertools.chain(*several.values())))
+            self._apart = Apart(frozenset(several), are_trees, frozenset(self._points()))
         return self._apart
 
     def _points(self) -> Iterator[bytes]:
@@ -189,17 +190,6 @@ class ClaimMap:
         """Does a claim stand below a canonical virtual path, / included?"""
         return self.is_above(name) or (name == b"/" and self.by_prefix.keys() != {b"/"})
 
-    def _names_among(self, by_backing: dict[bytes, list[bytes]], real: bytes) -> set[bytes]:
-        """`names`, in time that does not depend on how many claims there are."""
-        found, backing = {real}, real
-        while True:
-            rest = below(real, backing)
-            found |= {join(prefix, rest) for prefix in by_backing.get(backing, ())}
-            if backing == b"/":
-                break
-            backing = backing[: backing.rfind(b"/")] or b"/"
-        return {name for name in found if self._leads_to(name, real)}
-
     def _leads_to(self, name: bytes, real: bytes) -> bool:
         claim = self.find(name)
         if claim is None:
@@ -208,7 +198,7 @@ class ClaimMap:
 
     def best_hint(self, real: bytes) -> bytes:
         """The hint that counts for a real path where there is none, whatever covers the name."""
-        claim, _ = next(self._candidates(real, None))
+        claim, _ = next(self._candidates(real))
         return b"" if claim is None else claim.prefix
 
     def told(self, real: bytes, hint: bytes | None = None) -> bytes | None:
@@ -241,7 +231,20 @@ class ClaimMap:
             if self.forward(name)[1] == real:
                 yield name
 
-    def _candidates(self, real: bytes, hint: bytes | None) -> Iterator[tuple[Claim | None, bytes]]:
+    def _holding(self, real: bytes) -> Iterator[Claim]:
+        """The claims whose backing holds a real path, in time that does not depend on how many
+        others there are."""
+        if self._by_backing is None:
+            self._by_backing = {}
+            for claim in self:
+                self._by_backing.setdefault(claim.backing, []).append(claim)
+        above = [real[:cut] for cut, byte in enumerate(real) if byte == _SLASH]
+        for backing in dict.fromkeys((real, b"/", *above)):
+            yield from self._by_backing.get(backing, ())
+
+    def _candidates(
+        self, real: bytes, hint: bytes | None = None
+    ) -> Iterator[tuple[Claim | None, bytes]]:
         """(claim, name) of each claim whose backing holds a real path, and of the path itself,
         though something else may stand there; the best one first."""
         names: list[tuple[bool, int, int, Claim | None, bytes]] = [
@@ -249,8 +252,7 @@ class ClaimMap:
                 claim.prefix == hint, len(claim.backing), claim.layer, claim,
                 join(claim.prefix, below(real, claim.backing)),
             )
-            for claim in self.by_prefix.values()
-            if lies_in(real, claim.backing)
+            for claim in self._holding(real)
         ]  # fmt: skip
         # Nobody has entered the scratch directory by its own name.
         is_real = hint == b"" and not any(claim and claim.scratch for *_, claim, _ in names)

@@ -36,7 +36,7 @@ _NR = {
         "setsid": 112, "fchmodat": 268, "wait4": 61, "mkdirat": 258, "symlinkat": 266,
         "unlinkat": 263,
         "faccessat": 269, "openat": 257, "execveat": 322, "name_to_handle_at": 303,
-        "setpriority": 141, "ioprio_set": 251,
+        "setpriority": 141, "ioprio_set": 251, "kcmp": 312,
     },
 }.get(MACHINE, {})  # fmt: skip
 NR = _NR
@@ -216,6 +216,14 @@ def descriptor_of(tid: int, fd: int, process: Callable[[], int]) -> int:
         finally:
             os.close(pidfd)
     raise OSError(errno.ESRCH, os.strerror(errno.ESRCH))
+
+
+_KCMP_FILE = 0
+
+
+def is_same_file(one: int, fd: int, other: int, other_fd: int) -> bool:
+    """kcmp(2): are these descriptors of two processes the same open file? Raises OSError."""
+    return syscall(_NR["kcmp"], one, other, _KCMP_FILE, fd, other_fd) == 0
 
 
 def prlimit(pid: int, resource: int, new: tuple[int, int] | None = None) -> tuple[int, int]:

@@ -114,8 +114,9 @@ def _open(router: Router, call: Call, place: Place, flags: int, make: Callable[[
             if not room_for_descriptor(call):
                 raise OSError(errno.EMFILE, "descriptors") from None
             raise
-    if marks.is_needed(router, call, place):
-        marks.mark(router, place, made)
+    hint = marks.wanted(router, call, place)
+    if hint is not None:
+        marks.mark(router, made, hint)
     return router.inject(call, made, cloexec=bool(flags & os.O_CLOEXEC))
 
 

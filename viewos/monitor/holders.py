@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from viewos.claims import Claim, lies_in
 from viewos.monitor.members import comm, members
+from viewos.monitor.task import flags_in
 
 if TYPE_CHECKING:
     from viewos.view import View
@@ -44,10 +45,9 @@ def writers(view: View, views: set[int], claims: Sequence[Claim]) -> list[str]:
 def _is_writable(pid: int, number: str) -> bool:
     try:
         with open(f"/proc/{pid}/fdinfo/{number}", "rb", buffering=0) as file:
-            words = file.read().split()
+            flags = flags_in(file.read())
     except OSError:
         return False
-    flags = int(words[words.index(b"flags:") + 1], 8)
     return bool(flags & os.O_ACCMODE) and not flags & os.O_PATH
 
 

@@ -31,7 +31,7 @@ from viewos.monitor.permission import Unseen, can_check, refuse_what_is_written
 from viewos.monitor.place import Place
 from viewos.monitor.scratch import scratch_directory
 from viewos.monitor.standins import MOST_LINKS, linked
-from viewos.monitor.task import is_like_us
+from viewos.monitor.task import flags_in, is_like_us
 
 if TYPE_CHECKING:
     from viewos.call import Call
@@ -303,13 +303,12 @@ def linked_to(router: Router, link: bytes, program: Program) -> Program | None:
 
 
 def _is_closed_on_exec(call: Call, fd: int) -> bool:
-    """Is it so of a descriptor of the caller? See proc_pid_fdinfo(5)."""
+    """Is it so of a descriptor of the caller?"""
     try:
         with open(f"/proc/{call.tid}/fdinfo/{fd}", "rb", buffering=0) as file:
-            words = file.read().split()
+            return bool(flags_in(file.read()) & os.O_CLOEXEC)
     except OSError:
         return False  # the kernel says of what it fails
-    return bool(int(words[words.index(b"flags:") + 1], 8) & os.O_CLOEXEC)
 
 
 _TRIAL = """import os, sys

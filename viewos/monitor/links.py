@@ -11,7 +11,7 @@ from viewos.abi.fcntl import AT_EMPTY_PATH, AT_SYMLINK_FOLLOW
 from viewos.abi.row import signed32
 from viewos.abi.syscalls import TABLE
 from viewos.claims import lies_in
-from viewos.kernel import AT_FDCWD, NR, syscall
+from viewos.kernel import AT_FDCWD, NR, is_same_file, syscall
 from viewos.launcher.layout import has_capability
 from viewos.monitor.exchanged import reach
 from viewos.monitor.magic import NAMES
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 
 _DELETED = b" (deleted)"
 _CAP_DAC_READ_SEARCH = 2
-_KCMP_FILE = 0
 
 
 def readlink(router: Router, call: Call) -> int | Outcome:
@@ -157,7 +156,7 @@ def _is_inherited(call: Call, fd: int) -> bool:
     """Has the parent the same open file there?"""
     try:
         parent = int(field(read_status(call.tid), b"PPid"))
-        return syscall(TABLE["kcmp"].number, call.tid, parent, _KCMP_FILE, fd, fd) == 0
+        return is_same_file(call.tid, fd, parent, fd)
     except OSError:
         return False
 

@@ -18,10 +18,9 @@ from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from viewos import kernel
 from viewos.abi.fcntl import O_TMPFILE
 from viewos.abi.row import signed32
-from viewos.abi.syscalls import TABLE
+from viewos.kernel import is_same_file
 from viewos.launcher.layout import CAP_SYS_CHROOT
 from viewos.monitor.intents import open_flags
 from viewos.monitor.outcome import CONTINUE, Outcome
@@ -33,7 +32,6 @@ if TYPE_CHECKING:
     from viewos.monitor.router import Router
 
 F_SETSIG, F_GETSIG = 10, 11
-KCMP_FILE = 0
 _OF_THE_KERNEL = int(signal.SIGIO)
 """The mark of a backing's own name: no other signal than the kernel would send anyway."""
 _MOST_KEPT = 64
@@ -78,10 +76,10 @@ class Marks:
             return self._hints.get(fcntl.fcntl(fd, F_GETSIG))
         except OSError:
             pass
-        pid, kcmp = os.getpid(), TABLE["kcmp"].number
+        pid = os.getpid()
         with self._lock, suppress(OSError):
             for kept, hint in self._kept:
-                if kernel.syscall(kcmp, pid, pid, KCMP_FILE, fd, kept) == 0:
+                if is_same_file(pid, fd, pid, kept):
                     return hint
         return None
 
@@ -94,11 +92,7 @@ def held_by(router: Router, tid: int, fd: int) -> bytes | None:
         real = task.link(f"fd/{fd}")
         if not router.view.claims.apart.holds(real):
             return None
-        helper = router.memory.helper
-        if helper is not None:
-            copy = helper.descriptor(tid, fd, task.tgid)
-        else:
-            copy = kernel.descriptor_of(tid, fd, lambda: task.tgid)
+        copy = router.copy_of(tid, fd, lambda: task.tgid)
     except OSError:
         return None
     try:
@@ -107,22 +101,24 @@ def held_by(router: Router, tid: int, fd: int) -> bytes | None:
         os.close(copy)
 
 
-def is_needed(router: Router, call: Call, place: Place) -> bool:
-    """Is about to be opened a directory of several names, and not by its best one?"""
+def wanted(router: Router, call: Call, place: Place) -> bytes | None:
+    """The name that what is about to be opened has to tell: a directory of several, and not by its
+    best one; None: it is not that."""
     if call.operation != "open" or not router.view.claims.apart.roots:
-        return False
+        return None
     real, hint = name_of(router, place)
     if not router.view.claims.apart.holds(real):
-        return False
+        return None
     flags = open_flags(router, call)
     if flags & os.O_CREAT or flags & O_TMPFILE == O_TMPFILE:
-        return False
-    return router.view.claims.best_hint(real) != hint and os.path.isdir(real)
+        return None
+    is_other = router.view.claims.best_hint(real) != hint
+    return hint if is_other and os.path.isdir(real) else None
 
 
-def mark(router: Router, place: Place, fd: int) -> None:
+def mark(router: Router, fd: int, hint: bytes) -> None:
     """Let an open directory say by which name it was opened."""
-    if not router.marks.put(fd, name_of(router, place)[1]):
+    if not router.marks.put(fd, hint):
         router.log.warning(
             f"more than {signal.NSIG - 1} trees that can be seen by several names: what a directory"
             " held open leads to is taken for what the first name leads to",
@@ -130,14 +126,14 @@ def mark(router: Router, place: Place, fd: int) -> None:
         )
 
 
-def mark_in_tracee(router: Router, call: Call, place: Place, fd: int) -> None:
+def mark_in_tracee(router: Router, call: Call, fd: int, hint: bytes) -> None:
     """The same of a descriptor that the tracee has opened itself."""
     if fd < 0:
         return
     with suppress(OSError):
         copy = router.descriptor_of(call, fd)
         try:
-            mark(router, place, copy)
+            mark(router, copy, hint)
         finally:
             os.close(copy)
 
@@ -162,7 +158,7 @@ def fchdir(router: Router, call: Call) -> int | Outcome:
     if router.keeps_nothing or not claims.apart.holds(real):
         return CONTINUE
     hint = held_by(router, call.tid, fd)
-    if hint is None and claims.apart.trees:  # else "." may have no mark
+    if hint is None and claims.apart.are_trees:  # else "." may have no mark
         hint = claims.best_hint(real)
     if hint is None or call.process_state.cwd == hint:
         return CONTINUE

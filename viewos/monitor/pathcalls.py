@@ -69,7 +69,7 @@ def _path_call(router: Router, call: Call, others: Mapping[int, bytes]) -> int |
     if places is None:
         return CONTINUE
     may_all_continue = not others and all(may_continue(router, place) for place in places)
-    if may_all_continue and marks.is_needed(router, call, places[0]):
+    if may_all_continue and marks.wanted(router, call, places[0]) is not None:
         may_all_continue = False
     if not may_all_continue or may_cross(router, call, places):
         check_changes(router, call, places)
@@ -290,8 +290,9 @@ def fix_up_paths(
     if may_block and not any(p.native for p in places):
         may_block = row.name == "connect" or any(_may_wait(p.real) for p in places if p.real)
     after: Callable[[int, Sequence[int]], None] | None = None
-    if marks.is_needed(router, call, places[0]):
-        after = lambda fd, _: marks.mark_in_tracee(router, call, places[0], fd)  # noqa: E731
+    hint = marks.wanted(router, call, places[0])
+    if hint is not None:
+        after = lambda fd, _: marks.mark_in_tracee(router, call, fd, hint)  # noqa: E731
     if any(place.claim is not None and place.claim.module is not None for place in places):
         after = lambda result, _: None if result < 0 else committed(call, places)  # noqa: E731
     rewrite = Rewrite(

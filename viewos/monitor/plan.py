@@ -66,8 +66,8 @@ def plan(view: View, cookie: int) -> FilterPlan:
     if "utimensat" in trap and not _looks_at_descriptors(view):
         trap.remove("utimensat")
         rules.append(_BY_NAME)
-    if view.claims.apart.trees or view.claims_later:  # where it is not trapped, cwd keeps its name
-        trap.add("fchdir")
+    if view.claims.apart.are_trees or view.claims_later:
+        trap.add("fchdir")  # where it is not trapped, the working directory keeps its name
     acts_on_sockets = bool((trap | {rule.name for rule in rules}) & SOCKET_CALLS)
     if acts_on_sockets:
         trap.add("landlock_restrict_self")

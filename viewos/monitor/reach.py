@@ -19,7 +19,7 @@ from viewos.monitor.exchanged import open_how
 from viewos.monitor.intents import intention
 from viewos.monitor.pathcalls import resolve_all, settled, start_of
 from viewos.monitor.place import KERNEL, RESOLVE_MASK, Place
-from viewos.monitor.task import is_like_us
+from viewos.monitor.task import flags_in, is_like_us
 
 if TYPE_CHECKING:
     from viewos.call import Call
@@ -160,10 +160,9 @@ def _is_open(task: Task, fd: int) -> bool:
 def _is_usable(task: Task, fd: int) -> bool:
     """Is there such a descriptor, and none of O_PATH, which serves to look only?"""
     try:
-        info = task.read(f"fdinfo/{fd}")
+        return not flags_in(task.read(f"fdinfo/{fd}")) & os.O_PATH
     except OSError:
         return False
-    return not int(info[info.index(b"flags:") + 6 :].split(None, 1)[0], 8) & os.O_PATH
 
 
 def _direct(

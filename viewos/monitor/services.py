@@ -179,10 +179,14 @@ class ModuleServices:
 
     def descriptor_of(self, call: Call, fd: int) -> int:
         """A copy of a descriptor of the tracee. Raises OSError."""
+        return self.copy_of(call.tid, fd, lambda: call.pid)
+
+    def copy_of(self, tid: int, fd: int, process: Callable[[], int]) -> int:
+        """`kernel.descriptor_of`, by whoever may look at the tracees."""
         helper = self.memory.helper
         if helper is not None:
-            return helper.descriptor(call.tid, fd, call.pid)
-        return kernel.descriptor_of(call.tid, fd, lambda: call.pid)
+            return helper.descriptor(tid, fd, process())
+        return kernel.descriptor_of(tid, fd, process)
 
     def wait(self, call: Call, fd: int, events: int, seconds: float | None) -> int:
         """See `SharedSocket.wait`."""

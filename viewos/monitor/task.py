@@ -48,6 +48,12 @@ def tracer_of(tid: int) -> int:
     return int(field(read_status(tid), b"TracerPid"))
 
 
+def flags_in(info: bytes) -> int:
+    """The flags of an open file, from what proc_pid_fdinfo(5) says of it."""
+    words = info.split()
+    return int(words[words.index(b"flags:") + 1], 8)
+
+
 START_STACK, ARG_START = 28, 48
 """Fields of proc_pid_stat(5)."""
 

@@ -92,8 +92,8 @@ def _flags(claim: Claim, apart: Apart) -> int:
     is_modules = claim.module is not None
     flags = READ_ONLY * claim.read_only | MODULE * is_modules | SCRATCH * claim.scratch
     if not is_modules:
-        flags |= APART * (claim.backing in apart.roots)
-        flags |= APART_BELOW * (claim.backing in apart.trees)
+        is_apart = claim.backing in apart.roots
+        flags |= APART * is_apart | APART_BELOW * (is_apart and apart.are_trees)
     return flags
 
 
